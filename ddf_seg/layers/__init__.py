@@ -1,0 +1,8 @@
+"""Layers around the DDF operators, on torch alone."""
+
+from .conv import DDFConv2d
+from .ddf_pack import DDFPack, DDFUpPack
+from .filter_norm import FilterNorm
+from .upsample import DDFUpsample
+
+__all__ = ['DDFConv2d', 'DDFPack', 'DDFUpPack', 'DDFUpsample', 'FilterNorm']

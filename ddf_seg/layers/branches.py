@@ -1,0 +1,165 @@
+"""The two branches that generate filters: spatial ones per pixel, channel ones per channel."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .filter_norm import FilterNorm, build_normalization
+
+
+def _gain(weight: Tensor) -> Tensor:
+    """Deviation that weights give to independent inputs of deviation 1, at most 1, no gradient.
+
+    FilterNorm makes its input's scale irrelevant, so nothing but weight decay acts on the norm of
+    these weights. Counting FilterNorm's eps in units of this gain keeps the invariance exact.
+    """
+    weight = weight.detach().float()
+    return (weight.square().mean() * weight[0].numel()).sqrt().clamp(1e-12, 1.0)
+
+
+def _normalize(norm: nn.Module, filters: Tensor, *weights: Tensor) -> Tensor:
+    if not isinstance(norm, FilterNorm):
+        return norm(filters)
+    scale = _gain(weights[0])
+    for weight in weights[1:]:
+        scale = scale * _gain(weight)
+    return norm(filters, scale)
+
+
+class SpatialBranch(nn.Sequential):
+    """1×1 convolution to k² values a pixel and group, then normalisation (paper, section 3.2).
+
+    Args:
+        in_channels: channels of the input.
+        kernel_size: side k of the filters.
+        groups: filters a pixel.
+        stride: step between the pixels that get filters.
+        nonlinearity: what follows the filter, for FilterNorm's gain.
+        normalization: see `build_normalization`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int,
+        groups: int = 1,
+        stride: int = 1,
+        nonlinearity: str = 'relu',
+        normalization: str = 'filter_norm',
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, groups * kernel_size**2, 1, stride=stride),
+            build_normalization(normalization, groups, kernel_size, 'spatial', nonlinearity),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, groups·k², ceil(H / stride), ceil(W / stride))."""
+        conv, norm = self
+        return _normalize(norm, conv(x), cast(Tensor, conv.weight))
+
+
+class ChannelBranch(nn.Sequential):
+    """Global pooling and squeeze-excitation to k² values a channel, then normalisation.
+
+    Args:
+        in_channels: channels of the input.
+        kernel_size: side k of the filters.
+        se_ratio: width of the squeeze as a fraction of in_channels (σ of the paper's ablation).
+        phases: independent branches that run as one, on the same pooled input.
+        nonlinearity: what follows the filter, for FilterNorm's gain.
+        normalization: see `build_normalization`.
+
+    Raises:
+        ValueError: `se_ratio` not above 0.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int,
+        se_ratio: float = 0.2,
+        phases: int = 1,
+        nonlinearity: str = 'relu',
+        normalization: str = 'filter_norm',
+    ) -> None:
+        if se_ratio <= 0:
+            raise ValueError(f'se_ratio: expected a value above 0, got {se_ratio}')
+        squeezed = phases * max(1, int(in_channels * se_ratio))
+        filters = phases * in_channels
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(in_channels, squeezed, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(squeezed, filters * kernel_size**2, 1, groups=phases),
+            build_normalization(normalization, filters, kernel_size, 'channel', nonlinearity),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, phases·in_channels·k², 1, 1)."""
+        pool, squeeze, relu, excite, norm = self
+        weights = cast(Tensor, squeeze.weight), cast(Tensor, excite.weight)
+        return _normalize(norm, excite(relu(squeeze(pool(x)))), *weights)
+
+
+class PhaseSpatialBranch(nn.Module):
+    """The r² spatial branches of DDF-Up, each a depthwise convolution and a 1×1, run as one.
+
+    Nothing stands between the two linear maps of a phase, so all of them together are one
+    convolution, whose weight is made here from the parameters, stacked over the phases.
+
+    Args:
+        in_channels: channels of the input.
+        kernel_size: side k of the filters.
+        groups: filters a pixel.
+        scale_factor: r.
+        dw_kernel_size: side of the depthwise convolution, odd.
+        nonlinearity: what follows the filter, for FilterNorm's gain.
+        normalization: see `build_normalization`.
+
+    Raises:
+        ValueError: an even `dw_kernel_size`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int,
+        groups: int,
+        scale_factor: int,
+        dw_kernel_size: int = 3,
+        nonlinearity: str = 'linear',
+        normalization: str = 'filter_norm',
+    ) -> None:
+        super().__init__()
+        if dw_kernel_size % 2 == 0:
+            raise ValueError(f'dw_kernel_size: expected an odd value, got {dw_kernel_size}')
+        self.scale_factor = scale_factor
+        self.phases = phases = scale_factor**2
+        self.depthwise = nn.Conv2d(
+            in_channels * phases,
+            in_channels * phases,
+            dw_kernel_size,
+            padding=dw_kernel_size // 2,
+            groups=in_channels * phases,
+        )
+        self.pointwise = nn.Conv2d(in_channels, phases * groups * kernel_size**2, 1)
+        self.norm = build_normalization(
+            normalization, phases * groups, kernel_size, 'spatial', nonlinearity
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, groups·k², r·H, r·W)."""
+        depthwise = self.depthwise.weight.unflatten(0, (self.phases, 1, -1)).squeeze(3)
+        pointwise = self.pointwise.weight.unflatten(0, (self.phases, -1))
+        weight = (pointwise * depthwise).flatten(0, 1)
+        within, after = cast(Tensor, self.depthwise.bias), cast(Tensor, self.pointwise.bias)
+        bias = after + torch.bmm(pointwise.flatten(2), within.view(self.phases, -1, 1)).flatten()
+        filters = F.conv2d(x, weight, bias, padding=self.depthwise.padding)
+        filters = _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
+        r = self.scale_factor
+        by_phase = filters.unflatten(1, (r, r, -1))
+        return by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)

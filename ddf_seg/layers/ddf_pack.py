@@ -1,0 +1,284 @@
+"""DDF layers: the operator with the branches that generate its filters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..ops import ddf, ddf_upsample
+from .branches import ChannelBranch, PhaseSpatialBranch, SpatialBranch
+
+BRANCHES = ('both', 'spatial', 'channel')
+
+
+def _check_arguments(in_channels: int, kernel_size: int, head: int, branches: str) -> None:
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f'kernel_size: expected an odd value of at least 3, got {kernel_size}')
+    if head < 1 or in_channels % head:
+        raise ValueError(f'head: expected a divisor of in_channels {in_channels}, got {head}')
+    if branches not in BRANCHES:
+        raise ValueError(f'branches: expected one of {BRANCHES}, got {branches!r}')
+
+
+def check_input(x: Tensor, in_channels: int) -> None:
+    if x.dim() != 4 or x.shape[1] != in_channels:
+        raise ValueError(
+            f'x: expected shape (batch, {in_channels}, height, width), got {tuple(x.shape)}'
+        )
+
+
+def _neutral(x: Tensor, shape: tuple[int, ...], kernel_combine: str) -> Tensor:
+    """A filter that leaves the other branch's as it is, spread from a single number."""
+    return x.new_full((1,), 1.0 if kernel_combine == 'mul' else 0.0).expand(shape)
+
+
+def _reset(module: nn.Module) -> None:
+    for child in module.modules():
+        reset: Callable[[], None] | None = getattr(child, 'reset_parameters', None)
+        if reset is not None and child is not module:
+            reset()
+
+
+class DDFPack(nn.Module):
+    """Decoupled dynamic filter with its two branches: in place of a depthwise convolution.
+
+    The authors' DDF layer ("Decoupled Dynamic Filter Networks", arXiv 2104.14107, figure 2) with
+    their constructor arguments and state-dict keys. Unlike theirs it rounds up where the stride
+    does not divide the size, as its own spatial branch does.
+
+    Args:
+        in_channels: channels of input and output.
+        kernel_size: side of the filters, odd, at least 3.
+        stride: step between output pixels.
+        dilation: distance between taps.
+        head: groups of channels with a spatial filter each.
+        se_ratio: squeeze of the channel branch (σ of the paper's ablation).
+        nonlinearity: what follows, for FilterNorm's gain.
+        kernel_combine: 'mul' or 'add'.
+        normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
+        branches: 'both', or 'spatial' or 'channel' alone (ablation).
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        head: int = 1,
+        se_ratio: float = 0.2,
+        nonlinearity: str = 'relu',
+        kernel_combine: str = 'mul',
+        normalization: str = 'filter_norm',
+        branches: str = 'both',
+    ) -> None:
+        super().__init__()
+        _check_arguments(in_channels, kernel_size, head, branches)
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.dilation = dilation
+        self.head = head
+        self.kernel_combine = kernel_combine
+        if branches != 'channel':
+            self.spatial_branch = SpatialBranch(
+                in_channels, kernel_size, head, stride, nonlinearity, normalization
+            )
+        if branches != 'spatial':
+            self.channel_branch = ChannelBranch(
+                in_channels,
+                kernel_size,
+                se_ratio,
+                nonlinearity=nonlinearity,
+                normalization=normalization,
+            )
+        self.branches = branches
+
+    def init_weights(self) -> None:
+        """Keeps the layer's own initialisation where a network initialises every convolution."""
+        _reset(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filters x.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            (B, in_channels, ceil(H / stride), ceil(W / stride)).
+
+        Raises:
+            ValueError: x has another number of channels or dimensions.
+        """
+        check_input(x, self.in_channels)
+        return self._filter(x, self._channel_filter(x))
+
+    def _channel_filter(self, x: Tensor) -> Tensor:
+        shape = (x.shape[0], self.in_channels, self.kernel_size, self.kernel_size)
+        if self.branches == 'spatial':
+            return _neutral(x, shape, self.kernel_combine)
+        return self.channel_branch(x).view(shape)
+
+    def _filter(self, x: Tensor, channel_filter: Tensor) -> Tensor:
+        k, s = self.kernel_size, self.stride
+        if self.branches == 'channel':
+            size = (-(-x.shape[2] // s), -(-x.shape[3] // s))
+            spatial_filter = _neutral(x, (x.shape[0], k * k, *size), self.kernel_combine)
+        else:
+            spatial_filter = self.spatial_branch(x)
+        return ddf(x, channel_filter, spatial_filter, k, self.dilation, s, self.kernel_combine)
+
+
+class DDFUpPack(nn.Module):
+    """DDF upsampling with its branches, from the features alone or guided by a finer map (joint).
+
+    The authors' DDF-Up layer (arXiv 2104.14107, section 3.4) with their constructor arguments.
+    The parameters of its r² branches are stored stacked over the phases and run as one; a state
+    dict with the authors' keys (`spatial_branch.{phase}.…`, `channel_branch.{phase}.…`) loads too.
+    Guided, it has one spatial branch, a 1×1 convolution on the guide at the guide's resolution.
+
+    Args:
+        in_channels: channels of input and output.
+        kernel_size: side of the filters, odd, at least 3.
+        scale_factor: r.
+        dilation: distance between taps, in pixels of the input.
+        head: groups of channels with a spatial filter each.
+        se_ratio: squeeze of the channel branch.
+        nonlinearity: what follows, for FilterNorm's gain.
+        dw_kernel_size: side of the depthwise convolution in the unguided spatial branches, odd.
+        joint_channels: channels of the guide; below 1: no guide.
+        kernel_combine: 'mul' or 'add'.
+        normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
+        branches: 'both', or 'spatial' or 'channel' alone (ablation).
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int = 3,
+        scale_factor: int = 2,
+        dilation: int = 1,
+        head: int = 1,
+        se_ratio: float = 0.2,
+        nonlinearity: str = 'linear',
+        dw_kernel_size: int = 3,
+        joint_channels: int = -1,
+        kernel_combine: str = 'mul',
+        normalization: str = 'filter_norm',
+        branches: str = 'both',
+    ) -> None:
+        super().__init__()
+        _check_arguments(in_channels, kernel_size, head, branches)
+        if scale_factor < 1:
+            raise ValueError(f'scale_factor: expected at least 1, got {scale_factor}')
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.scale_factor = scale_factor
+        self.dilation = dilation
+        self.kernel_combine = kernel_combine
+        self.joint_channels = joint_channels
+        self.branches = branches
+        self.head = head
+        if branches != 'channel':
+            if joint_channels < 1:
+                self.spatial_branch: nn.Module = PhaseSpatialBranch(
+                    in_channels,
+                    kernel_size,
+                    head,
+                    scale_factor,
+                    dw_kernel_size,
+                    nonlinearity,
+                    normalization,
+                )
+            else:
+                self.spatial_branch = SpatialBranch(
+                    joint_channels,
+                    kernel_size,
+                    head,
+                    nonlinearity=nonlinearity,
+                    normalization=normalization,
+                )
+        if branches != 'spatial':
+            self.channel_branch = ChannelBranch(
+                in_channels, kernel_size, se_ratio, scale_factor**2, nonlinearity, normalization
+            )
+        self.register_load_state_dict_pre_hook(_stack_phases)
+
+    def init_weights(self) -> None:
+        """Keeps the layer's own initialisation where a network initialises every convolution."""
+        _reset(self)
+
+    def forward(self, x: Tensor, joint_x: Tensor | None = None) -> Tensor:
+        """Upsamples x.
+
+        Args:
+            x: (B, in_channels, H, W).
+            joint_x: the guide, (B, joint_channels, H', W') with H' from r·H − (r − 1) to
+                r·H + (r − 1) and W' alike; needed exactly if the layer has joint_channels.
+
+        Returns:
+            (B, in_channels, r·H, r·W), or with a guide (B, in_channels, H', W').
+
+        Raises:
+            ValueError: x or the guide does not fit, or the guide is missing or not expected.
+        """
+        check_input(x, self.in_channels)
+        guided = self.joint_channels > 0
+        if guided and (joint_x is None or joint_x.shape[1] != self.joint_channels):
+            got = 'none' if joint_x is None else f'shape {tuple(joint_x.shape)}'
+            raise ValueError(
+                f'joint_x: expected a guide of {self.joint_channels} channels, got {got}'
+            )
+        if not guided and joint_x is not None:
+            raise ValueError(
+                'joint_x: expected none, since the layer was built without joint_channels'
+            )
+        batch, channels, height, width = x.shape
+        k, r = self.kernel_size, self.scale_factor
+        size = (r * height, r * width) if joint_x is None else tuple(joint_x.shape[2:])
+        if self.branches == 'spatial':
+            channel_filter = _neutral(x, (batch, channels, k, k), self.kernel_combine)
+        else:
+            channel_filter = self.channel_branch(x).view(batch, r * r, channels, k, k)
+        if self.branches == 'channel':
+            spatial_filter = _neutral(x, (batch, k * k, *size), self.kernel_combine)
+        else:
+            spatial_filter = self.spatial_branch(x if joint_x is None else joint_x)
+        return ddf_upsample(
+            x, channel_filter, spatial_filter, k, r, self.dilation, self.kernel_combine
+        )
+
+
+# The authors' names of a phase's parts, and the names of ours.
+_PARTS = {
+    'spatial_branch': {'0': 'depthwise', '1.0': 'pointwise', '1.1': 'norm'},
+    'channel_branch': {'1': '1', '3': '3', '4': '4'},
+}
+_PHASE_KEY = re.compile(r'(spatial_branch|channel_branch)\.(\d+)\.(1\.0|1\.1|0|1|3|4)\.(\w+)$')
+
+
+def _stack_phases(module: DDFUpPack, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Replaces the authors' per-phase entries by ours, where all phases of an entry are there.
+
+    An incomplete entry stays as it is, so that a strict load reports it.
+    """
+    phases: dict[str, dict[int, str]] = {}
+    for key in list(state_dict):
+        match = _PHASE_KEY.fullmatch(key[len(prefix) :]) if key.startswith(prefix) else None
+        if match and match[3] in _PARTS[match[1]]:
+            ours = f'{prefix}{match[1]}.{_PARTS[match[1]][match[3]]}.{match[4]}'
+            phases.setdefault(ours, {})[int(match[2])] = key
+    for ours, keys in phases.items():
+        if sorted(keys) == list(range(module.scale_factor**2)):
+            parts = [state_dict.pop(keys[phase]) for phase in sorted(keys)]
+            state_dict[ours] = torch.cat(parts)

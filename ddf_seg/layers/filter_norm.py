@@ -1,0 +1,154 @@
+"""Normalisation of generated filters: FilterNorm and the alternatives of the paper's ablation."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+FILTER_TYPES = ('spatial', 'channel')
+NORMALIZATIONS = ('filter_norm', 'batch_norm', 'sigmoid', 'softmax', 'none')
+# The authors add 1e-10, which float16 cannot hold and which lets a constant filter explode.
+EPS = 1e-5
+# Below this a variance is rounding noise, and the square root's derivative would be infinite.
+_LEAST_VARIANCE = 1e-24
+
+
+class FilterNorm(nn.Module):
+    """Normalises each generated filter over its taps to a mean of 0 and a given deviation.
+
+    (x − mean) / (std + eps) · σ, with the statistics (in float32, unbiased) over the k² taps of
+    one filter; "Decoupled Dynamic Filter Networks" (arXiv 2104.14107), section 3.3, equation 5.
+
+    Args:
+        in_channels: number of filters: groups for a spatial branch, channels for a channel branch.
+        kernel_size: side k of the square filters, at least 2.
+        filter_type: 'spatial' for filters of shape (B, in_channels·k², H, W), 'channel' for
+            (B, in_channels·k²) or (B, in_channels·k², 1, 1).
+        nonlinearity: what follows the filter; σ starts from its gain divided by k
+            (Kaiming initialisation of a depthwise filter, equation 6).
+        running_std: learn σ, one value a tap, instead of keeping it fixed.
+        running_mean: learn an offset, one value a tap.
+
+    Raises:
+        ValueError: an unknown `filter_type`, less than one filter, or a kernel of one tap, whose
+            deviation does not exist.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int,
+        filter_type: str,
+        nonlinearity: str = 'linear',
+        running_std: bool = False,
+        running_mean: bool = False,
+    ) -> None:
+        super().__init__()
+        if filter_type not in FILTER_TYPES:
+            raise ValueError(f'filter_type: expected one of {FILTER_TYPES}, got {filter_type!r}')
+        if in_channels < 1:
+            raise ValueError(f'in_channels: expected at least 1, got {in_channels}')
+        if kernel_size < 2:
+            raise ValueError(
+                f'kernel_size: expected at least 2 (one tap has no deviation), got {kernel_size}'
+            )
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.filter_type = filter_type
+        self.running_std = running_std
+        self.running_mean = running_mean
+        self.gain = nn.init.calculate_gain(cast(Any, nonlinearity)) / kernel_size
+        taps = in_channels * kernel_size**2
+        self.std: Any = nn.Parameter(torch.empty(taps)) if running_std else self.gain
+        if running_mean:
+            self.mean = nn.Parameter(torch.empty(taps))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws σ and the offset anew, as the authors do."""
+        if self.running_std:
+            nn.init.normal_(self.std, std=self.gain)
+        if self.running_mean:
+            nn.init.normal_(self.mean)
+
+    def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """Normalises filters.
+
+        Args:
+            x: filters, see `filter_type`.
+            scale: the deviation that the layer before gives to inputs of deviation 1. eps counts
+                in its units where it is below 1, so that weights which decay do not end in eps.
+
+        Returns:
+            The filters, in the shape and dtype of `x`.
+
+        Raises:
+            ValueError: if the channels of `x` are not in_channels · k².
+        """
+        expected = self.in_channels * self.kernel_size**2
+        if x.dim() not in (2, 4) or x.shape[1] != expected:
+            raise ValueError(
+                f'x: expected shape (batch, {expected}, height, width), got {tuple(x.shape)}'
+            )
+        filters = x.float().unflatten(1, (self.in_channels, -1))
+        variance, mean = torch.var_mean(filters, dim=2, keepdim=True)
+        deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
+        normalized = (filters - mean) * (deviation + EPS * scale).reciprocal()
+        shape = (1, -1) if x.dim() == 2 else (1, -1, 1, 1)
+        if self.running_std:
+            normalized = normalized.flatten(1, 2) * self.std.float().view(shape)
+        else:
+            normalized = normalized.flatten(1, 2) * self.std
+        if self.running_mean:
+            normalized = normalized + self.mean.float().view(shape)
+        return normalized.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f'{self.in_channels}, kernel_size={self.kernel_size}, {self.filter_type}'
+
+
+class _Activation(nn.Module):
+    """Sigmoid, softmax over the taps (CARAFE's choice), or nothing, in place of FilterNorm."""
+
+    def __init__(self, in_channels: int, kind: str) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == 'softmax':
+            return x.unflatten(1, (self.in_channels, -1)).softmax(dim=2).flatten(1, 2)
+        return x.sigmoid() if self.kind == 'sigmoid' else x
+
+    def extra_repr(self) -> str:
+        return self.kind
+
+
+def build_normalization(
+    kind: str, in_channels: int, kernel_size: int, filter_type: str, nonlinearity: str
+) -> nn.Module:
+    """FilterNorm or one of its alternatives in the paper's ablation (table 8).
+
+    Args:
+        kind: 'filter_norm' (σ learned for channel filters, fixed for spatial ones), 'batch_norm',
+            'sigmoid', 'softmax' (over the taps) or 'none'.
+        in_channels, kernel_size, filter_type, nonlinearity: see `FilterNorm`.
+
+    Raises:
+        ValueError: an unknown `kind`.
+    """
+    if kind not in NORMALIZATIONS:
+        raise ValueError(f'normalization: expected one of {NORMALIZATIONS}, got {kind!r}')
+    if kind == 'filter_norm':
+        return FilterNorm(
+            in_channels,
+            kernel_size,
+            filter_type,
+            nonlinearity,
+            running_std=filter_type == 'channel',
+        )
+    if kind == 'batch_norm':
+        return nn.BatchNorm2d(in_channels * kernel_size**2)
+    return _Activation(in_channels, kind)

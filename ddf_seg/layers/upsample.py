@@ -1,0 +1,71 @@
+"""DDF-Up as an upsampling layer that mmcv's builders can put anywhere (type 'DDFUp')."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.utils.checkpoint as cp
+from torch import Tensor
+
+from .ddf_pack import DDFUpPack
+
+
+class DDFUpsample(DDFUpPack):
+    """DDF-Up in place of nn.Upsample or mmseg's InterpConv.
+
+    Args:
+        in_channels: channels of the input (`channels` is another name for it, CARAFE's).
+        out_channels: channels of the output. If given, a 1×1 convolution with normalisation and
+            activation comes first, at low resolution, where it costs r² times less.
+        scale_factor: r.
+        norm_cfg: mmcv config of the normalisation after the 1×1 convolution.
+        act_cfg: mmcv config of its activation; None: none.
+        with_cp: recompute the layer in the backward pass instead of keeping what it made.
+        ddf: further arguments of `DDFUpPack` (kernel_size, head, kernel_combine, …).
+
+    Raises:
+        ValueError: neither or both of `channels` and `in_channels` given.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        scale_factor: int = 2,
+        *,
+        channels: int | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        act_cfg: dict[str, Any] | None = None,
+        with_cp: bool = False,
+        **ddf: Any,
+    ) -> None:
+        if (in_channels is None) == (channels is None):
+            raise ValueError(
+                'in_channels: expected exactly one of in_channels and channels, '
+                f'got in_channels={in_channels} and channels={channels}'
+            )
+        width = in_channels if in_channels is not None else channels
+        assert width is not None
+        super().__init__(out_channels or width, scale_factor=scale_factor, **ddf)
+        self.with_cp = with_cp
+        self.projection: Any = None
+        if out_channels is not None:
+            # Only mmcv's builders ask for this form, so mmcv is there.
+            from mmcv.cnn import ConvModule
+
+            self.projection = ConvModule(width, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def init_weights(self) -> None:
+        """Keeps the layer's own initialisation where a network initialises every convolution."""
+        super().init_weights()
+        if self.projection is not None:
+            self.projection.init_weights()
+
+    def _upsample(self, x: Tensor) -> Tensor:
+        return super().forward(x if self.projection is None else self.projection(x))
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, in_channels, H, W) to (B, out_channels, r·H, r·W)."""
+        if self.with_cp and x.requires_grad:
+            return cp.checkpoint(self._upsample, x, use_reentrant=False)
+        return self._upsample(x)

@@ -1,0 +1,8 @@
+"""The DDF operators. `reference` has the same two functions in plain torch."""
+
+from .ddf import ddf, ddf_upsample
+from .native import is_native_available, load
+
+load()
+
+__all__ = ['ddf', 'ddf_upsample', 'is_native_available']

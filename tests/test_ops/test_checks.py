@@ -1,0 +1,219 @@
+"""Bad arguments: the exception, and in its message the argument, what was expected and found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from implementations import IMPLEMENTATIONS, Implementation
+
+Arguments = dict[str, Any]
+
+
+@pytest.fixture(params=['dispatched', 'reference'])
+def implementation(request: pytest.FixtureRequest) -> Implementation:
+    """The public ones."""
+    return IMPLEMENTATIONS[request.param]
+
+
+def ddf_arguments() -> Arguments:
+    """A good call: 6 channels in 3 groups, 9×8 to 5×8."""
+    return {
+        'features': torch.randn(2, 6, 9, 8),
+        'channel_filter': torch.randn(2, 6, 3, 5),
+        'spatial_filter': torch.randn(2, 3 * 15, 5, 8),
+        'kernel_size': (3, 5),
+        'dilation': 1,
+        'stride': (2, 1),
+        'kernel_combine': 'mul',
+    }
+
+
+def ddf_upsample_arguments() -> Arguments:
+    """A good call: 6 channels in 3 groups, 4×3 to 11×9 (r = 3)."""
+    return {
+        'features': torch.randn(2, 6, 4, 3),
+        'channel_filter': torch.randn(2, 9, 6, 3, 3),
+        'spatial_filter': torch.randn(2, 3 * 9, 11, 9),
+        'kernel_size': 3,
+        'scale_factor': 3,
+        'dilation': 1,
+        'kernel_combine': 'mul',
+    }
+
+
+BOTH: list[tuple[str, Any, type[Exception]]] = [
+    ('kernel_size', (3, 4), ValueError),
+    ('kernel_size', 2, ValueError),
+    ('kernel_size', 0, ValueError),
+    ('kernel_size', -3, ValueError),
+    ('kernel_size', 3.0, TypeError),
+    ('kernel_size', (3.0, 3), TypeError),
+    ('kernel_size', (3, 3, 3), TypeError),
+    ('kernel_size', (3,), TypeError),
+    ('kernel_size', '35', TypeError),
+    ('kernel_size', None, TypeError),
+    ('dilation', 0, ValueError),
+    ('dilation', -1, ValueError),
+    ('dilation', (1, 0), ValueError),
+    ('dilation', 1.5, TypeError),
+    ('kernel_combine', 'times', ValueError),
+    ('kernel_combine', '', ValueError),
+    ('kernel_combine', None, ValueError),
+]
+DDF = [
+    *BOTH,
+    ('stride', 0, ValueError),
+    ('stride', (1, -2), ValueError),
+    ('stride', 2.0, TypeError),
+    ('features', torch.randn(6, 9, 8), ValueError),
+    ('features', torch.randn(1, 2, 6, 9, 8), ValueError),
+    ('features', torch.randn(2, 6, 0, 8), ValueError),
+    ('channel_filter', torch.randn(2, 6, 15), ValueError),
+    ('channel_filter', torch.randn(2, 6, 5, 3), ValueError),
+    ('channel_filter', torch.randn(2, 5, 3, 5), ValueError),
+    ('channel_filter', torch.randn(1, 6, 3, 5), ValueError),
+    ('channel_filter', torch.randn(2, 4, 6, 3, 5), ValueError),
+    ('spatial_filter', torch.randn(2, 45, 40), ValueError),
+    ('spatial_filter', torch.randn(2, 45, 9, 8), ValueError),
+    # 9 // 2 rows, where a convolution rounds up
+    ('spatial_filter', torch.randn(2, 45, 4, 8), ValueError),
+    ('spatial_filter', torch.randn(2, 45, 5, 7), ValueError),
+    ('spatial_filter', torch.randn(1, 45, 5, 8), ValueError),
+    ('spatial_filter', torch.randn(2, 44, 5, 8), ValueError),
+    ('spatial_filter', torch.randn(2, 0, 5, 8), ValueError),
+    # 4 groups of 6 channels
+    ('spatial_filter', torch.randn(2, 60, 5, 8), ValueError),
+]
+UPSAMPLE = [
+    *BOTH,
+    ('scale_factor', 0, ValueError),
+    ('scale_factor', -2, ValueError),
+    ('scale_factor', 3.0, TypeError),
+    ('scale_factor', (3, 3), TypeError),
+    ('features', torch.randn(6, 4, 3), ValueError),
+    ('features', torch.randn(2, 6, 4, 0), ValueError),
+    ('channel_filter', torch.randn(2, 4, 6, 3, 3), ValueError),
+    ('channel_filter', torch.randn(2, 6, 9, 3, 3), ValueError),
+    ('channel_filter', torch.randn(2, 6, 9), ValueError),
+    ('channel_filter', torch.randn(3, 6, 3, 3), ValueError),
+    # 4 · 3 ± 3 rows, 3 · 3 ± 3 columns
+    ('spatial_filter', torch.randn(2, 27, 9, 9), ValueError),
+    ('spatial_filter', torch.randn(2, 27, 15, 9), ValueError),
+    ('spatial_filter', torch.randn(2, 27, 12, 6), ValueError),
+    ('spatial_filter', torch.randn(2, 27, 12, 12), ValueError),
+    ('spatial_filter', torch.randn(2, 27, 99), ValueError),
+    ('spatial_filter', torch.randn(1, 27, 11, 9), ValueError),
+    ('spatial_filter', torch.randn(2, 28, 11, 9), ValueError),
+    ('spatial_filter', torch.randn(2, 36, 11, 9), ValueError),
+]
+CALLS = {'ddf': (ddf_arguments, DDF), 'ddf_upsample': (ddf_upsample_arguments, UPSAMPLE)}
+
+
+def _id(value: Any) -> str | None:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else None
+
+
+def check(
+    implementation: Implementation,
+    op: str,
+    arguments: Arguments,
+    name: str,
+    error: type[Exception],
+) -> str:
+    """Calls, and returns the message of the error that must come."""
+    with pytest.raises(error, match=rf'^{name}: expected .*got ') as caught:
+        getattr(implementation, op)(**arguments)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('op', CALLS)
+def test_good_arguments_pass(implementation: Implementation, op: str) -> None:
+    arguments = CALLS[op][0]()
+    output = getattr(implementation, op)(**arguments)
+    assert output.shape == (2, 6, *arguments['spatial_filter'].shape[2:])
+
+
+@pytest.mark.parametrize(
+    ('op', 'name', 'value', 'error'),
+    [(op, *bad) for op, (_, cases) in CALLS.items() for bad in cases],
+    ids=_id,
+)
+def test_bad_argument(
+    implementation: Implementation, op: str, name: str, value: Any, error: type[Exception]
+) -> None:
+    arguments = CALLS[op][0]() | {name: value}
+    message = check(implementation, op, arguments, name, error)
+    if isinstance(value, torch.Tensor):
+        assert any(str(n) in message.split('got ')[-1] for n in value.shape)
+    else:
+        assert repr(value) in message.split('got ')[-1]
+
+
+TENSORS = ('features', 'channel_filter', 'spatial_filter')
+
+
+@pytest.mark.parametrize('op', CALLS)
+@pytest.mark.parametrize('name', TENSORS)
+@pytest.mark.parametrize('dtype', [torch.int64, torch.bool, torch.complex64, torch.uint8])
+def test_unsupported_dtype(
+    implementation: Implementation, op: str, name: str, dtype: torch.dtype
+) -> None:
+    arguments = CALLS[op][0]()
+    arguments[name] = arguments[name].to(dtype)
+    assert str(dtype) in check(implementation, op, arguments, name, TypeError)
+
+
+@pytest.mark.parametrize('op', CALLS)
+def test_integer_tensors(implementation: Implementation, op: str) -> None:
+    arguments = CALLS[op][0]()
+    for name in TENSORS:
+        arguments[name] = arguments[name].int()
+    check(implementation, op, arguments, 'features', TypeError)
+
+
+@pytest.mark.parametrize('op', CALLS)
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+@pytest.mark.parametrize('name', TENSORS)
+def test_mixed_dtypes(implementation: Implementation, op: str, device: str, name: str) -> None:
+    arguments = CALLS[op][0]()
+    for other in TENSORS:
+        arguments[other] = arguments[other].to(device)
+    arguments[name] = arguments[name].to(torch.float16)
+    wrong = 'channel_filter' if name == 'features' else name
+    message = check(implementation, op, arguments, wrong, TypeError)
+    assert 'torch.float16' in message
+    assert 'torch.float32' in message
+
+
+@pytest.mark.parametrize('op', CALLS)
+@pytest.mark.parametrize('name', TENSORS)
+def test_mixed_devices(implementation: Implementation, op: str, name: str) -> None:
+    arguments = CALLS[op][0]()
+    arguments[name] = arguments[name].to('meta')
+    wrong = 'channel_filter' if name == 'features' else name
+    message = check(implementation, op, arguments, wrong, ValueError)
+    assert 'meta' in message
+    assert 'cpu' in message
+
+
+@pytest.mark.parametrize('op', CALLS)
+@pytest.mark.parametrize('name', TENSORS)
+@pytest.mark.parametrize(
+    'value', [None, 1.0, np.zeros((2, 6, 9, 8), np.float32)], ids=lambda v: type(v).__name__
+)
+def test_no_tensor(implementation: Implementation, op: str, name: str, value: Any) -> None:
+    arguments = CALLS[op][0]() | {name: value}
+    message = check(implementation, op, arguments, name, TypeError)
+    assert type(value).__name__ in message
+
+
+@pytest.mark.parametrize('size', [(10, 7), (14, 11), (12, 9)], ids=str)
+def test_upsampled_sizes_within_one_step_pass(
+    implementation: Implementation, size: tuple[int, int]
+) -> None:
+    arguments = ddf_upsample_arguments() | {'spatial_filter': torch.randn(2, 27, *size)}
+    assert implementation.ddf_upsample(**arguments).shape[2:] == size
