@@ -1,0 +1,59 @@
+"""Makes OpenMMLab know ddf_seg: importing this mends what today's versions broke, then registers.
+
+In a config::
+
+    custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
+
+A config that inherits from ``'mmseg::…'`` needs the import before it is read, as the tools do:
+mmengine reads ``_base_`` first.
+"""
+
+from __future__ import annotations
+
+try:
+    import mmengine  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != 'mmengine':
+        raise
+    raise ImportError(
+        "ddf_seg.openmmlab needs mmengine, mmcv and mmsegmentation: pip install 'ddf_seg[mmseg]' "
+        "(the official packages) or 'ddf_seg[onedl]' (the maintained forks), never both. "
+        'ddf_seg.ops and ddf_seg.layers work without.'
+    ) from error
+
+from mmengine.registry import MODELS
+
+from . import _compat, layers
+
+_compat.apply()
+
+
+def _register_layers() -> None:
+    # mmcv looks for convolutions and upsampling layers in mmengine's root registry.
+    for name, layer in {
+        'DDF': layers.DDFConv2d,
+        'DDFUp': layers.DDFUpsample,
+        'DDFPack': layers.DDFPack,
+        'DDFUpPack': layers.DDFUpPack,
+        'FilterNorm': layers.FilterNorm,
+    }.items():
+        if MODELS.module_dict.get(name) is not layer:
+            MODELS.register_module(name=name, module=layer)
+
+
+def _register_segmentation() -> None:
+    try:
+        import mmseg  # noqa: F401
+    except ModuleNotFoundError as error:
+        # The layers serve other OpenMMLab projects, too. A broken mmseg has to say so itself.
+        if error.name not in ('mmseg', 'mmcv'):
+            raise
+        return
+    from . import datasets, engine, models  # noqa: F401
+    from ._compat.losses import mend_class_weight
+
+    mend_class_weight()
+
+
+_register_layers()
+_register_segmentation()

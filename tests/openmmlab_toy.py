@@ -1,0 +1,92 @@
+"""A road scene dataset of a few tiny images and a model of mmseg to match, for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine import Config
+
+_CONFIG = """
+_base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
+custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
+"""
+
+
+def write_cityscapes(root: Path, num_train: int = 6, num_val: int = 2) -> None:
+    """Write random 64×128 images and their labels in Cityscapes' folders."""
+    rng = np.random.default_rng(0)
+    for split, num in (('train', num_train), ('val', num_val)):
+        for index in range(num):
+            label = np.full((64, 128), rng.integers(19), np.uint8)
+            label[20:40, 30:90] = rng.integers(19)
+            label[:4] = 255
+            image = label[..., None] * np.array([11, 7, 5]) + rng.integers(0, 20, (64, 128, 3))
+            name = f'toy/toy_{index:06d}_000019'
+            for folder, suffix, array in (
+                ('leftImg8bit', 'leftImg8bit', image.astype(np.uint8)),
+                ('gtFine', 'gtFine_labelTrainIds', label),
+            ):
+                path = root / folder / split / f'{name}_{suffix}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), array)
+
+
+def toy_config(folder: Path, max_iters: int, **options: object) -> Config:
+    """mmseg's PSPNet for Cityscapes, narrowed, on the images that ``write_cityscapes`` wrote.
+
+    Args:
+        folder: Holds the images in ``data``, and gets the work directory ``work``.
+        max_iters: Length of the training; a checkpoint and a validation every 4 iterations.
+        options: Further settings, with '__' between levels.
+    """
+    file = folder / 'toy.py'
+    file.write_text(_CONFIG)
+    config = Config.fromfile(file)
+    crop_size = (64, 64)
+    train_pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {'type': 'LoadAnnotations'},
+        {'type': 'RandomResize', 'scale': (128, 64), 'ratio_range': (0.5, 2.0), 'keep_ratio': True},
+        {'type': 'RandomCrop', 'crop_size': crop_size, 'cat_max_ratio': 0.75},
+        {'type': 'RandomFlip', 'prob': 0.5},
+        {'type': 'PhotoMetricDistortion'},
+        {'type': 'PackSegInputs'},
+    ]
+    test_pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {'type': 'Resize', 'scale': (128, 64), 'keep_ratio': True},
+        {'type': 'LoadAnnotations'},
+        {'type': 'PackSegInputs'},
+    ]
+    config.merge_from_dict(
+        {
+            'work_dir': str(folder / 'work'),
+            # What inference_model reads, unlike MMSegInferencer.
+            'test_pipeline': test_pipeline,
+            'randomness': {'seed': 0},
+            'model.pretrained': None,
+            'model.data_preprocessor.size': crop_size,
+            'model.backbone.base_channels': 8,
+            'model.decode_head': {'in_channels': 64, 'channels': 16},
+            'model.auxiliary_head': {'in_channels': 32, 'channels': 8},
+            'train_dataloader': {'batch_size': 2, 'num_workers': 0, 'persistent_workers': False},
+            'train_dataloader.dataset.data_root': str(folder / 'data'),
+            'train_dataloader.dataset.pipeline': train_pipeline,
+            'train_cfg': {'max_iters': max_iters, 'val_interval': 4},
+            'default_hooks.checkpoint': {'interval': 4, 'save_best': 'mIoU'},
+            'default_hooks.logger.interval': 1,
+            'default_hooks.visualization': {'draw': True, 'interval': 1},
+        }
+    )
+    for split in ('val', 'test'):
+        config.merge_from_dict(
+            {
+                f'{split}_dataloader': {'num_workers': 0, 'persistent_workers': False},
+                f'{split}_dataloader.dataset.data_root': str(folder / 'data'),
+                f'{split}_dataloader.dataset.pipeline': test_pipeline,
+            }
+        )
+    config.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
+    return config
