@@ -1,0 +1,115 @@
+// What must hold before a kernel touches memory. ddf_seg/ops/checks.py says the same in Python's
+// terms; this is for who calls torch.ops.ddf_seg directly.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../kernels/problem.h"
+
+namespace ddf::binding {
+
+inline void check(bool holds, const std::string& message) {
+  if (!holds) throw std::runtime_error(message);
+}
+
+inline std::string shape_of(const torch::stable::Tensor& x) {
+  std::ostringstream text;
+  text << '(';
+  for (int64_t i = 0; i < x.dim(); ++i) text << (i > 0 ? ", " : "") << x.size(i);
+  text << ')';
+  return text.str();
+}
+
+inline void check_shape(const char* name, const torch::stable::Tensor& x,
+                        const std::vector<int64_t>& expected) {
+  bool same = x.dim() == static_cast<int64_t>(expected.size());
+  for (size_t i = 0; same && i < expected.size(); ++i)
+    same = x.size(static_cast<int64_t>(i)) == expected[i];
+  if (same) return;
+  std::ostringstream text;
+  text << name << ": expected shape (";
+  for (size_t i = 0; i < expected.size(); ++i) text << (i > 0 ? ", " : "") << expected[i];
+  text << "), got " << shape_of(x);
+  throw std::runtime_error(text.str());
+}
+
+inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
+                            const torch::stable::Tensor& features) {
+  check(x.is_cpu(), std::string(name) + ": expected a tensor on the CPU, where features are");
+  check(x.scalar_type() == features.scalar_type(),
+        std::string(name) + ": expected the dtype of features, " +
+            torch::headeronly::toString(features.scalar_type()) + ", got " +
+            torch::headeronly::toString(x.scalar_type()));
+}
+
+inline void check_pair(const char* name, const std::vector<int64_t>& pair) {
+  check(pair.size() == 2 && pair[0] > 0 && pair[1] > 0,
+        std::string(name) + ": expected two values of at least 1");
+}
+
+inline void check_arguments(const torch::stable::Tensor& features,
+                            const torch::stable::Tensor& channel_filter,
+                            const torch::stable::Tensor& spatial_filter,
+                            const std::vector<int64_t>& kernel_size,
+                            const std::vector<int64_t>& dilation,
+                            const std::vector<int64_t>& stride, int64_t scale,
+                            const std::string& kernel_combine) {
+  using torch::headeronly::ScalarType;
+  const ScalarType dtype = features.scalar_type();
+  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+            dtype == ScalarType::BFloat16,
+        std::string("features: expected float64, float32, float16 or bfloat16, got ") +
+            torch::headeronly::toString(dtype));
+  check(features.is_cpu(), "features: expected a tensor on the CPU");
+  check_same_kind("channel_filter", channel_filter, features);
+  check_same_kind("spatial_filter", spatial_filter, features);
+  check(features.dim() == 4 && features.size(2) > 0 && features.size(3) > 0,
+        "features: expected 4 dimensions, at least one row and one column, got shape " +
+            shape_of(features));
+  check_pair("kernel_size", kernel_size);
+  check_pair("dilation", dilation);
+  check_pair("stride", stride);
+  check(kernel_size[0] % 2 == 1 && kernel_size[1] % 2 == 1, "kernel_size: expected odd values");
+  check(scale > 0, "scale_factor: expected at least 1");
+  check(kernel_combine == "mul" || kernel_combine == "add",
+        "kernel_combine: expected 'mul' or 'add', got '" + kernel_combine + "'");
+
+  const int64_t batch = features.size(0), channels = features.size(1);
+  const int64_t taps = kernel_size[0] * kernel_size[1];
+  std::vector<int64_t> filter{batch, channels, kernel_size[0], kernel_size[1]};
+  if (channel_filter.dim() == 5) filter.insert(filter.begin() + 1, scale * scale);
+  check_shape("channel_filter", channel_filter, filter);
+  check(channel_filter.dim() == 4 || scale > 1 || channel_filter.size(1) == 1,
+        "channel_filter: expected 4 dimensions");
+  check(spatial_filter.dim() == 4 && spatial_filter.size(0) == batch &&
+            spatial_filter.size(1) >= taps && spatial_filter.size(1) % taps == 0 &&
+            channels % (spatial_filter.size(1) / taps) == 0,
+        "spatial_filter: expected shape (batch, groups * " + std::to_string(taps) +
+            ", height, width) with groups a divisor of the " + std::to_string(channels) +
+            " channels, got " + shape_of(spatial_filter));
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t in = features.size(2 + i), out = spatial_filter.size(2 + i);
+    const int64_t step = stride[static_cast<size_t>(i)];
+    const bool fits = scale == 1
+                          ? out == (in + step - 1) / step
+                          : out >= scale * in - (scale - 1) && out <= scale * in + (scale - 1);
+    check(fits, "spatial_filter: its height and width " + shape_of(spatial_filter) +
+                    " do not fit those of features " + shape_of(features));
+  }
+}
+
+inline void check_gradient(const torch::stable::Tensor& grad_output,
+                           const torch::stable::Tensor& features, const Problem& p,
+                           const std::vector<bool>& output_mask) {
+  check_same_kind("grad_output", grad_output, features);
+  check_shape("grad_output", grad_output, {p.batch, p.channels, p.out_height, p.out_width});
+  check(output_mask.size() == 3, "output_mask: expected three values");
+}
+
+}  // namespace ddf::binding

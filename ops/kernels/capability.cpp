@@ -1,0 +1,62 @@
+// Chooses an instruction set once, at load. This file is compiled for the baseline.
+#include <cstdlib>
+#include <cstring>
+
+#include "problem.h"
+
+namespace ddf {
+
+namespace baseline {
+const Kernels* kernels();
+}
+#if defined(DDF_WITH_AVX2)
+namespace avx2 {
+const Kernels* kernels();
+}
+#endif
+#if defined(DDF_WITH_AVX512)
+namespace avx512 {
+const Kernels* kernels();
+}
+#endif
+
+namespace {
+
+bool has_avx2() {
+#if defined(DDF_WITH_AVX2)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+#else
+  return false;
+#endif
+}
+
+bool has_avx512() {
+#if defined(DDF_WITH_AVX512)
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+const Kernels* select_kernels(const char** error) {
+  const char* wanted = std::getenv("DDF_SEG_CPU_CAPABILITY");
+  const bool any = wanted == nullptr || *wanted == '\0';
+  *error = nullptr;
+#if defined(DDF_WITH_AVX512)
+  if (has_avx512() && (any || std::strcmp(wanted, "avx512") == 0)) return avx512::kernels();
+#endif
+#if defined(DDF_WITH_AVX2)
+  if (has_avx2() && (any || std::strcmp(wanted, "avx2") == 0)) return avx2::kernels();
+#endif
+  if (any || std::strcmp(wanted, "default") == 0) return baseline::kernels();
+  *error =
+      "DDF_SEG_CPU_CAPABILITY: expected one of 'default', 'avx2', 'avx512' that this machine and "
+      "this build support";
+  return nullptr;
+}
+
+}  // namespace ddf

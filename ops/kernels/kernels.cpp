@@ -1,0 +1,75 @@
+// Compiled once per instruction set, each time into its own namespace (DDF_NAMESPACE).
+#include "backward.h"
+#include "forward.h"
+
+namespace ddf::DDF_NAMESPACE {
+namespace {
+
+// Calls body with the accumulation type and the element type of the tensors.
+template <typename Body>
+auto for_dtype(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::float64:
+      return body(double{}, double{});
+    case DType::float16:
+      return body(float{}, float16{});
+    case DType::bfloat16:
+      return body(float{}, bfloat16{});
+    default:
+      return body(float{}, float{});
+  }
+}
+
+void run_forward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    using T = decltype(sum);
+    using E = decltype(element);
+    if (plan.lanes_are_channels) {
+      (p.multiply ? forward_unit<T, E, false, true>
+                  : forward_unit<T, E, false, false>)(p, plan, unit, scratch);
+    } else {
+      (p.multiply ? forward_unit<T, E, true, true> : forward_unit<T, E, true, false>)(p, plan, unit,
+                                                                                      scratch);
+    }
+  });
+}
+
+void run_backward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    using T = decltype(sum);
+    using E = decltype(element);
+    if (plan.lanes_are_channels) {
+      (p.multiply ? backward_unit<T, E, false, true>
+                  : backward_unit<T, E, false, false>)(p, plan, unit, scratch);
+    } else {
+      (p.multiply ? backward_unit<T, E, true, true>
+                  : backward_unit<T, E, true, false>)(p, plan, unit, scratch);
+    }
+  });
+}
+
+void run_reduce(const Problem& p, const Plan& plan, int64_t index) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    reduce_channel<decltype(sum), decltype(element)>(p, plan, index);
+  });
+}
+
+Plan make_forward_plan(const Problem& p, int64_t threads) {
+  return p.dtype == DType::float64 ? plan_forward<double>(p, threads)
+                                   : plan_forward<float>(p, threads);
+}
+
+Plan make_backward_plan(const Problem& p) {
+  return p.dtype == DType::float64 ? plan_backward<double>(p) : plan_backward<float>(p);
+}
+
+#define DDF_STRING_(name) #name
+#define DDF_STRING(name) DDF_STRING_(name)
+constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY), make_forward_plan, run_forward,
+                           make_backward_plan,         run_backward,      run_reduce};
+
+}  // namespace
+
+const Kernels* kernels() { return &kKernels; }
+
+}  // namespace ddf::DDF_NAMESPACE

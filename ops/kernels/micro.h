@@ -1,0 +1,162 @@
+// The inner loops. Written once for both directions of the vectors: where lanes are pixels, the
+// spatial filter is a vector and the channel filter a number to broadcast; where lanes are
+// channels it is the other way round.
+#pragma once
+
+#include "vec.h"
+
+namespace ddf::DDF_NAMESPACE {
+
+// Registers: kPositions * kVectors sums, plus one row and one column of operands.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kPositions = 4;
+#else
+inline constexpr int kPositions = 2;
+#endif
+inline constexpr int kVectors = 4;  // channels, or vectors of channels, that share spatial weights
+
+template <typename T, bool kVector>
+DDF_INLINE Vec<T> operand(const T* p) {
+  if constexpr (kVector)
+    return load<T>(p);
+  else
+    return broadcast<T>(*p);
+}
+
+// Keeps the compiler from computing the addresses of all taps ahead: they do not fit in registers.
+template <typename P>
+DDF_INLINE void hide(P& pointer) {
+  asm("" : "+r"(pointer));
+}
+
+// Strides of the operands of one call, in elements. "Vector" is one of kVectors.
+struct Strides {
+  int64_t x_row, x_position, x_vector, x_tap_row, x_tap_column;
+  int64_t s_row, s_position, s_tap;
+  int64_t f_vector, f_tap;
+  int64_t out_row, out_position, out_vector;
+};
+
+// out = sum over taps of (F o S) * X, for kP positions and kV vectors. kTaps is the kernel's width
+// and height if known at compile time, else 0.
+template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kP, int kV, int kTaps>
+DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const Strides& d,
+                             int64_t kernel_y, int64_t kernel_x, bool accumulate) {
+  Vec<T> sum[kP][kV];
+  for (int p = 0; p < kP; ++p)
+    for (int v = 0; v < kV; ++v)
+      sum[p][v] = accumulate ? load<T>(out + p * d.out_position + v * d.out_vector) : Vec<T>{};
+  const int64_t height = kTaps > 0 ? kTaps : kernel_y, width = kTaps > 0 ? kTaps : kernel_x;
+  constexpr int L = kLanes<T>;
+  // Known distances between taps, and between positions and vectors, become part of instructions.
+  constexpr int kSTap = kPixelLanes ? L : 1, kFTap = kPixelLanes ? 1 : L;
+  const int64_t s_position = kTaps > 0 ? kTaps * kTaps * kSTap : d.s_position;
+  const int64_t f_vector = kTaps > 0 ? kTaps * kTaps * kFTap : d.f_vector;
+  for (int64_t ty = 0; ty < height; ++ty) {
+    const T* x_tap = x + ty * d.x_tap_row;
+#pragma GCC unroll 3
+    for (int64_t tx = 0; tx < width; ++tx) {
+      const T* xp[kP];
+      Vec<T> weight[kP];
+#pragma GCC unroll 4
+      for (int p = 0; p < kP; ++p) {
+        xp[p] = x_tap + p * d.x_position;
+        hide(xp[p]);
+        weight[p] = operand<T, kPixelLanes>(s + p * s_position);
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < kV; ++v) {
+        const Vec<T> filter = operand<T, !kPixelLanes>(f + v * f_vector);
+#pragma GCC unroll 4
+        for (int p = 0; p < kP; ++p) {
+          const Vec<T> product = kMultiply ? filter * weight[p] : filter + weight[p];
+          sum[p][v] += product * load<T>(xp[p] + v * d.x_vector);
+        }
+      }
+      x_tap += d.x_tap_column;
+      s += kSTap;
+      f += kFTap;
+    }
+  }
+  for (int p = 0; p < kP; ++p)
+    for (int v = 0; v < kV; ++v) store<T>(out + p * d.out_position + v * d.out_vector, sum[p][v]);
+}
+
+template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kV, int kTaps>
+__attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O* out, Strides d,
+                                           int64_t rows, int64_t positions, int64_t kernel_y,
+                                           int64_t kernel_x, bool accumulate) {
+  if (positions == 1) {  // narrow maps: pair rows instead
+    positions = rows;
+    rows = 1;
+    d.x_position = d.x_row;
+    d.s_position = d.s_row;
+    d.out_position = d.out_row;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* x_row = x + row * d.x_row;
+    const T* s_row = s + row * d.s_row;
+    O* out_row = out + row * d.out_row;
+    int64_t p = 0;
+    for (; p + kPositions <= positions; p += kPositions)
+      filter_block<T, O, kPixelLanes, kMultiply, kPositions, kV, kTaps>(
+          x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
+          kernel_y, kernel_x, accumulate);
+    for (; p < positions; ++p)
+      filter_block<T, O, kPixelLanes, kMultiply, 1, kV, kTaps>(
+          x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
+          kernel_y, kernel_x, accumulate);
+  }
+}
+
+// The gradients of both filters, from X and the output's gradient, for kV vectors and one tap of
+// `rows` rows: grad_s += sum over vectors of X * gO o F, grad_f += sum over positions of X * gO o
+// S. Lanes past the end of a row (`last_lanes` of its last position) are left out.
+template <typename T, bool kPixelLanes, bool kMultiply, int kV>
+DDF_INLINE void gradient_tap(const T* x, const T* g, int64_t g_row, int64_t g_position,
+                             int64_t g_vector, const T* s, const T* f, T* grad_s, int64_t gs_row,
+                             T* grad_f, const Strides& d, int64_t rows, int64_t positions,
+                             Mask<T> last_lanes, bool masked) {
+  constexpr int L = kLanes<T>;
+  Vec<T> filter[kV], sum_f[kV];
+  for (int v = 0; v < kV; ++v) {
+    filter[v] = operand<T, !kPixelLanes>(f + v * d.f_vector);
+    sum_f[v] = load<T>(grad_f + v * L);
+  }
+  const auto step = [&](const T* xp, const T* gp, const T* sp, T* gsp,
+                        bool mask) __attribute__((always_inline)) {
+    const Vec<T> weight = operand<T, kPixelLanes>(sp);
+    Vec<T> sum_s = load<T>(gsp);
+#pragma GCC unroll 4
+    for (int v = 0; v < kV; ++v) {
+      Vec<T> product = load<T>(xp + v * d.x_vector) * load<T>(gp + v * g_vector);
+      if (kPixelLanes && mask) product = select<T>(last_lanes, product);
+      if (kMultiply) {
+        sum_s += product * filter[v];
+        sum_f[v] += product * weight;
+      } else {
+        sum_s += product;
+        sum_f[v] += product;
+      }
+    }
+    store<T>(gsp, sum_s);
+  };
+  const int64_t whole = positions - (masked ? 1 : 0);
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* xp = x + row * d.x_row;
+    const T* gp = g + row * g_row;
+    const T* sp = s + row * d.s_row;
+    T* gsp = grad_s + row * gs_row;
+    for (int64_t p = 0; p < whole; ++p) {
+      step(xp, gp, sp, gsp, false);
+      xp += d.x_position;
+      gp += g_position;
+      sp += d.s_position;
+      gsp += L;
+    }
+    if (masked) step(xp, gp, sp, gsp, true);
+  }
+  for (int v = 0; v < kV; ++v) store<T>(grad_f + v * L, sum_f[v]);
+}
+
+}  // namespace ddf::DDF_NAMESPACE

@@ -1,0 +1,84 @@
+// What a kernel needs to know about one call: raw pointers, sizes, strides. No torch, no Python.
+#pragma once
+
+#include <cstdint>
+
+namespace ddf {
+
+enum class DType { float64, float32, float16, bfloat16 };
+
+// A (B, C, H, W) tensor. Strides count elements and may be anything that torch allows.
+struct View {
+  void* data = nullptr;
+  int64_t b = 0, c = 0, y = 0, x = 0;
+  // Largest element offset inside the tensor: what lies below it is memory of the same storage,
+  // so a vector load may run past the end of a row as long as it stays within.
+  int64_t last = 0;
+};
+
+// A (B, r*r, C, kh, kw) channel filter; `p` is the stride of the phase, 0 if shared by the phases.
+struct FilterView {
+  void* data = nullptr;
+  int64_t b = 0, p = 0, c = 0, y = 0, x = 0;
+};
+
+// `ddf` (scale 1) and `ddf_upsample` (stride 1) are one operator. Position (i, j) of the base grid
+// reads the neighbourhood of input pixel (i * stride_y, j * stride_x) and yields the output pixels
+// (i * scale + py, j * scale + px). The phases py, px run over [0, scale), and in the last row and
+// column of the base grid on to the end of the output.
+struct Problem {
+  DType dtype = DType::float32;
+  bool multiply = true;  // F * S, else F + S
+  int64_t batch = 0, channels = 0, groups = 1;
+  int64_t height = 0, width = 0;          // of the input
+  int64_t out_height = 0, out_width = 0;  // of the output
+  int64_t kernel_y = 1, kernel_x = 1, dilation_y = 1, dilation_x = 1;
+  int64_t stride_y = 1, stride_x = 1, scale = 1;
+
+  View features;
+  FilterView channel_filter;
+  View spatial_filter;
+  View output;  // of the forward pass; its gradient in the backward pass
+
+  // Backward only; null data where no gradient is asked for.
+  View grad_features;
+  FilterView grad_channel;
+  View grad_spatial;
+  // Sums of grad_channel over one tile each, in the accumulation type, reduced by `reduce_channel`.
+  void* partial_sums = nullptr;
+
+  int64_t taps() const { return kernel_y * kernel_x; }
+  int64_t group_channels() const { return channels / groups; }
+  int64_t grid_height() const { return scale == 1 ? out_height : height; }
+  int64_t grid_width() const { return scale == 1 ? out_width : width; }
+  int64_t phases() const { return channel_filter.p == 0 ? 1 : scale * scale; }
+};
+
+// How a call is cut into units. A unit is computed by one thread, start to end; which thread and
+// when changes nothing, so results do not depend on the number of threads.
+struct Plan {
+  bool lanes_are_channels = false;  // vectors run along channels (channels_last), else along a row
+  int64_t tile_rows = 1, tile_columns = 1, tiles_y = 1, tiles_x = 1;
+  int64_t chunk_channels = 1, chunks = 1;  // of a group's channels; the backward pass has one chunk
+  int64_t units = 0;
+  int64_t scratch_bytes = 0;  // per thread
+  int64_t partial_bytes = 0;  // of Problem::partial_sums
+};
+
+// One instruction set's kernels.
+struct Kernels {
+  const char* capability;
+  Plan (*plan_forward)(const Problem&, int64_t threads);
+  void (*forward)(const Problem&, const Plan&, int64_t unit, void* scratch);
+  Plan (*plan_backward)(const Problem&);
+  void (*backward)(const Problem&, const Plan&, int64_t unit, void* scratch);
+  // Adds up the partial sums of one channel of one image, in the order of the tiles.
+  void (*reduce_channel)(const Problem&, const Plan&, int64_t image_and_channel);
+};
+
+// The kernels of the best instruction set this machine has, or of the one that the environment
+// variable DDF_SEG_CPU_CAPABILITY (default, avx2, avx512) asks for. Null with `error` set if the
+// variable names one that is unknown, not compiled in or not supported by the machine.
+const Kernels* select_kernels(const char** error);
+
+}  // namespace ddf
