@@ -1,0 +1,137 @@
+"""Checks checkpoint files before anything is built, with messages that name file and remedy."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import UsageError
+
+_LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+
+
+def check_checkpoint(path: str | Path, purpose: str) -> None:
+    """Make sure that a local checkpoint exists and torch can open it.
+
+    Weights are mapped, not read: this takes milliseconds whatever their size.
+
+    Args:
+        path: The file.
+        purpose: Where it is asked for, as the message should say, e.g. 'load_from'.
+
+    Raises:
+        UsageError: If the file is missing, truncated, or no checkpoint.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UsageError(f'{purpose}: checkpoint {path} does not exist{_neighbours(path)}')
+    if damage := find_damage(path):
+        raise UsageError(
+            f'{purpose}: checkpoint {path} ({path.stat().st_size} bytes) cannot be read, it is '
+            f'truncated, damaged, or no checkpoint: {damage}. Copy or download it again, or give '
+            f'another one{_neighbours(path)}'
+        )
+
+
+def find_damage(path: Path) -> str:
+    """Why torch cannot open a checkpoint, or an empty string if it can."""
+    if not path.is_file():
+        return 'it is not a file'
+    archive = zipfile.is_zipfile(path)
+    with open(path, 'rb') as file:
+        head = file.read(16)
+    if not archive and head.startswith(b'PK\x03\x04'):
+        return 'its end is missing'
+    # Files of torch < 1.6 are plain pickles, which cannot be mapped.
+    pickled = _LEGACY_MAGIC in head
+    try:
+        torch.load(path, map_location='cpu', weights_only=True, mmap=archive)
+    except pickle.UnpicklingError:
+        # A sound file may hold objects that only its reader knows how to trust.
+        return '' if archive or pickled else "neither an archive nor a pickle of torch's"
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        return str(error).partition('\n')[0] or type(error).__name__
+    return ''
+
+
+def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Make sure that a checkpoint has every weight of a model, in its shape.
+
+    mmengine leaves a weight that does not fit as it was initialised, and only logs it.
+
+    Args:
+        model: What the checkpoint is loaded into.
+        checkpoint: As `torch.load` returns it.
+        name: The file, for the message.
+
+    Raises:
+        UsageError: Names the first weight that does not fit.
+    """
+    weights = checkpoint.get('state_dict', checkpoint)
+    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    for key, value in model.state_dict().items():
+        if key not in weights:
+            problem = f'it lacks {key}'
+        elif weights[key].shape != value.shape:
+            problem = f'{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}'
+        else:
+            continue
+        raise UsageError(
+            f'checkpoint {name} is of another model than the config describes: {problem}. Give the '
+            'config that it was trained with'
+        )
+
+
+def check_resume(work_dir: str | Path) -> bool:
+    """Make sure that ``--resume`` finds a sound checkpoint, if the run saved any.
+
+    Returns:
+        Whether it saved any.
+
+    Raises:
+        UsageError: If the last checkpoint is missing or damaged. The message gives the option that
+            resumes from the newest sound one.
+    """
+    pointer = Path(work_dir) / 'last_checkpoint'
+    if not pointer.exists():
+        return False
+    named = pointer.read_text().strip()
+    last = Path(named)
+    if not named:
+        damage = 'the name is empty'
+    elif not last.exists():
+        damage = 'it does not exist'
+    else:
+        # DeepSpeed and FSDP save folders.
+        damage = '' if last.is_dir() else find_damage(last)
+    if not damage:
+        return True
+    sound = (file for file in _newest_first(Path(work_dir)) if file != last)
+    older = next((file for file in sound if not find_damage(file)), None)
+    remedy = (
+        f'resume from the newest sound one by adding --cfg-options load_from={older}'
+        if older
+        else f'{work_dir} holds no other: start again without --resume'
+    )
+    raise UsageError(
+        f'--resume: the last checkpoint, {named or "?"} (named by {pointer}), cannot be read: '
+        f'{damage}. '
+        f'To lose the least, {remedy}'
+    )
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    # Best checkpoints come without the optimizer's state, which resuming needs.
+    files = [file for file in folder.glob('*.pth') if re.match(r'(iter|epoch)_\d+$', file.stem)]
+    return sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+
+
+def _neighbours(path: Path) -> str:
+    others = [file.name for file in _newest_first(path.parent) if file != path]
+    return f'; {path.parent} holds {", ".join(others[:5])}' if others else ''

@@ -1,0 +1,23 @@
+"""The operators' cost for mmengine's complexity analysis (torch's counter: ops/registration.py)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.analysis import complexity_analysis
+from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
+
+from ..ops.registration import multiply_adds
+
+
+def _multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    # The kernel size is read off the channel filter, since the trace holds it as an operation.
+    kernel = get_shape(inputs[1])[-2:]
+    return multiply_adds(math.prod(get_shape(outputs[0])), (kernel[0], kernel[1]))
+
+
+for _name in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
+    # The module offers no way to extend its defaults for analyses that others start.
+    complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _multiply_adds
+    complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('ddf')

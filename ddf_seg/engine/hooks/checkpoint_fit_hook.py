@@ -1,0 +1,23 @@
+"""Refuses to score a checkpoint of another model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from ..checkpoints import check_fit
+
+
+@HOOKS.register_module()
+class CheckpointFitHook(Hook):
+    """Raises where the loaded checkpoint lacks a weight of the model, or its shape differs."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        model = runner.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        check_fit(model, checkpoint, str(runner._load_from))

@@ -1,0 +1,66 @@
+"""UPerHead with decoupled dynamic filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import ModuleList
+from mmseg.models.decode_heads.uper_head import UPerHead
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..utils import (
+    DDFRefinement,
+    GuidedFusion,
+    GuidedUpsample,
+    add_top_down,
+    projected_refinement,
+    split_ddf_cfg,
+)
+
+
+@MODELS.register_module()
+class DDFUPerHead(UPerHead):
+    """mmseg's UPerHead whose top-down path and fusion upsample by joint DDF.
+
+    Its 3×3 convolutions become DDF refinements, after a 1×1 convolution where the width changes.
+    The pyramid pooling and the laterals stay, with the parent's keys.
+
+    Args:
+        ddf_cfg: further arguments of `DDFPack` and `DDFUpPack` (kernel_size, head, se_ratio,
+            kernel_combine, …), and `strides`: those of the levels, finest first; default: each
+            twice the one before.
+        kwargs: as for UPerHead.
+
+    Raises:
+        ValueError: strides that do not fit the levels.
+    """
+
+    def __init__(self, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        levels = len(self.in_channels)
+        factors, ddf_cfg = split_ddf_cfg(ddf_cfg, levels)
+        resize_cfg = dict(mode='bilinear', align_corners=self.align_corners)
+        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
+        pooled = len(self.psp_modules) * self.channels
+        self.bottleneck = projected_refinement(
+            self.in_channels[-1] + pooled, self.channels, **layers
+        )
+        self.fpn_convs = ModuleList(DDFRefinement(self.channels, **layers) for _ in factors)
+        self.fpn_bottleneck = projected_refinement(levels * self.channels, self.channels, **layers)
+        self.upsamples = ModuleList(
+            GuidedUpsample(self.channels, self.channels, factor, resize_cfg, ddf_cfg)
+            for factor in factors
+        )
+        self.fusion = GuidedFusion(self.channels, factors, resize_cfg, ddf_cfg)
+
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The fused map of the finest level, (B, channels, H, W)."""
+        levels = self._transform_inputs(inputs)
+        laterals = [
+            conv(level) for conv, level in zip(self.lateral_convs, levels[:-1], strict=True)
+        ]
+        *sums, coarsest = add_top_down([*laterals, self.psp_forward(levels)], self.upsamples)
+        outs = [conv(x) for conv, x in zip(self.fpn_convs, sums, strict=True)]
+        return self.fpn_bottleneck(self.fusion([*outs, coarsest]))

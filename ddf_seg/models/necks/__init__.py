@@ -1,0 +1,3 @@
+from .ddf_fpn import DDFFPN
+
+__all__ = ['DDFFPN']

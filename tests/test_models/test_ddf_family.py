@@ -1,0 +1,313 @@
+"""DDF heads and neck against their parents in mmseg.
+
+Where the channel filters are 0, joint DDF-Up adds nothing to the interpolation. The parent with our
+layers in place of its 3×3 convolutions must then give the same, and only then.
+"""
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from mmseg.models.utils import Upsample
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from ddf_seg.layers import DDFPack, DDFUpPack
+from ddf_seg.models.utils import GuidedFusion, GuidedUpsample
+
+CHANNELS = [6, 8, 10, 12]
+CROP, KITTI, CAMVID = (769, 769), (375, 1242), (360, 480)
+SIZES = [CROP, KITTI, CAMVID]
+
+
+def pyramid(size, strides=(4, 8, 16, 32), channels=CHANNELS, batch=1):
+    """A backbone's levels, whose sizes round up."""
+    return [
+        torch.randn(batch, c, *(-(-side // stride) for side in size))
+        for c, stride in zip(channels, strides, strict=True)
+    ]
+
+
+def build(type, **kwargs):
+    return MODELS.build(dict(type=type, norm_cfg=dict(type='BN'), **kwargs))
+
+
+def head(type, levels=4, **kwargs):
+    arguments = dict(
+        in_channels=CHANNELS[:levels], in_index=list(range(levels)), channels=8, num_classes=5,
+        dropout_ratio=0.0, align_corners=False,
+    )  # fmt: skip
+    return build(type, **{**arguments, **kwargs}).eval()
+
+
+def aspp(type, **kwargs):
+    return head(type, in_channels=12, in_index=3, dilations=(1, 3, 6), **kwargs)
+
+
+def without_filters(module):
+    """Ours with channel filters of 0 wherever it upsamples."""
+    for layer in module.modules():
+        if isinstance(layer, DDFUpPack):
+            nn.init.zeros_(layer.channel_branch[-1].std)
+    return module
+
+
+def assert_takes_after(parent, ours, inputs, transplant=()):
+    """The parent with some of our layers equals ours once DDF-Up adds nothing, but not before."""
+    for name in transplant:
+        setattr(parent, name, getattr(ours, name))
+    left = parent.load_state_dict(ours.state_dict(), strict=False)
+    assert not left.missing_keys
+    with torch.no_grad():
+        expected = parent(inputs)
+        dynamic = ours(inputs)
+        static = without_filters(ours)(inputs)
+    torch.testing.assert_close(static, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(dynamic, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_segformer_head(size, align_corners):
+    kwargs = dict(levels=2, align_corners=align_corners)
+    inputs = pyramid(size)[:2]
+    assert_takes_after(head('SegformerHead', **kwargs), head('DDFSegformerHead', **kwargs), inputs)
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_uper_head(size):
+    kwargs = dict(levels=2, pool_scales=(1, 2))
+    layers = ('bottleneck', 'fpn_convs', 'fpn_bottleneck')
+    inputs = pyramid(size)[:2]
+    assert_takes_after(head('UPerHead', **kwargs), head('DDFUPerHead', **kwargs), inputs, layers)
+
+
+def test_uper_head_on_a_dilated_backbone():
+    """Three levels of one stride: DDF-Up only where the stride changes."""
+    strides = (4, 8, 8, 8)
+    parent, ours = head('UPerHead'), head('DDFUPerHead', ddf_cfg=dict(strides=strides))
+    assert sum(isinstance(m, DDFUpPack) for m in ours.modules()) == 2
+    layers = ('bottleneck', 'fpn_convs', 'fpn_bottleneck')
+    assert_takes_after(parent, ours, pyramid((97, 131), strides), layers)
+
+
+@pytest.mark.parametrize('strides', [(4, 8, 16, 32), (4, 8, 8, 16), (4, 4, 16, 16)])
+def test_fpn_head(strides):
+    parent = head('FPNHead', feature_strides=strides)
+    ours = head('DDFFPNHead', feature_strides=strides)
+
+    def climb(level):
+        ascent = ours.scale_heads[level]
+        layers = []
+        for i, refine in enumerate(ascent.refinements):
+            layers.append(refine)
+            if i < len(ascent.upsamples):
+                factor = ascent.upsamples[i].scale_factor
+                layers.append(Upsample(None, factor, 'bilinear', False))
+        return nn.Sequential(*layers)
+
+    parent.scale_heads = nn.ModuleList(climb(level) for level in range(4))
+    parent.conv_seg = ours.conv_seg
+    inputs = pyramid((128, 192), strides)
+    with torch.no_grad():
+        expected, dynamic = parent(inputs), ours(inputs)
+        static = without_filters(ours)(inputs)
+    torch.testing.assert_close(static, expected, rtol=1e-4, atol=1e-4)
+    assert (dynamic - expected).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('strides', [(4, 8), (4, 16), (4, 4)])
+def test_aspp_head_with_the_first_level(size, strides):
+    kwargs = dict(c1_in_channels=6, c1_channels=4)
+    fine, coarse = strides
+    inputs = pyramid(size, (fine, coarse, coarse, coarse))
+    ours = aspp('DDFASPPHead', ddf_cfg=dict(strides=strides), **kwargs)
+    parent = aspp('DepthwiseSeparableASPPHead', **kwargs)
+    layers = ('aspp_modules', 'bottleneck', 'sep_bottleneck')
+    if fine < coarse:
+        assert_takes_after(parent, ours, inputs, layers)
+    else:
+        for name in layers:
+            setattr(parent, name, getattr(ours, name))
+        parent.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(ours(inputs), parent(inputs))
+
+
+def test_aspp_head_without_the_first_level():
+    ours, parent = aspp('DDFASPPHead'), aspp('ASPPHead')
+    for name in ('aspp_modules', 'bottleneck'):
+        setattr(parent, name, getattr(ours, name))
+    parent.load_state_dict(ours.state_dict())
+    inputs = pyramid(CAMVID)
+    torch.testing.assert_close(ours(inputs), parent(inputs))
+
+
+def test_aspp_branches_are_dilated():
+    branches = aspp('DDFASPPHead').aspp_modules
+    dilations = [[m.dilation for m in b.modules() if isinstance(m, DDFPack)] for b in branches]
+    assert dilations == [[], [3], [6]]
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(num_outs=4),
+        dict(num_outs=5),
+        dict(num_outs=3, start_level=1),
+        dict(num_outs=2, end_level=2),
+        dict(num_outs=6, add_extra_convs='on_input', relu_before_extra_convs=True),
+        dict(num_outs=5, add_extra_convs='on_lateral', start_level=1),
+        dict(num_outs=6, add_extra_convs='on_output', act_cfg=dict(type='ReLU')),
+        dict(num_outs=4, upsample_cfg=dict(mode='bilinear', align_corners=False)),
+    ],
+)
+def test_fpn(size, kwargs):
+    kwargs = dict(in_channels=CHANNELS, out_channels=8, **kwargs)
+    parent, ours = build('FPN', **kwargs).eval(), build('DDFFPN', **kwargs).eval()
+    assert_takes_after(parent, ours, pyramid(size))
+
+
+def test_fusion_lets_every_map_climb_level_by_level():
+    torch.manual_seed(0)
+    fusion = GuidedFusion(8, [2, 1, 2], dict(mode='bilinear', align_corners=False), {})
+    maps = pyramid((35, 61), (1, 2, 2, 4), [8] * 4)
+    first, _, last = fusion.upsamples
+    expected = [
+        maps[0],
+        first(maps[1], maps[0]),
+        first(maps[2], maps[0]),
+        first(last(maps[3], maps[2]), maps[0]),
+    ]
+    torch.testing.assert_close(fusion(maps), torch.cat(expected, 1))
+
+
+HEADS = [
+    dict(type='DDFUPerHead', pool_scales=(1, 2)),
+    dict(type='DDFUPerHead', pool_scales=(1, 2), ddf_cfg=dict(strides=[4, 8, 16, 32], head=2)),
+    dict(type='DDFSegformerHead', ddf_cfg=dict(kernel_combine='add')),
+    dict(type='DDFFPNHead', feature_strides=[4, 8, 16, 32], ddf_cfg=dict(kernel_size=5)),
+    dict(type='DDFASPPHead', in_channels=12, in_index=3, dilations=(1, 2)),
+    dict(
+        type='DDFASPPHead', in_channels=8, in_index=1, dilations=(1, 2), c1_in_channels=6,
+        c1_channels=4,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('cfg', HEADS)
+@pytest.mark.parametrize('size', SIZES)
+def test_heads_take_levels_that_round_up(cfg, size):
+    module = head(**cfg)
+    fine = 4 if isinstance(module.in_channels, list) or module.sep_bottleneck is not None else 32
+    with torch.no_grad():
+        out = module(pyramid(size))
+    assert tuple(out.shape) == (1, 5, *(-(-side // fine) for side in size))
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize('cfg', HEADS)
+def test_every_parameter_of_a_head_learns(cfg):
+    torch.manual_seed(0)
+    module = head(**cfg, channels=32).train()
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 128, 128))))
+    losses = module.loss(pyramid((128, 128), batch=2), [sample, sample], None)
+    losses['loss_ce'].backward()
+    still = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+def test_every_parameter_of_the_neck_learns():
+    torch.manual_seed(0)
+    neck = build('DDFFPN', in_channels=CHANNELS, out_channels=16, num_outs=4)
+    neck.init_weights()
+    sum(out.square().mean() for out in neck(pyramid((64, 96), batch=2))).backward()
+    still = [n for n, p in neck.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+@pytest.mark.parametrize(
+    ('strides', 'message'), [([4, 8], 'expected 4 values'), ([4, 8, 12, 24], 'multiple')]
+)
+def test_strides_that_do_not_fit_the_levels_are_refused(strides, message):
+    for build_one in (
+        lambda: head('DDFUPerHead', ddf_cfg=dict(strides=strides)),
+        lambda: head('DDFSegformerHead', ddf_cfg=dict(strides=strides)),
+        lambda: build(
+            'DDFFPN', in_channels=CHANNELS, out_channels=8, num_outs=4,
+            ddf_cfg=dict(strides=strides),
+        ),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f'strides: .*{message}'):
+            build_one()
+
+
+@pytest.mark.parametrize(
+    ('factor', 'guide'), [(2, (8, 8)), (2, (18, 16)), (1, (9, 8)), (4, (36, 32))]
+)
+def test_levels_that_do_not_fit_the_strides_are_refused(factor, guide):
+    upsample = GuidedUpsample(4, 4, factor, dict(mode='nearest'), {})
+    with pytest.raises(ValueError, match='strides: expected the finer of two levels'):
+        upsample(torch.randn(1, 4, 8, 8), torch.randn(1, 4, *guide))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'strides'),
+    [
+        (dict(type='ResNetV1c', depth=18, base_channels=4, stem_channels=4), [4, 8, 16, 32]),
+        (
+            dict(
+                type='ResNetV1c', depth=18, base_channels=4, stem_channels=4,
+                strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True,
+            ),
+            [4, 8, 8, 8],
+        ),
+        (dict(type='MixVisionTransformer', embed_dims=4, num_heads=[1] * 4), [4, 8, 16, 32]),
+        (
+            dict(
+                type='SwinTransformer', embed_dims=4, depths=[1] * 4, num_heads=[1] * 4,
+                window_size=4,
+            ),
+            [4, 8, 16, 32],
+        ),
+    ],
+)  # fmt: skip
+def test_segmentors_of_mmseg_on_odd_images(backbone, strides):
+    """Backbone, neck and head in one model, sliding windows over an image of odd size."""
+    widths = [16, 16, 16, 16]
+    decoder = dict(type='DDFUPerHead', pool_scales=(1, 2), ddf_cfg=dict(strides=strides))
+    model = MODELS.build(
+        dict(
+            _scope_='mmseg',
+            type='EncoderDecoder',
+            data_preprocessor=dict(type='SegDataPreProcessor'),
+            backbone=backbone,
+            neck=dict(
+                type='DDFFPN', in_channels=list(levels_of(backbone)), out_channels=16, num_outs=4,
+                ddf_cfg=dict(strides=strides),
+            ),
+            decode_head=dict(
+                **decoder, in_channels=widths, in_index=[0, 1, 2, 3], channels=8, num_classes=3,
+                norm_cfg=dict(type='BN'), align_corners=False,
+            ),
+            test_cfg=ConfigDict(mode='slide', crop_size=(65, 65), stride=(40, 40)),
+        )
+    )  # fmt: skip
+    model.eval()
+    size = (75, 97)
+    meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
+    with torch.no_grad():
+        scores = model.inference(torch.randn(1, 3, *size), [meta])
+    assert scores.shape == (1, 3, *size)
+
+
+def levels_of(backbone):
+    return {
+        'ResNetV1c': [4, 8, 16, 32],
+        'MixVisionTransformer': [4, 4, 4, 4],
+        'SwinTransformer': [4, 8, 16, 32],
+    }[backbone['type']]
