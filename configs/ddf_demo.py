@@ -1,5 +1,5 @@
-# The demo (`make demo`): synthetic road scenes of 256×512 with Cityscapes' 19 classes, a few minutes
-# on 2 CPU cores. tools/dataset_converters/synthetic_scenes.py draws the data.
+# The demo (`make demo`): synthetic road scenes of 256×512 with Cityscapes' 19 classes, a few
+# minutes on 2 CPU cores. tools/dataset_converters/synthetic_scenes.py draws the data.
 _base_ = [
     './_base_/models/ddf_efficientnet-lite0.py',
     'mmseg::_base_/datasets/cityscapes.py',

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ddf_seg.engine.checkpoints import check_checkpoint, check_fit, check_resume
+from ddf_seg.engine.errors import UsageError
+
+WEIGHTS = {'state_dict': {'weight': torch.arange(50_000.0)}}
+
+
+def truncate(path: Path, size: int) -> None:
+    with open(path, 'r+b') as file:
+        file.truncate(size)
+
+
+@pytest.mark.parametrize('archive', [True, False], ids=['archive', 'legacy'])
+def test_a_sound_checkpoint_passes_and_a_truncated_one_does_not(
+    tmp_path: Path, archive: bool
+) -> None:
+    path = tmp_path / 'iter_2.pth'
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=archive)
+    check_checkpoint(path, 'load_from')
+    for size in (path.stat().st_size - 100, 5000, 10, 0):
+        truncate(path, size)
+        with pytest.raises(UsageError, match=r'load_from: .*iter_2\.pth .*cannot be read'):
+            check_checkpoint(path, 'load_from')
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / 'page.pth'
+    page.write_text('<html>404</html>')
+    with pytest.raises(UsageError, match='neither an archive nor a pickle'):
+        check_checkpoint(page, 'load_from')
+    with pytest.raises(UsageError, match='not a file'):
+        check_checkpoint(tmp_path, 'load_from')
+
+
+@pytest.mark.parametrize('archive', [True, False], ids=['archive', 'legacy'])
+def test_unknown_objects_are_left_to_the_reader(tmp_path: Path, archive: bool) -> None:
+    path = tmp_path / 'objects.pth'
+    torch.save({'meta': Path('x'), **WEIGHTS}, path, _use_new_zipfile_serialization=archive)
+    check_checkpoint(path, 'load_from')
+
+
+def test_a_missing_checkpoint_names_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / 'iter_20.pth').touch()
+    with pytest.raises(UsageError, match=r'iter_10\.pth does not exist; .* holds iter_20\.pth'):
+        check_checkpoint(tmp_path / 'iter_10.pth', 'CHECKPOINT')
+
+
+def make_run(folder: Path) -> Path:
+    for step in (10, 20, 30):
+        torch.save(WEIGHTS, folder / f'iter_{step}.pth')
+        os.utime(folder / f'iter_{step}.pth', (step, step))
+    torch.save(WEIGHTS, folder / 'best_mIoU_iter_30.pth')
+    last = folder / 'iter_30.pth'
+    (folder / 'last_checkpoint').write_text(str(last))
+    return last
+
+
+def test_resuming_passes_where_there_is_nothing_or_a_sound_checkpoint(tmp_path: Path) -> None:
+    assert not check_resume(tmp_path)
+    make_run(tmp_path)
+    assert check_resume(tmp_path)
+
+
+def test_resuming_from_a_damaged_checkpoint_offers_the_newest_sound_one(tmp_path: Path) -> None:
+    last = make_run(tmp_path)
+    truncate(last, 1000)
+    truncate(tmp_path / 'iter_20.pth', 1000)
+    with pytest.raises(UsageError) as error:
+        check_resume(tmp_path)
+    assert str(last) in str(error.value)
+    assert f'--cfg-options load_from={tmp_path / "iter_10.pth"}' in str(error.value)
+    (tmp_path / 'iter_10.pth').unlink()
+    with pytest.raises(UsageError, match='start again without --resume'):
+        check_resume(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['', 'gone.pth'])
+def test_resuming_where_the_name_leads_nowhere(tmp_path: Path, name: str) -> None:
+    make_run(tmp_path)
+    (tmp_path / 'last_checkpoint').write_text(name)
+    with pytest.raises(UsageError, match=r'load_from=.*iter_30\.pth'):
+        check_resume(tmp_path)
+
+
+def test_a_checkpoint_of_another_model_does_not_fit() -> None:
+    model = nn.Linear(3, 2)
+    weights = model.state_dict()
+    check_fit(model, {'state_dict': {f'module.{key}': weights[key] for key in weights}}, 'x.pth')
+    check_fit(model, {**weights, 'extra': torch.zeros(1)}, 'x.pth')
+    with pytest.raises(UsageError, match=r'x\.pth .* weight is \(4, 3\), expected \(2, 3\)'):
+        check_fit(model, nn.Linear(3, 4).state_dict(), 'x.pth')
+    with pytest.raises(UsageError, match='lacks bias'):
+        check_fit(model, nn.Linear(3, 2, bias=False).state_dict(), 'x.pth')

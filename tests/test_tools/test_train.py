@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from tool_runs import TOOLS, Run
+
+# Seconds; on a busy machine importing mmseg alone may take a minute.
+TIMEOUT = 400
+
+
+def read_scalars(work_dir: Path) -> list[dict[str, float]]:
+    """What the newest run in a work dir logged."""
+    file = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda file: file.stat().st_mtime)
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def read_steps(work_dir: Path) -> list[float]:
+    return [entry['step'] for entry in read_scalars(work_dir) if 'loss' in entry]
+
+
+def test_it_trains_in_mixed_precision(trained: Path) -> None:
+    assert (trained / 'last_checkpoint').read_text() == str(trained / 'iter_4.pth')
+    assert read_steps(trained) == [1, 2, 3, 4]
+    assert any('mIoU' in entry for entry in read_scalars(trained))
+    cfg = Config.fromfile(trained / 'config.py')
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    # The copy of the config works with mmseg's own tools.
+    assert 'custom_hooks' not in cfg
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(
+    roads: Path, tmp_path: Path, environment: dict[str, str], run: Run
+) -> None:
+    command = [sys.executable, TOOLS / 'train.py', roads / 'config.py', '--work-dir', tmp_path]
+    options = ['--cfg-options', 'train_cfg.max_iters=100000', 'val_dataloader=None']
+    options += ['val_cfg=None', 'val_evaluator=None']
+    with open(tmp_path / 'log', 'w') as log:
+        process = subprocess.Popen(
+            [*map(str, command), *options], env=environment, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + TIMEOUT
+        while not (tmp_path / 'iter_4.pth').exists():
+            assert process.poll() is None, (tmp_path / 'log').read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()  # SIGKILL
+        process.wait()
+    last = Path((tmp_path / 'last_checkpoint').read_text())
+    done = int(last.stem.removeprefix('iter_'))
+    options[1] = f'train_cfg.max_iters={done + 2}'
+    code, error = run('train', roads / 'config.py', '--work-dir', tmp_path, '--resume', *options)
+    assert code == 0, error
+    assert read_steps(tmp_path) == [done + 1, done + 2]
+
+    # Now the kill came while the checkpoint was written.
+    final = tmp_path / f'iter_{done + 2}.pth'
+    with open(final, 'r+b') as file:
+        file.truncate(final.stat().st_size // 2)
+    arguments = [roads / 'config.py', '--work-dir', tmp_path, '--resume', *options]
+    code, error = run('train', *arguments)
+    assert code == 1
+    assert f'the last checkpoint, {final}' in error
+    remedy = f'load_from={tmp_path / f"iter_{done}.pth"}'
+    assert f'--cfg-options {remedy}' in error
+    code, error = run('train', *arguments, remedy)
+    assert code == 0, error
+    assert read_steps(tmp_path) == [done + 1, done + 2]
+
+
+def test_resuming_is_not_starting_from_the_configs_checkpoint(
+    roads: Path, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    config = tmp_path / 'config.py'
+    text = (roads / 'config.py').read_text().replace('max_iters=4', 'max_iters=2')
+    config.write_text(text + f"load_from = '{trained / 'iter_4.pth'}'\n")
+    # Nothing to resume yet: it starts from load_from's weights, not at its iteration.
+    work_dir = tmp_path / 'work'
+    assert run('train', config, '--work-dir', work_dir, '--resume') == (0, '')
+    assert read_steps(work_dir) == [1, 2]
+    config.write_text(config.read_text().replace('max_iters=2', 'max_iters=3'))
+    assert run('train', config, '--work-dir', work_dir, '--resume') == (0, '')
+    assert read_steps(work_dir) == [3]
+
+
+def run_script(environment: dict[str, str], *command: object) -> tuple[int, str, str]:
+    """Run a script that starts processes; none outlives a failure."""
+    process = subprocess.Popen(
+        list(map(str, command)), env=environment, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, error = process.communicate(timeout=TIMEOUT)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+    return process.returncode, out, error
+
+
+def test_two_processes_train_and_test(
+    roads: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        environment['PORT'] = str(free.getsockname()[1])
+    del environment['LOCAL_RANK']
+    common = ['--work-dir', tmp_path]
+    script, config = TOOLS / 'dist_train.sh', roads / 'config.py'
+    code, out, error = run_script(environment, script, config, 2, *common, '--amp')
+    assert code == 0, error[-3000:]
+    assert 'Distributed training: True' in out
+    assert (tmp_path / 'iter_4.pth').exists()
+    # No checkpoint: each process says so, and the launcher fails.
+    script, checkpoint = TOOLS / 'dist_test.sh', tmp_path / 'iter_5.pth'
+    code, out, error = run_script(environment, script, config, checkpoint, 2, *common)
+    assert code != 0
+    assert 'iter_5.pth does not exist' in error
+    assert 'holds iter_4.pth' in error
+
+
+def test_scripts_explain_their_usage(environment: dict[str, str]) -> None:
+    for script in TOOLS.glob('*.sh'):
+        code, _, error = run_script(environment, script)
+        assert code == 2
+        assert error.startswith(f'usage: {script} ')
+
+
+def test_slurm_gets_the_arguments(tmp_path: Path, environment: dict[str, str]) -> None:
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    environment |= {'PATH': f'{tmp_path}:{environment["PATH"]}', 'SRUN_ARGS': '--mem 4G'}
+    command = [TOOLS / 'slurm_train.sh', 'gpu', 'job', 'a config.py', '--cfg-options', 'a=b c']
+    code, out, _ = run_script(environment, *command)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[:2] == ['-p', 'gpu']
+    assert {'--job-name=job', '--mem', '4G', '--gres=gpu:4'} <= set(lines)
+    assert lines[-5:] == ['a config.py', '--launcher', 'slurm', '--cfg-options', 'a=b c']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['--cfg-options', 'model.decode_head.num_conv=2'], "did you mean 'num_convs'"),
+        (['--cfg-options', 'modle.depth=2'], "did you mean 'model'"),
+        (['--cfg-options', 'noequals'], 'expected KEY=VALUE'),
+        (['--cfg-options', 'load_from=no/a.pth'], 'load_from: checkpoint no/a.pth does not exist'),
+        (['--cfg-options', 'train_dataloader.dataset.data_root=/no'], '/no/leftImg8bit/train does'),
+        (['--cfg-options', 'val_dataloader.dataset.seg_map_suffix=_x.png'], '2 of 2 label files'),
+        (['--cfg-options', 'model.pretrained=open-mmlab://resnet5'], "has no model 'resnet5'"),
+    ],
+)
+def test_mistakes_end_with_one_message(
+    roads: Path, tmp_path: Path, run: Run, arguments: list[str], expected: str
+) -> None:
+    code, error = run('train', roads / 'config.py', '--work-dir', tmp_path, *arguments)
+    assert code == 1
+    assert expected in error
+    assert 'Traceback' not in error
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_a_label_that_is_no_class_is_named(
+    roads: Path, tmp_path: Path, run: Run, split: str
+) -> None:
+    label = np.full((64, 128), 3, np.uint8)
+    label[:, ::8] = 33
+    folder = tmp_path / 'labels'
+    for source in (roads / 'roads' / 'gtFine' / split / 'town').iterdir():
+        (folder / 'town').mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / 'town' / source.name), label)
+    options = [f'{split}_dataloader.dataset.data_prefix.seg_map_path={folder}']
+    code, error = run(
+        'train', roads / 'config.py', '--work-dir', tmp_path, '--cfg-options', *options,
+        'train_cfg.val_interval=1',
+    )  # fmt: skip
+    assert code == 1
+    assert f'{folder}/town/town_' in error
+    for part in ('holds label id 33', '0 to 18', '19 classes', 'CityscapesDataset'):
+        assert part in error
