@@ -47,6 +47,3 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
     dict(type='PolyLR', eta_min=0.0, power=0.9, begin=50, end=350, by_epoch=False),
 ]
-optim_wrapper = dict(
-    optimizer=dict(lr=2e-3), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.5)})
-)
