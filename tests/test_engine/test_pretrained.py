@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from ddf_seg.engine import pretrained
 from ddf_seg.engine.errors import UsageError
 from ddf_seg.engine.pretrained import check_pretrained, check_weights, resolve
 
-RESNET = 'https://download.openmmlab.com/pretrain/third_party/resnet50_v1c-2cccc1ad.pth'
+# The forks keep copies of OpenMMLab's weights on a host of their own.
+FORKS = any(distributions(name='onedl-mmengine'))
+HOST = 'mmassets.onedl.ai' if FORKS else 'download.openmmlab.com'
+RESNET = f'https://{HOST}/pretrain/third_party/resnet50_v1c-2cccc1ad.pth'
 
 
 @pytest.fixture(autouse=True)
