@@ -93,9 +93,13 @@ class FilterNorm(nn.Module):
                 f'x: expected shape (batch, {expected}, height, width), got {tuple(x.shape)}'
             )
         filters = x.float().unflatten(1, (self.in_channels, -1))
-        variance, mean = torch.var_mean(filters, dim=2, keepdim=True)
+        # Sums over the taps run over whole maps at a time; torch.var_mean works pixel by pixel here
+        # and takes much longer. Seen from its first tap, a constant filter is exactly 0.
+        shifted = filters - filters[:, :, :1].detach()
+        centered = shifted - shifted.mean(dim=2, keepdim=True)
+        variance = centered.square().sum(dim=2, keepdim=True) / (filters.shape[2] - 1)
         deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
-        normalized = (filters - mean) * (deviation + EPS * scale).reciprocal()
+        normalized = centered * (deviation + EPS * scale).reciprocal()
         shape = (1, -1) if x.dim() == 2 else (1, -1, 1, 1)
         if self.running_std:
             normalized = normalized.flatten(1, 2) * self.std.float().view(shape)

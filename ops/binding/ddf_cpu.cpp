@@ -5,6 +5,10 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -99,6 +103,23 @@ bool is_channels_last(const Tensor& like) {
   return true;
 }
 
+// The C library gives every block of 32 MiB and more fresh pages, and the kernel clears them as
+// they are first written: with pages of 4 KiB that takes longer than the operator itself.
+void prefer_huge_pages(void* data, int64_t bytes) {
+#if defined(__linux__)
+  constexpr uintptr_t kHuge = uintptr_t{2} << 20;
+  if (bytes < int64_t{32} << 20) return;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + kHuge - 1) / kHuge * kHuge;
+  const uintptr_t end =
+      (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / kHuge * kHuge;
+  // Only advice: a kernel without huge pages goes on as before.
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)data;
+  (void)bytes;
+#endif
+}
+
 Tensor empty(const Ints& sizes, const Tensor& like) {
   const size_t d = sizes.size();
   Ints strides(d), order(d);
@@ -115,7 +136,10 @@ Tensor empty(const Ints& sizes, const Tensor& like) {
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(d), sizes.data(),
                                                          strides.data(), dtype,
                                                          aoti_torch_device_type_cpu(), 0, &handle));
-  return Tensor(handle);
+  Tensor tensor(handle);
+  prefer_huge_pages(tensor.mutable_data_ptr(),
+                    stride * static_cast<int64_t>(tensor.element_size()));
+  return tensor;
 }
 
 Tensor empty_like(const Tensor& x, bool needed) {

@@ -1,22 +1,18 @@
 // The forward pass: one unit is a tile of one group of one image, for a run of channels.
 #pragma once
 
-#include "micro.h"
-#include "pack.h"
+#include <initializer_list>
+
+#include "filter.h"
 
 namespace ddf::DDF_NAMESPACE {
 
-// Pixels of the output that a tile holds, about: its spatial weights stay in the L2 cache while
-// the channels pass by.
-#ifndef TP
-#define TP 2048
-#define TPC 512
-#define TCC 32
-#endif
-inline constexpr int64_t kTilePixels = TP;
-inline constexpr int64_t kTileColumns = 384;
-inline constexpr int64_t kTilePixelsChannelLanes = TPC;
-inline constexpr int64_t kTileColumnsChannelLanes = TCC;
+// Output pixels of a tile, about, and base grid columns at most. Its spatial weights and a few
+// channels of its features stay in the L1 and L2 caches while the channels pass by.
+inline constexpr int64_t kTilePixels = 2048, kTileColumns = 384;
+inline constexpr int64_t kTilePixelsChannelLanes = 256, kTileColumnsChannelLanes = 16;
+// Outputs beyond this many bytes are streamed past the caches.
+inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
 
 DDF_INLINE bool lanes_are_channels(const Problem& p, const View& a, const View& b, int lanes) {
   return a.c == 1 && b.c == 1 && a.x != 1 && p.group_channels() >= lanes;
@@ -27,247 +23,253 @@ inline void set_tiles(Plan& plan, const Problem& p, int64_t pixels, int64_t colu
   const int64_t height = p.grid_height(), width = p.grid_width(), area = p.scale * p.scale;
   const int64_t parts = ceil_div(width, columns);
   plan.tile_columns = parts == 1 ? width : round_up(ceil_div(width, parts), lanes);
-  const int64_t rows = larger(1, pixels / area / larger(1, plan.tile_columns));
+  const int64_t rows = larger(1, pixels / area / plan.tile_columns);
   plan.tile_rows = ceil_div(height, larger(1, ceil_div(height, rows)));
   plan.tiles_y = ceil_div(height, plan.tile_rows);
   plan.tiles_x = ceil_div(width, plan.tile_columns);
 }
 
+// Tiles differ in the last row and column only.
+template <typename Allocate>
+int64_t largest_scratch(const Plan& plan, const Problem& p, const Allocate& allocate) {
+  int64_t bytes = 0;
+  for (const int64_t y : {int64_t{0}, plan.tiles_y - 1})
+    for (const int64_t x : {int64_t{0}, plan.tiles_x - 1}) {
+      Scratch scratch(nullptr);
+      allocate(scratch, tile_at(plan, y * plan.tiles_x + x, p.grid_height(), p.grid_width()));
+      bytes = larger(bytes, scratch.used());
+    }
+  return bytes;
+}
+
+// Elements of the weights of all phases of a tile; those past the scale cover one row or column.
+template <typename T, bool kPixelLanes>
+int64_t weight_elements(const Problem& p, const Tile& tile, Order order) {
+  int64_t elements = 0;
+  const int64_t n = phase_count(p.scale);
+  for (int64_t py = 0; py < n; ++py)
+    for (int64_t px = 0; px < n; ++px)
+      elements += Weights<T, kPixelLanes>(py < p.scale ? tile.rows.size() : 1,
+                                          px < p.scale ? tile.columns.size() : 1, p.taps(), order)
+                      .elements();
+  return elements;
+}
+
+// Elements of one channel of a streamed tile, and some for a vector that runs past the end.
+DDF_INLINE int64_t run_elements(const Tile& tile) {
+  return round_up(tile.rows.size() * tile.columns.size(), 64) + 64;
+}
+
 template <typename T, bool kPixelLanes>
 struct ForwardBuffers {
-  static constexpr int kBlock = kPixelLanes ? kVectors : kVectors * kLanes<T>;  // channels
+  static constexpr int L = kLanes<T>;
+  bool walk = false;
+  int64_t block = 0;  // channels
   Patch<T, kPixelLanes> patch;
-  T* weights;
-  T* filter;
-  T* output;
+  T *weights, *filter, *output;
+  int64_t output_elements = 0;  // for one phase
 
   void allocate(Scratch& scratch, const Problem& p, const Tile& tile, const Plan& plan) {
-    patch.channels = kBlock;
     patch.y =
         make_axis(tile.rows.begin, tile.rows.size(), p.stride_y, p.kernel_y, p.dilation_y, false);
     patch.x = make_axis(tile.columns.begin, tile.columns.size(), p.stride_x, p.kernel_x,
                         p.dilation_x, kPixelLanes);
     patch.y.valid = {0, p.height};
     patch.x.valid = {0, p.width};
+    walk = can_walk(patch, p);
+    block = kPixelLanes ? (walk ? kWalkChannels : kVectors) : (walk ? kWalkVectors : kVectors) * L;
+    patch.channels = block;
     patch.allocate(scratch);
-    // Room for every phase of a whole tile, those past the scale covering one row or column.
-    int64_t elements = 0;
-    const int64_t n = phase_count(p.scale);
-    for (int64_t py = 0; py < n; ++py)
-      for (int64_t px = 0; px < n; ++px) {
-        Weights<T, kPixelLanes> phase;
-        phase.rows = py < p.scale ? plan.tile_rows : 1;
-        phase.columns = px < p.scale ? plan.tile_columns : 1;
-        phase.taps = p.taps();
-        elements += phase.elements();
-      }
-    weights = scratch.take<T>(elements);
-    filter = scratch.take<T>(p.taps() * kVectors * kLanes<T>);
-    output = scratch.take<T>(round_up(tile.columns.size(), kLanes<T>) * tile.rows.size() * kBlock);
+    weights = scratch.take<T>(weight_elements<T, kPixelLanes>(p, tile, Order::block));
+    filter = scratch.take<T>(p.taps() * block);
+    output_elements = (round_up(tile.columns.size(), L) * tile.rows.size() + 64) * block;
+    if (plan.stream) output_elements += block * run_elements(tile);
+    output = scratch.take<T>(output_elements * (kPixelLanes ? p.scale : 1));
   }
 };
 
-// Writes a buffer of filter_rows to the pixels of one phase.
-template <typename T, bool kPixelLanes, typename E>
-DDF_INLINE void unpack(const T* from, const Strides& d, const Map<E>& map, Range rows,
-                       Range columns, int64_t channels) {
-  if constexpr (kPixelLanes) {
-    for (int64_t c = 0; c < channels; ++c)
-      for (int64_t row = 0; row < rows.size(); ++row)
-        copy_out<T>(map.data + c * map.c + (rows.begin + row) * map.y + columns.begin * map.x,
-                    map.x, from + c * d.out_vector + row * d.out_row, columns.size());
-  } else {
-    for (int64_t row = 0; row < rows.size(); ++row)
-      for (int64_t column = 0; column < columns.size(); ++column)
-        copy_out<T>(map.data + (rows.begin + row) * map.y + (columns.begin + column) * map.x, map.c,
-                    from + row * d.out_row + column * d.out_position, channels);
-  }
-}
-
-template <typename T, bool kPixelLanes>
-DDF_INLINE Strides strides_of(const Patch<T, kPixelLanes>& patch,
-                              const Weights<T, kPixelLanes>& weights, int64_t taps) {
+// Rows of `scale` neighbouring phases, from[phase][channel][row][position], to the tensor's rows.
+template <typename T, typename E>
+DDF_INLINE void interleave(const T* from, int64_t phase_stride, const Strides& d, const Map<E>& map,
+                           const Tile& tile, const int64_t* columns, int64_t scale,
+                           int64_t channels, bool stream) {
   constexpr int L = kLanes<T>;
-  Strides d;
-  d.x_row = patch.per_row();
-  d.x_position = patch.per_position();
-  d.x_vector = patch.per_vector();
-  d.x_tap_row = patch.per_tap_row();
-  d.x_tap_column = patch.per_tap_column();
-  d.s_row = weights.per_row();
-  d.s_position = weights.per_position();
-  d.s_tap = weights.per_tap();
-  d.f_vector = kPixelLanes ? taps : taps * L;
-  d.f_tap = kPixelLanes ? 1 : L;
-  d.out_position = kPixelLanes ? L : kVectors * L;
-  d.out_row = weights.positions() * d.out_position;
-  d.out_vector = kPixelLanes ? weights.rows * d.out_row : L;
-  return d;
-}
-
-template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kTaps>
-DDF_INLINE void filter_vectors(int64_t vectors, const T* x, const T* s, const T* f, O* out,
-                               const Strides& d, int64_t rows, int64_t positions, int64_t ky,
-                               int64_t kx, bool add) {
-  const auto run = [&](auto n) __attribute__((always_inline)) {
-    filter_rows<T, O, kPixelLanes, kMultiply, n(), kTaps>(x, s, f, out, d, rows, positions, ky, kx,
-                                                          add);
-  };
-  switch (vectors) {
-    case 1:
-      return run(std::integral_constant<int, 1>());
-    case 2:
-      return run(std::integral_constant<int, 2>());
-    case 3:
-      return run(std::integral_constant<int, 3>());
-    default:
-      return run(std::integral_constant<int, 4>());
-  }
-}
-
-template <typename T, typename O, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter(int64_t channels, const T* x, const T* s, const T* f, O* out,
-                       const Strides& d, int64_t rows, int64_t positions, int64_t ky, int64_t kx,
-                       bool add) {
-  const int64_t vectors = kPixelLanes ? channels : ceil_div(channels, kLanes<T>);
-  if (sizeof(T) == 4 && ky == 3 && kx == 3)
-    filter_vectors<T, O, kPixelLanes, kMultiply, sizeof(T) == 4 ? 3 : 0>(
-        vectors, x, s, f, out, d, rows, positions, ky, kx, add);
-  else
-    filter_vectors<T, O, kPixelLanes, kMultiply, 0>(vectors, x, s, f, out, d, rows, positions, ky,
-                                                    kx, add);
-}
-
-// Filters one phase of a tile straight into the tensor as far as whole vectors fit, and by way of
-// `buffer` otherwise.
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_into(const Map<E>& map, const Tile& tile, int64_t channels, const T* x,
-                            const Weights<T, kPixelLanes>& weights, const T* f, Strides d,
-                            const Problem& p, T* buffer) {
-  constexpr int L = kLanes<T>;
-  const int64_t columns = weights.columns, positions = weights.positions();
-  int64_t direct = 0;  // rows
-  if (kPixelLanes && map.x == 1) {
-    const int64_t excess = positions * L - columns;
-    // What a vector writes past the end of its row is the beginning of the next row, which this
-    // thread writes afterwards.
-    if (excess == 0)
-      direct = weights.rows;
-    else if (map.y == columns)
-      direct = larger(0, weights.rows - ceil_div(excess, columns));
-  } else if (!kPixelLanes && map.c == 1 && channels % L == 0) {
-    direct = weights.rows;
-  }
-  if (direct > 0) {
-    Strides to = d;
-    to.out_row = map.y;
-    to.out_position = kPixelLanes ? L : map.x;
-    to.out_vector = kPixelLanes ? map.c : L;
-    E* out = map.data + tile.rows.begin * map.y + tile.columns.begin * map.x;
-    filter<T, E, kPixelLanes, kMultiply>(channels, x, weights.data, f, out, to, direct, positions,
-                                         p.kernel_y, p.kernel_x, false);
-  }
-  const int64_t rest = weights.rows - direct;
-  if (rest == 0) return;
-  if (kPixelLanes) d.out_vector = rest * d.out_row;
-  filter<T, T, kPixelLanes, kMultiply>(channels, x + direct * d.x_row,
-                                       weights.data + direct * d.s_row, f, buffer, d, rest,
-                                       positions, p.kernel_y, p.kernel_x, false);
-  unpack<T, kPixelLanes>(buffer, d, map, {tile.rows.begin + direct, tile.rows.end}, tile.columns,
-                         channels);
-}
-
-// The channel filter of a block of channels: in place where the tensor already is as the inner
-// loops want it, else packed into `buffer`.
-template <typename T, typename E, bool kPixelLanes>
-DDF_INLINE const T* filter_of(const Problem& p, int64_t image, int64_t phase, int64_t first,
-                              int64_t channels, T* buffer) {
-  const FilterView& f = p.channel_filter;
-  if constexpr (kPixelLanes && std::is_same_v<T, E>) {
-    if (f.x == 1 && f.y == p.kernel_x && f.c == p.taps())
-      return static_cast<const T*>(f.data) + image * f.b + phase * f.p + first * f.c;
-  }
-  pack_filter<T, kPixelLanes, E>(buffer, f, image, phase, first, channels, p.kernel_y, p.kernel_x);
-  return buffer;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t row = 0; row < tile.rows.size(); ++row) {
+      const T* first = from + c * d.out_vector + row * d.out_row;
+      E* to = map.data + c * map.c + (tile.rows.begin + row) * map.y +
+              tile.columns.begin * scale * map.x;
+      int64_t done = 0;
+      const auto pairs = [&](const auto& put) __attribute__((always_inline)) {
+        for (; done + L <= columns[1]; done += L) {
+          const Vec<T> even = load<T>(first + done), odd = load<T>(first + phase_stride + done);
+          put(to + 2 * done, in_turn<T>(even, odd, false));
+          put(to + 2 * done + L, in_turn<T>(even, odd, true));
+        }
+      };
+      if (scale == 2 && map.x == 1) {
+        if (stream && can_stream<T>(to))
+          pairs(stream_vector<T, E>);
+        else
+          pairs(store<T, E>);
+      }
+      for (int64_t px = 0; px < scale; ++px)
+        for (int64_t i = done; i < columns[px]; ++i)
+          store_scalar<T>(to + (i * scale + px) * map.x, first[px * phase_stride + i]);
+    }
 }
 
 template <typename T, typename E, bool kPixelLanes, bool kMultiply>
-void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
-  using Buffers = ForwardBuffers<T, kPixelLanes>;
-  const int64_t chunk = unit % plan.chunks;
-  const int64_t tile_index = unit / plan.chunks % (plan.tiles_y * plan.tiles_x);
-  const int64_t group_image = unit / plan.chunks / (plan.tiles_y * plan.tiles_x);
-  const int64_t image = group_image / p.groups, group = group_image % p.groups;
-  const int64_t taps = p.taps();
-  const int64_t first = group * p.group_channels() + chunk * plan.chunk_channels;
-  const int64_t end = smaller((group + 1) * p.group_channels(), first + plan.chunk_channels);
+struct ForwardUnit {
+  const Problem& p;
+  int64_t image, group;
+  Tile tile;
+  int64_t first, end;  // channels
+  ForwardBuffers<T, kPixelLanes> buffers;
+  bool stream;
+  int64_t used = 0;  // of the weights
 
-  const Tile tile = tile_at(plan, tile_index, p.grid_height(), p.grid_width());
-  Scratch scratch(memory);
-  Buffers buffers;
-  buffers.allocate(scratch, p, tile, plan);
-  auto& patch = buffers.patch;
-  patch.start();
-
-  int64_t used = 0;
-  const auto weights_of = [&](const Phase& phase) {
-    Weights<T, kPixelLanes> weights;
-    weights.rows = phase.rows();
-    weights.columns = phase.columns();
-    weights.taps = taps;
+  Weights<T, kPixelLanes> weights_of(const Phase& phase) {
+    Weights<T, kPixelLanes> weights(phase.rows(), phase.columns(), p.taps(),
+                                    buffers.walk ? Order::walk : Order::block);
     weights.data = buffers.weights + used;
     used += weights.elements();
     return weights;
-  };
-  for_each_phase(p, tile, [&](const Phase& phase) {
+  }
+
+  void pack_weights(const Phase& phase) {
     const Range rows = phase.tile.rows, columns = phase.tile.columns;
     weights_of(phase).fill(
-        Map<const E>::of(p.spatial_filter, image, group * taps, p.scale, phase.py, phase.px),
+        Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
         p.kernel_x, Shift{rows.begin, 0, 1, rows}, Shift{columns.begin, 0, 1, columns});
-  });
-
-  for (int64_t c = first; c < end; c += Buffers::kBlock) {
-    const int64_t channels = smaller(Buffers::kBlock, end - c);
-    patch.fill(Map<const E>::of(p.features, image, c), channels);
-    used = 0;
-    for_each_phase(p, tile, [&](const Phase& phase) {
-      const auto weights = weights_of(phase);
-      const T* f =
-          filter_of<T, E, kPixelLanes>(p, image, phase.filter, c, channels, buffers.filter);
-      const T* x = patch.data + (phase.tile.rows.begin - tile.rows.begin) * patch.per_row() +
-                   (phase.tile.columns.begin - tile.columns.begin) * patch.per_column();
-      filter_into<T, E, kPixelLanes, kMultiply>(
-          Map<E>::of(p.output, image, c, p.scale, phase.py, phase.px), phase.tile, channels, x,
-          weights, f, strides_of<T, kPixelLanes>(patch, weights, taps), p, buffers.output);
-    });
   }
+
+  Block<T, kPixelLanes> block_of(const Phase& phase, int64_t c, int64_t channels) {
+    const auto& patch = buffers.patch;
+    const T* f = filter_of<T, E, kPixelLanes>(p, image, phase.filter, c, channels, buffers.filter);
+    const T* x = patch.data + (phase.tile.rows.begin - tile.rows.begin) * patch.per_row() +
+                 (phase.tile.columns.begin - tile.columns.begin) * patch.per_column();
+    const auto weights = weights_of(phase);
+    return {channels,        x,          weights,   f, strides_of(patch, weights), buffers.walk,
+            patch.y.per_tap, p.kernel_y, p.kernel_x};
+  }
+
+  void filter(const Phase& phase, int64_t c, int64_t channels) {
+    const auto block = block_of(phase, c, channels);
+    const auto map = Map<E>::of(p.output, image, c, p.scale, phase.py, phase.px);
+    const int64_t rows = phase.rows(), columns = phase.columns();
+    if (!kPixelLanes || !stream || map.x != 1 || map.y != columns)
+      return filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, map, phase.tile, buffers.output);
+    // The tile's rows of a channel are one run of memory.
+    E* run = reinterpret_cast<E*>(buffers.output);
+    T* rest = buffers.output + block.channels * run_elements(tile);
+    const int64_t plane = run_elements(tile);
+    filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, Map<E>{run, plane, columns, 1, 0, 0},
+                                                   {{0, rows}, {0, columns}}, rest);
+    const auto next = Map<const E>::of(p.features, image, c + channels);
+    for (int64_t k = 0; k < channels; ++k)
+      ddf::DDF_NAMESPACE::stream(map.data + k * map.c + phase.tile.rows.begin * map.y,
+                                 run + k * plane, rows * columns,
+                                 next.data + k * next.c + (tile.rows.begin + 1) * next.y);
+  }
+
+  // The phases (py, 0), (py, 1), ... of one row of output pixels.
+  void filter_row_of_phases(int64_t py, int64_t c, int64_t channels) {
+    int64_t columns[64];
+    const Phase leftmost = phase_of(p, tile, py, 0);
+    Strides d{};
+    for (int64_t px = 0; px < p.scale; ++px) {
+      const Phase phase = phase_of(p, tile, py, px);
+      columns[px] = phase.columns();
+      if (phase.empty()) continue;
+      const auto block = block_of(phase, c, channels);
+      // All phases with the strides of the first, the widest.
+      Block<T, kPixelLanes> same = block;
+      if (px == 0) d = block.d;
+      same.d.out_row = d.out_row;
+      same.d.out_vector = d.out_vector;
+      filter_to_buffer<T, kPixelLanes, kMultiply>(
+          same, buffers.output + px * buffers.output_elements, false);
+    }
+    if (!leftmost.empty())
+      interleave<T, E>(buffers.output, buffers.output_elements, d,
+                       Map<E>::of(p.output, image, c, p.scale, py, 0).unscaled_columns(p.scale),
+                       leftmost.tile, columns, p.scale, channels, stream);
+  }
+
+  void run() {
+    const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
+    buffers.patch.start();
+    const int64_t n = phase_count(p.scale);
+    const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
+      used = 0;
+      for (int64_t py = 0; py < n; ++py) {
+        if (interleaves) row_of_phases(py);
+        for (int64_t px = interleaves ? p.scale : 0; px < n; ++px) {
+          const Phase phase = phase_of(p, tile, py, px);
+          if (!phase.empty()) body(phase);
+        }
+      }
+    };
+    each_phase([&](const Phase& phase) { pack_weights(phase); },
+               [&](int64_t py) {
+                 for (int64_t px = 0; px < p.scale; ++px) {
+                   const Phase phase = phase_of(p, tile, py, px);
+                   if (!phase.empty()) pack_weights(phase);
+                 }
+               });
+    for (int64_t c = first; c < end; c += buffers.block) {
+      const int64_t channels = smaller(buffers.block, end - c);
+      buffers.patch.fill(Map<const E>::of(p.features, image, c), channels);
+      each_phase([&](const Phase& phase) { filter(phase, c, channels); },
+                 [&](int64_t py) { filter_row_of_phases(py, c, channels); });
+    }
+  }
+};
+
+template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
+  // Tiles vary fastest: the planes of a chunk of channels are finished one after the other.
+  const int64_t tiles = plan.tiles_y * plan.tiles_x, chunk = unit / tiles % plan.chunks;
+  const int64_t group = unit / tiles / plan.chunks % p.groups;
+  const int64_t image = unit / tiles / plan.chunks / p.groups;
+  const int64_t first = group * p.group_channels() + chunk * plan.chunk_channels;
+  const int64_t end = smaller((group + 1) * p.group_channels(), first + plan.chunk_channels);
+  const Tile tile = tile_at(plan, unit % tiles, p.grid_height(), p.grid_width());
+  ForwardUnit<T, E, kPixelLanes, kMultiply> work{p,     image, group, tile,
+                                                 first, end,   {},    plan.stream};
+  Scratch scratch(memory);
+  work.buffers.allocate(scratch, p, tile, plan);
+  work.run();
+  if (plan.stream) end_stream();
 }
 
 template <typename T>
 Plan plan_forward(const Problem& p, int64_t threads) {
   Plan plan;
   constexpr int L = kLanes<T>;
-  plan.lanes_are_channels = lanes_are_channels(p, p.features, p.output, L);
-  set_tiles(plan, p, plan.lanes_are_channels ? kTilePixelsChannelLanes : kTilePixels,
-            plan.lanes_are_channels ? kTileColumnsChannelLanes : kTileColumns, L);
+  const bool across = lanes_are_channels(p, p.features, p.output, L);
+  plan.lanes_are_channels = across;
+  set_tiles(plan, p, across ? kTilePixelsChannelLanes : kTilePixels,
+            across ? kTileColumnsChannelLanes : kTileColumns, L);
+  plan.stream = !across && p.batch * p.channels * p.out_height * p.out_width *
+                                   static_cast<int64_t>(sizeof(T)) >
+                               kStreamBytes;
   const int64_t tiles = p.batch * p.groups * plan.tiles_y * plan.tiles_x;
-  // Too few tiles for the threads: share the channels out as well. 16 blocks keep the cost of the
-  // spatial weights, which every chunk packs for itself, small.
-  const int64_t block = plan.lanes_are_channels ? kVectors * L : kVectors;
+  // Too few tiles for the threads: share the channels out as well, though not so thinly that
+  // packing the spatial weights, which every chunk does for itself, shows.
   const int64_t wanted = ceil_div(4 * threads, larger(1, tiles));
-  const int64_t least = plan.lanes_are_channels ? block : 8 * block;
   const int64_t channels = larger(1, p.group_channels());
-  plan.chunk_channels = larger(least, round_up(ceil_div(channels, wanted), block));
+  plan.chunk_channels = larger(32, round_up(ceil_div(channels, wanted), kVectors * L));
   plan.chunks = ceil_div(channels, plan.chunk_channels);
   plan.units = p.channels == 0 ? 0 : tiles * plan.chunks;
-  Scratch scratch(nullptr);
-  const Tile largest{{0, plan.tile_rows}, {0, plan.tile_columns}};
-  if (plan.lanes_are_channels) {
-    ForwardBuffers<T, false>().allocate(scratch, p, largest, plan);
-  } else {
-    ForwardBuffers<T, true>().allocate(scratch, p, largest, plan);
-  }
-  plan.scratch_bytes = scratch.used();
+  plan.scratch_bytes = largest_scratch(plan, p, [&](Scratch& scratch, const Tile& tile) {
+    if (across) {
+      ForwardBuffers<T, false>().allocate(scratch, p, tile, plan);
+    } else {
+      ForwardBuffers<T, true>().allocate(scratch, p, tile, plan);
+    }
+  });
   return plan;
 }
 

@@ -29,6 +29,9 @@ DDF_INLINE void hide(P& pointer) {
   asm("" : "+r"(pointer));
 }
 
+// Positions of a sweep of the filters' gradients: what it reads stays in the L1 cache.
+inline constexpr int64_t kSweep = 64;
+
 // Strides of the operands of one call, in elements. "Vector" is one of kVectors.
 struct Strides {
   int64_t x_row, x_position, x_vector, x_tap_row, x_tap_column;
@@ -37,36 +40,28 @@ struct Strides {
   int64_t out_row, out_position, out_vector;
 };
 
-// out = sum over taps of (F o S) * X, for kP positions and kV vectors. kTaps is the kernel's width
-// and height if known at compile time, else 0.
-template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kP, int kV, int kTaps>
+// out = sum over taps of (F o S) * X, for kP positions and kV vectors.
+template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kP, int kV>
 DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const Strides& d,
                              int64_t kernel_y, int64_t kernel_x, bool accumulate) {
   Vec<T> sum[kP][kV];
   for (int p = 0; p < kP; ++p)
     for (int v = 0; v < kV; ++v)
       sum[p][v] = accumulate ? load<T>(out + p * d.out_position + v * d.out_vector) : Vec<T>{};
-  const int64_t height = kTaps > 0 ? kTaps : kernel_y, width = kTaps > 0 ? kTaps : kernel_x;
-  constexpr int L = kLanes<T>;
-  // Known distances between taps, and between positions and vectors, become part of instructions.
-  constexpr int kSTap = kPixelLanes ? L : 1, kFTap = kPixelLanes ? 1 : L;
-  const int64_t s_position = kTaps > 0 ? kTaps * kTaps * kSTap : d.s_position;
-  const int64_t f_vector = kTaps > 0 ? kTaps * kTaps * kFTap : d.f_vector;
-  for (int64_t ty = 0; ty < height; ++ty) {
+  for (int64_t ty = 0; ty < kernel_y; ++ty) {
     const T* x_tap = x + ty * d.x_tap_row;
-#pragma GCC unroll 3
-    for (int64_t tx = 0; tx < width; ++tx) {
+    for (int64_t tx = 0; tx < kernel_x; ++tx) {
       const T* xp[kP];
       Vec<T> weight[kP];
 #pragma GCC unroll 4
       for (int p = 0; p < kP; ++p) {
         xp[p] = x_tap + p * d.x_position;
         hide(xp[p]);
-        weight[p] = operand<T, kPixelLanes>(s + p * s_position);
+        weight[p] = operand<T, kPixelLanes>(s + p * d.s_position);
       }
 #pragma GCC unroll 4
       for (int v = 0; v < kV; ++v) {
-        const Vec<T> filter = operand<T, !kPixelLanes>(f + v * f_vector);
+        const Vec<T> filter = operand<T, !kPixelLanes>(f + v * d.f_vector);
 #pragma GCC unroll 4
         for (int p = 0; p < kP; ++p) {
           const Vec<T> product = kMultiply ? filter * weight[p] : filter + weight[p];
@@ -74,15 +69,15 @@ DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const S
         }
       }
       x_tap += d.x_tap_column;
-      s += kSTap;
-      f += kFTap;
+      s += d.s_tap;
+      f += d.f_tap;
     }
   }
   for (int p = 0; p < kP; ++p)
     for (int v = 0; v < kV; ++v) store<T>(out + p * d.out_position + v * d.out_vector, sum[p][v]);
 }
 
-template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kV, int kTaps>
+template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kV>
 __attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O* out, Strides d,
                                            int64_t rows, int64_t positions, int64_t kernel_y,
                                            int64_t kernel_x, bool accumulate) {
@@ -99,63 +94,61 @@ __attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O
     O* out_row = out + row * d.out_row;
     int64_t p = 0;
     for (; p + kPositions <= positions; p += kPositions)
-      filter_block<T, O, kPixelLanes, kMultiply, kPositions, kV, kTaps>(
+      filter_block<T, O, kPixelLanes, kMultiply, kPositions, kV>(
           x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
           kernel_y, kernel_x, accumulate);
     for (; p < positions; ++p)
-      filter_block<T, O, kPixelLanes, kMultiply, 1, kV, kTaps>(
+      filter_block<T, O, kPixelLanes, kMultiply, 1, kV>(
           x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
           kernel_y, kernel_x, accumulate);
   }
 }
 
-// The gradients of both filters, from X and the output's gradient, for kV vectors and one tap of
-// `rows` rows: grad_s += sum over vectors of X * gO o F, grad_f += sum over positions of X * gO o
-// S. Lanes past the end of a row (`last_lanes` of its last position) are left out.
+// The gradients of both filters, from X and the output's gradient, for one tap, kV vectors and a
+// sweep over `rows` rows: grad_s += sum over vectors of X * gO o F, grad_f += sum over positions of
+// X * gO o S. Both gradients of the filters are stored in order, position after position.
 template <typename T, bool kPixelLanes, bool kMultiply, int kV>
-DDF_INLINE void gradient_tap(const T* x, const T* g, int64_t g_row, int64_t g_position,
-                             int64_t g_vector, const T* s, const T* f, T* grad_s, int64_t gs_row,
-                             T* grad_f, const Strides& d, int64_t rows, int64_t positions,
-                             Mask<T> last_lanes, bool masked) {
-  constexpr int L = kLanes<T>;
+DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s, T* grad_f,
+                      const Strides& d, int64_t g_row, int64_t g_position, int64_t g_vector,
+                      int64_t rows, int64_t positions) {
+  constexpr int L = kLanes<T>, kWidth = kPixelLanes ? L : 1;
   Vec<T> filter[kV], sum_f[kV];
+#pragma GCC unroll 4
   for (int v = 0; v < kV; ++v) {
     filter[v] = operand<T, !kPixelLanes>(f + v * d.f_vector);
     sum_f[v] = load<T>(grad_f + v * L);
   }
-  const auto step = [&](const T* xp, const T* gp, const T* sp, T* gsp,
-                        bool mask) __attribute__((always_inline)) {
-    const Vec<T> weight = operand<T, kPixelLanes>(sp);
-    Vec<T> sum_s = load<T>(gsp);
-#pragma GCC unroll 4
-    for (int v = 0; v < kV; ++v) {
-      Vec<T> product = load<T>(xp + v * d.x_vector) * load<T>(gp + v * g_vector);
-      if (kPixelLanes && mask) product = select<T>(last_lanes, product);
-      if (kMultiply) {
-        sum_s += product * filter[v];
-        sum_f[v] += product * weight;
-      } else {
-        sum_s += product;
-        sum_f[v] += product;
-      }
+  int64_t x_position = d.x_position;
+  if (positions == 1 || d.x_row == positions * x_position) {  // one long row
+    if (positions == 1) {
+      x_position = d.x_row;
+      g_position = g_row;
     }
-    store<T>(gsp, sum_s);
-  };
-  const int64_t whole = positions - (masked ? 1 : 0);
+    positions *= rows;
+    rows = 1;
+  }
   for (int64_t row = 0; row < rows; ++row) {
     const T* xp = x + row * d.x_row;
     const T* gp = g + row * g_row;
-    const T* sp = s + row * d.s_row;
-    T* gsp = grad_s + row * gs_row;
-    for (int64_t p = 0; p < whole; ++p) {
-      step(xp, gp, sp, gsp, false);
-      xp += d.x_position;
+    for (int64_t p = 0; p < positions; ++p) {
+      const Vec<T> weight = operand<T, kPixelLanes>(s);
+      Vec<T> sum_s = load<T>(grad_s);
+#pragma GCC unroll 4
+      for (int v = 0; v < kV; ++v) {
+        const Vec<T> product = load<T>(xp + v * d.x_vector) * load<T>(gp + v * g_vector);
+        sum_s += kMultiply ? product * filter[v] : product;
+        sum_f[v] += kMultiply ? product * weight : product;
+      }
+      store<T>(grad_s, sum_s);
+      xp += x_position;
       gp += g_position;
-      sp += d.s_position;
-      gsp += L;
+      s += kWidth;
+      grad_s += L;
+      hide(xp);
+      hide(gp);
     }
-    if (masked) step(xp, gp, sp, gsp, true);
   }
+#pragma GCC unroll 4
   for (int v = 0; v < kV; ++v) store<T>(grad_f + v * L, sum_f[v]);
 }
 

@@ -5,6 +5,7 @@
 // one pixel of kLanes channels (lanes along channels).
 #pragma once
 
+#include "micro.h"
 #include "tile.h"
 
 namespace ddf::DDF_NAMESPACE {
@@ -26,6 +27,7 @@ struct Map {
             -offset,
             view.last - offset};
   }
+  Map unscaled_columns(int64_t scale) const { return {data, c, y, x / scale, first, last}; }
   DDF_INLINE bool readable(int64_t offset, int64_t n) const {
     return offset >= first && offset + n - 1 <= last;
   }
@@ -38,11 +40,14 @@ DDF_INLINE void copy_in(T* to, const Map<E>& map, int64_t at, int64_t stride, in
                         Mask<T> tail) {
   constexpr int L = kLanes<T>;
   const E* from = map.data + at;
+  int64_t i = 0;
   if (stride != 1) {
-    for (int64_t i = 0; i < n; ++i) to[i] = load_scalar<T>(from + i * stride);
+    if (stride == 2)
+      for (; i + L <= n && map.readable(at + 2 * i, 2 * L); i += L)
+        store<T>(to + i, every_second<T>(load<T>(from + 2 * i), load<T>(from + 2 * i + L)));
+    for (; i < n; ++i) to[i] = load_scalar<T>(from + i * stride);
     return;
   }
-  int64_t i = 0;
   for (; i + L <= n; i += L) store<T>(to + i, load<T>(from + i));
   if (i == n) return;
   if (map.readable(at + i, L)) {
@@ -83,8 +88,10 @@ struct Patch {
   int64_t* row_sources = nullptr;
   int64_t* column_sources = nullptr;
 
-  int64_t pitch() const {  // of a row; a vector may start at any column
-    return kPixelLanes ? x.count + L : x.count * channels;
+  // Of a row. The last vector of a row may run on into the next one: those lanes are not used.
+  // Where they can, positions follow each other at the same distance across rows.
+  int64_t pitch() const {
+    return kPixelLanes ? larger(x.count, round_up(x.positions, L)) : x.count * channels;
   }
   int64_t plane() const { return y.count * pitch(); }
   int64_t elements() const { return kPixelLanes ? plane() * channels : plane(); }
@@ -98,14 +105,14 @@ struct Patch {
   int64_t per_vector() const { return kPixelLanes ? plane() : L; }  // along channels
 
   void allocate(Scratch& scratch) {
-    data = scratch.take<T>(elements() + L);
+    data = scratch.take<T>(elements() + 2 * L);
     row_sources = scratch.take<int64_t>(y.count);
     column_sources = scratch.take<int64_t>(x.count);
   }
 
   // Once per tile: fill() writes only what comes from the map, the zeros around it stay.
   void start() {
-    std::memset(data, 0, static_cast<size_t>(elements() + L) * sizeof(T));
+    std::memset(data, 0, static_cast<size_t>(elements() + 2 * L) * sizeof(T));
     for (int64_t i = 0; i < y.count; ++i) row_sources[i] = y.source(i);
     for (int64_t i = 0; i < x.count; ++i) column_sources[i] = x.source(i);
   }
@@ -121,53 +128,87 @@ struct Patch {
   template <typename E>
   void fill(const Map<E>& map, int64_t n) {  // n channels
     if (kPixelLanes) {
-      for (int64_t c = 0; c < n; ++c) fill_plane(map, c);
+      fill_planes(map, n);
     } else {
-      if (n < channels) std::memset(data, 0, static_cast<size_t>(elements()) * sizeof(T));
-      const Mask<T> tail = first_lanes<T>(n % L);
-      for (int64_t row = 0; row < y.count; ++row) {
-        if (row_sources[row] < 0) continue;
-        for (int64_t column = 0; column < x.count; ++column) {
-          if (column_sources[column] < 0) continue;
-          const int64_t at = row_sources[row] * map.y + column_sources[column] * map.x;
-          copy_in<T>(data + row * pitch() + column * channels, map, at, map.c, n, tail);
-        }
-      }
+      fill_pixels(map, n);
     }
   }
 
  private:
   template <typename E>
-  DDF_INLINE void fill_plane(const Map<E>& map, int64_t c) {
-    T* to = data + c * plane();
-    const int64_t at = c * map.c;
-    // The columns of one run that exist are neighbours, unless the source is stuffed or strided.
-    if (x.stuffed != 1 || x.stride != 1 || x.run != x.count) {
-      for (int64_t row = 0; row < y.count; ++row)
-        for (int64_t column = 0; row_sources[row] >= 0 && column < x.count; ++column)
-          if (column_sources[column] >= 0)
-            to[row * pitch() + column] = load_scalar<T>(map.data + at + row_sources[row] * map.y +
-                                                        column_sources[column] * map.x);
+  DDF_INLINE void fill_pixels(const Map<E>& map, int64_t n) {
+    if (n < channels) std::memset(data, 0, static_cast<size_t>(elements()) * sizeof(T));
+    const Mask<T> tail = first_lanes<T>(n % L);
+    const bool whole = map.c == 1 && n % L == 0;
+    for (int64_t row = 0; row < y.count; ++row) {
+      if (row_sources[row] < 0) continue;
+      for (int64_t column = 0; column < x.count; ++column) {
+        if (column_sources[column] < 0) continue;
+        const int64_t at = row_sources[row] * map.y + column_sources[column] * map.x;
+        T* to = data + row * pitch() + column * channels;
+        if (whole)
+          for (int64_t i = 0; i < n; i += L) store<T>(to + i, load<T>(map.data + at + i));
+        else
+          copy_in<T>(to, map, at, map.c, n, tail);
+      }
+    }
+  }
+
+  template <typename E>
+  DDF_INLINE void fill_planes(const Map<E>& map, int64_t n) {
+    const int64_t to_row = pitch(), to_plane = plane();
+    // The columns of one run that exist are neighbours, unless the source is strided or stuffed
+    // with zeros.
+    if (x.stuffed != 1 || x.stride != 1 || !x.shared()) {
+      for (int64_t c = 0; c < n; ++c)
+        for (int64_t row = 0; row < y.count; ++row)
+          for (int64_t column = 0; row_sources[row] >= 0 && column < x.count; ++column)
+            if (column_sources[column] >= 0)
+              data[c * to_plane + row * to_row + column] = load_scalar<T>(
+                  map.data + c * map.c + row_sources[row] * map.y + column_sources[column] * map.x);
       return;
     }
     const int64_t first = larger(0, x.valid.begin - x.origin);
     const int64_t columns = smaller(x.count, x.valid.end - x.origin) - first;
     if (columns <= 0) return;
     const Mask<T> tail = first_lanes<T>(columns % L);
-    const int64_t start = at + column_sources[first] * map.x, whole = columns / L * L;
-    for (int64_t row = 0; row < y.count; ++row) {
-      if (row_sources[row] < 0) continue;
-      const int64_t from = start + row_sources[row] * map.y;
-      if (map.x == 1 && map.readable(from + whole, L)) {
-        T* lanes = to + row * pitch() + first;
-        int64_t i = 0;
-        for (; i < whole; i += L) store<T>(lanes + i, load<T>(map.data + from + i));
-        store<T>(lanes + i, select<T>(tail, load<T>(map.data + from + i)));
-      } else {
-        copy_in<T>(to + row * pitch() + first, map, from, map.x, columns, tail);
+    const int64_t start = (x.origin + first) * map.x, whole = columns / L * L;
+    // Rows are neighbours, too, unless they are strided or each tap has rows of its own.
+    const bool adjacent = map.x == 1 && y.shared() && y.stride == 1 && y.stuffed == 1;
+    const int64_t top = larger(0, y.valid.begin - y.origin);
+    const int64_t rows = smaller(y.count, y.valid.end - y.origin) - top;
+    const int64_t corner = start + (y.origin + top) * map.y;
+    for (int64_t c = 0; c < n; ++c) {
+      T* to = data + c * to_plane + first;
+      if (adjacent && map.readable(c * map.c + corner + (rows - 1) * map.y + whole, L)) {
+        copy_rows(to + top * to_row, to_row, map.data + c * map.c + corner, map.y, rows, whole,
+                  tail);
+        continue;
       }
+      for (int64_t row = 0; row < y.count; ++row)
+        if (row_sources[row] >= 0)
+          copy_in<T>(to + row * to_row, map, c * map.c + start + row_sources[row] * map.y, map.x,
+                     columns, tail);
     }
   }
+
+  template <typename E>
+  DDF_INLINE static void copy_rows(T* to, int64_t to_row, const E* from, int64_t from_row,
+                                   int64_t rows, int64_t whole, Mask<T> tail) {
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = 0; i < whole; i += L) store<T>(to + i, load<T>(from + i));
+      store<T>(to + whole, select<T>(tail, load<T>(from + whole)));
+      to += to_row;
+      from += from_row;
+    }
+  }
+};
+
+// In which order the inner loops pass through the weights.
+enum class Order {
+  block,  // [row][position][tap]
+  walk,   // [position][row][tap]
+  sweep,  // [group of rows][tap][row of the group][position]
 };
 
 // Values per position and tap: the spatial filter, one lane per pixel, or one number per pixel for
@@ -176,15 +217,24 @@ template <typename T, bool kPixelLanes>
 struct Weights {
   static constexpr int kWidth = kPixelLanes ? kLanes<T> : 1;
   int64_t rows = 0, columns = 0, taps = 0;
-  bool tap_major = false;  // [row][tap][position] instead of [row][position][tap]
+  int64_t per_row = 0, per_position = 0, per_tap = 0;
+  int64_t group = 0, per_group = 0;  // rows of a group
+  bool reversed = false;             // tap 0 stands last
   T* data = nullptr;
 
+  Weights(int64_t rows_, int64_t columns_, int64_t taps_, Order order)
+      : rows(rows_), columns(columns_), taps(taps_) {
+    const int64_t n = positions();
+    group = order == Order::sweep ? smaller(rows, larger(1, kSweep / n)) : rows;
+    per_tap = order == Order::sweep ? group * n * kWidth : kWidth;
+    per_row = order == Order::sweep ? n * kWidth : taps * kWidth * (order == Order::walk ? 1 : n);
+    per_position =
+        order == Order::sweep ? kWidth : taps * kWidth * (order == Order::walk ? rows : 1);
+    per_group = group * n * taps * kWidth;
+  }
   int64_t positions() const { return ceil_div(columns, kWidth); }  // of a row
-  int64_t per_row() const { return positions() * taps * kWidth; }
-  int64_t per_position() const { return tap_major ? kWidth : taps * kWidth; }
-  int64_t per_tap() const { return tap_major ? positions() * kWidth : kWidth; }
-  int64_t elements() const { return rows * per_row(); }
-  void clear() { std::memset(data, 0, static_cast<size_t>(elements()) * sizeof(T)); }
+  int64_t elements() const { return ceil_div(rows, group) * per_group; }
+  T* row(int64_t i) const { return data + i / group * per_group + i % group * per_row; }
 
   template <typename E>
   void fill(const Map<E>& map, int64_t kernel_x, const Shift& y, const Shift& x) {
@@ -192,15 +242,15 @@ struct Weights {
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t ty = tap / kernel_x, tx = tap - ty * kernel_x;
         const int64_t source = y.source(row, ty);
-        T* to = data + row * per_row() + tap * per_tap();
+        T* to = this->row(row) + (reversed ? taps - 1 - tap : tap) * per_tap;
         if (source < 0) {
-          for (int64_t p = 0; p < positions(); ++p) zero(to + p * per_position());
+          for (int64_t p = 0; p < positions(); ++p) zero(to + p * per_position);
         } else if (x.stuffed != 1) {
           for (int64_t column = 0; column < columns; ++column) {
-            if (column % kWidth == 0) zero(to + column / kWidth * per_position());
+            if (column % kWidth == 0) zero(to + column / kWidth * per_position);
             const int64_t at = x.source(column, tx);
             if (at >= 0)
-              to[column / kWidth * per_position() + column % kWidth] =
+              to[column / kWidth * per_position + column % kWidth] =
                   load_scalar<T>(map.data + tap * map.c + source * map.y + at * map.x);
           }
         } else {
@@ -219,7 +269,7 @@ struct Weights {
   DDF_INLINE void fill_row(const Map<E>& map, int64_t at, int64_t start, Range valid, T* to) {
     const int64_t begin = larger(0, valid.begin - start);
     const int64_t end = smaller(columns, valid.end - start);
-    for (int64_t p = 0; p < positions(); ++p, to += per_position()) {
+    for (int64_t p = 0; p < positions(); ++p, to += per_position) {
       const int64_t column = p * kWidth;
       const int64_t from = at + (start + column) * map.x;
       const int64_t first = larger(begin - column, 0), last = smaller(end - column, kWidth);
@@ -229,6 +279,11 @@ struct Weights {
           store<T>(to, last - first == kWidth
                            ? value
                            : select<T>(first_lanes<T>(last) & ~first_lanes<T>(first), value));
+          continue;
+        }
+        if (first == 0 && last == kWidth && map.x == 2 && map.readable(from, 2 * kWidth)) {
+          store<T>(to,
+                   every_second<T>(load<T>(map.data + from), load<T>(map.data + from + kWidth)));
           continue;
         }
       }

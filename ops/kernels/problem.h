@@ -3,6 +3,12 @@
 
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define DDF_HOST_DEVICE __host__ __device__
+#else
+#define DDF_HOST_DEVICE
+#endif
+
 namespace ddf {
 
 enum class DType { float64, float32, float16, bfloat16 };
@@ -47,11 +53,14 @@ struct Problem {
   // Sums of grad_channel over one tile each, in the accumulation type, reduced by `reduce_channel`.
   void* partial_sums = nullptr;
 
-  int64_t taps() const { return kernel_y * kernel_x; }
-  int64_t group_channels() const { return channels / groups; }
-  int64_t grid_height() const { return scale == 1 ? out_height : height; }
-  int64_t grid_width() const { return scale == 1 ? out_width : width; }
-  int64_t phases() const { return channel_filter.p == 0 ? 1 : scale * scale; }
+  DDF_HOST_DEVICE int64_t taps() const { return kernel_y * kernel_x; }
+  DDF_HOST_DEVICE int64_t group_channels() const { return channels / groups; }
+  DDF_HOST_DEVICE int64_t grid_height() const { return scale == 1 ? out_height : height; }
+  DDF_HOST_DEVICE int64_t grid_width() const { return scale == 1 ? out_width : width; }
+  // A filter may be spread over the phases by a stride of 0; its gradient never is.
+  DDF_HOST_DEVICE int64_t phases() const {
+    return channel_filter.p == 0 && grad_channel.p == 0 ? 1 : scale * scale;
+  }
 };
 
 // How a call is cut into units. A unit is computed by one thread, start to end; which thread and
@@ -61,6 +70,7 @@ struct Plan {
   int64_t tile_rows = 1, tile_columns = 1, tiles_y = 1, tiles_x = 1;
   int64_t chunk_channels = 1, chunks = 1;  // of a group's channels; the backward pass has one chunk
   int64_t units = 0;
+  bool stream = false;        // the output is too large for the caches
   int64_t scratch_bytes = 0;  // per thread
   int64_t partial_bytes = 0;  // of Problem::partial_sums
 };

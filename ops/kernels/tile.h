@@ -14,6 +14,7 @@ DDF_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 struct Range {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end > begin ? end - begin : 0; }
+  bool contains(int64_t i) const { return i >= begin && i < end; }
   bool operator==(const Range& other) const { return begin == other.begin && end == other.end; }
 };
 
@@ -35,6 +36,7 @@ DDF_INLINE int64_t phase_count(int64_t scale) { return scale == 1 ? 1 : 2 * scal
 // coordinate once; else each tap has a run of its own.
 struct Axis {
   int64_t count = 0;
+  int64_t positions = 0;
   int64_t per_position = 1, per_tap = 1;
   int64_t origin = 0;    // source coordinate of index 0
   int64_t stride = 1;    // source coordinates between indices of one run
@@ -45,6 +47,8 @@ struct Axis {
   int64_t stuffed = 1;
   Range valid;  // of the source's own coordinates
 
+  bool shared() const { return run == count; }  // each source coordinate is there once
+
   // The source's own coordinate at `index`, or -1 where the source is 0.
   DDF_INLINE int64_t source(int64_t index) const {
     const int64_t tap = index / run;
@@ -53,7 +57,7 @@ struct Axis {
       if (at < 0 || at % stuffed != 0) return -1;
       at /= stuffed;
     }
-    return at >= valid.begin && at < valid.end ? at : -1;
+    return valid.contains(at) ? at : -1;
   }
 };
 
@@ -61,6 +65,7 @@ struct Axis {
 inline Axis make_axis(int64_t start, int64_t size, int64_t stride, int64_t taps, int64_t dilation,
                       bool dense) {
   Axis axis;
+  axis.positions = size;
   axis.origin = start * stride - taps / 2 * dilation;
   const int64_t shared = (size - 1) * stride + (taps - 1) * dilation + 1;
   if ((stride == 1 || !dense) && shared <= taps * size) {
@@ -89,7 +94,7 @@ struct Shift {
       if (at < 0 || at % stuffed != 0) return -1;
       at /= stuffed;
     }
-    return at >= valid.begin && at < valid.end ? at : -1;
+    return valid.contains(at) ? at : -1;
   }
 };
 
@@ -114,11 +119,16 @@ struct Phase {
   bool empty() const { return rows() == 0 || columns() == 0; }
 };
 
+// Which channel filter a phase has.
+DDF_INLINE int64_t filter_of_phase(const Problem& p, int64_t py, int64_t px) {
+  return py % p.scale * p.scale + px % p.scale;
+}
+
 inline Phase phase_of(const Problem& p, const Tile& tile, int64_t py, int64_t px) {
   Phase phase;
   phase.py = py;
   phase.px = px;
-  phase.filter = py % p.scale * p.scale + px % p.scale;
+  phase.filter = filter_of_phase(p, py, px);
   phase.tile.rows =
       intersect(tile.rows, positions_of_phase(py, p.scale, p.grid_height(), p.out_height));
   phase.tile.columns =

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__F16C__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -119,10 +119,17 @@ DDF_INLINE void store(E* p, Vec<T> value) {
   } else {
     U32 rounded;
     if constexpr (std::is_same_v<E, bfloat16>) {
+      // A NaN stays one: it comes from arithmetic on bfloat16 or is the default NaN, so that its
+      // mantissa's upper half is not 0 and its lower half is 0.
       const U32 bits = to_bits(value);
-      const U32 nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-      const U32 is_nan = reinterpret_cast<U32>(value != value);
-      rounded = (is_nan & 0x7fc0u) | (~is_nan & nearest);
+      rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+#if defined(__AVX2__) && DDF_VECTOR_BYTES == 32
+      const __m256i words = reinterpret_cast<__m256i>(rounded);
+      _mm_storeu_si128(
+          reinterpret_cast<__m128i*>(p),
+          _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+      return;
+#endif
     } else {
 #if defined(__AVX512F__) && DDF_VECTOR_BYTES == 64
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(value, 0));
@@ -167,6 +174,80 @@ DDF_INLINE void store_scalar(E* p, T value) {
   }
 }
 
+// memcpy that leaves the caches alone where the instruction set can, for outputs that no cache
+// holds. Each line written is paired with one of `ahead` that is fetched: memory then does both at
+// once.
+template <typename E>
+DDF_INLINE void stream(E* to, const E* from, int64_t n, const E* ahead) {
+  const char* fetched = reinterpret_cast<const char*>(ahead);
+#if defined(__SSE2__)
+  char* out = reinterpret_cast<char*>(to);
+  const char* in = reinterpret_cast<const char*>(from);
+  int64_t bytes = n * static_cast<int64_t>(sizeof(E));
+  const int64_t head = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(out) & 63);
+  if (bytes >= head + 64) {
+    std::memcpy(out, in, static_cast<size_t>(head));
+    out += head;
+    in += head;
+    bytes -= head;
+    for (; bytes >= 64; bytes -= 64, out += 64, in += 64) {
+      __builtin_prefetch(fetched, 0, 2);
+      fetched += 64;
+#if defined(__AVX512F__)
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(out), _mm512_loadu_si512(in));
+#elif defined(__AVX__)
+      for (int i = 0; i < 64; i += 32)
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(out + i),
+                            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + i)));
+#else
+      for (int i = 0; i < 64; i += 16)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+#endif
+    }
+  }
+  std::memcpy(out, in, static_cast<size_t>(bytes));
+#else
+  std::memcpy(to, from, static_cast<size_t>(n) * sizeof(E));
+  (void)fetched;
+#endif
+}
+
+// store() past the caches, where can_stream() says so.
+template <typename T, typename E>
+DDF_INLINE bool can_stream(const E* to) {
+#if defined(__SSE2__)
+  return std::is_same_v<T, E> && reinterpret_cast<uintptr_t>(to) % DDF_VECTOR_BYTES == 0;
+#else
+  (void)to;
+  return false;
+#endif
+}
+
+template <typename T, typename E>
+DDF_INLINE void stream_vector(E* to, Vec<T> value) {
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<T, E>) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(value));
+#elif defined(__AVX__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(value));
+#else
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to), reinterpret_cast<__m128i>(value));
+#endif
+    return;
+  }
+#endif
+  store<T>(to, value);
+}
+
+// Streamed stores are not ordered with others: called before another thread may look.
+DDF_INLINE void end_stream() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 // Lane i is all ones if i < n.
 template <typename T>
 DDF_INLINE Mask<T> first_lanes(int64_t n) {
@@ -178,6 +259,22 @@ DDF_INLINE Mask<T> first_lanes(int64_t n) {
 template <typename T>
 DDF_INLINE Vec<T> select(Mask<T> mask, Vec<T> value) {
   return reinterpret_cast<Vec<T>>(mask & reinterpret_cast<Mask<T>>(value));
+}
+
+// Every second element of 2 * kLanes<T>, and the inverse: two vectors, one element of each in turn.
+template <typename T>
+DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high) {
+  Mask<T> index;
+  for (int i = 0; i < kLanes<T>; ++i) index[i] = 2 * i;
+  return __builtin_shuffle(low, high, index);
+}
+
+template <typename T>
+DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, bool upper) {
+  Mask<T> index;
+  for (int i = 0; i < kLanes<T>; ++i)
+    index[i] = (upper ? kLanes<T> / 2 : 0) + i / 2 + (i % 2) * kLanes<T>;
+  return __builtin_shuffle(even, odd, index);
 }
 
 // Always in the same order: halves, quarters, ...

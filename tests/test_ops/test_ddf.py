@@ -13,6 +13,8 @@ from cases import LAYOUTS, Call, ddf_calls
 from implementations import Implementation
 from torch import Tensor
 
+from ddf_seg.ops import reference
+
 CLOSE = {'rtol': 1e-12, 'atol': 1e-11}
 
 
@@ -70,6 +72,37 @@ def test_maps_smaller_than_the_kernel_and_extreme_groups(
     expected = naive.ddf(*tensors, **case.arguments, grad_output=upstream)
     for got, want in zip(torch.autograd.grad(output, tensors, upstream), expected, strict=True):
         torch.testing.assert_close(got, want, **CLOSE)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('layout', ['contiguous', 'channels_last', 'sliced'])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        # Several tiles, several blocks of channels, and neither a multiple of a vector.
+        {'channels': 70, 'groups': 1, 'size': (37, 45)},
+        {'channels': 22, 'size': (5, 801), 'kernel_combine': 'add'},
+        {'channels': 39, 'groups': 1, 'size': (23, 19), 'dilation': 2},
+        {'channels': 34, 'size': (41, 26), 'stride': (2, 1), 'kernel_size': (1, 3)},
+        {'channels': 34, 'size': (41, 26), 'stride': (2, 1), 'kernel_size': 1},
+    ],
+    ids=lambda changes: str(call(**changes)),
+)
+def test_agrees_with_the_formula_over_many_tiles(
+    implementation: Implementation, changes: dict[str, object], layout: str, dtype: torch.dtype
+) -> None:
+    case = call(batch=1, layouts=(layout,) * 3, **changes)
+    tensors, upstream = case.tensors(dtype, requires_grad=True), case.grad_output(dtype)
+    exact = [t.detach().double().requires_grad_() for t in tensors]
+    output = implementation.ddf(*tensors, **case.arguments)
+    want = reference.ddf(*exact, **case.arguments)  # type: ignore[arg-type]
+    # Sums of up to a few thousand products of about 1.
+    close = {'rtol': 1e-4, 'atol': 2e-4} if dtype == torch.float32 else CLOSE
+    torch.testing.assert_close(output.double(), want, **close)
+    gradients = torch.autograd.grad(output, tensors, upstream)
+    expected = torch.autograd.grad(want, exact, upstream.double())
+    for got, exactly in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(got.double(), exactly, **close)
 
 
 @pytest.mark.parametrize('kernel_combine', ['mul', 'add'])
