@@ -1,13 +1,19 @@
 """Builds the compiled operators (`ops/`) into the package; metadata lives in setup.cfg.
 
-The library is not a Python module: `ddf_seg.ops.native` hands it to torch.ops.load_library. It
-uses nothing of Python and of torch only the stable ABI, so one build serves Python >= 3.10 and
+The libraries are not Python modules: `ddf_seg.ops.native` hands them to torch.ops.load_library.
+They use nothing of Python and of torch only the stable ABI, so one build serves Python >= 3.10 and
 torch >= 2.10. Where there is no compiler, or no torch to compile against, the package installs
-without it and runs in plain torch.
+without them and runs in plain torch. The CUDA library holds CUDA's runtime and is loaded only where
+torch has CUDA, so one wheel serves CPU-only torch and torch for CUDA alike.
 
 Environment:
-    DDF_SEG_BUILD_NATIVE: 1 to fail if the library cannot be built, 0 not to build it.
-    DDF_SEG_BUILD_FLAGS: further compiler and linker flags, e.g. -fsanitize=address.
+    DDF_SEG_BUILD_NATIVE: 1 to fail if a library cannot be built, 0 to build none.
+    DDF_SEG_BUILD_FLAGS: further compiler and linker flags for the CPU's, e.g. -fsanitize=address.
+    FORCE_CUDA: 1 to build the CUDA library without a GPU too, and to fail if that is impossible,
+        0 not to build it; by default it is built where torch sees a GPU.
+    CUDA_HOME: the CUDA toolkit, where nvcc is not on the PATH.
+    TORCH_CUDA_ARCH_LIST: as for torch, e.g. '8.6;9.0+PTX'; by default every architecture from 7.5
+        on that nvcc knows (see CUDA_ARCHITECTURES).
 """
 
 from __future__ import annotations
@@ -16,13 +22,17 @@ import importlib.util
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
+CPU_LIBRARY = 'ddf_seg._C_cpu'
+CUDA_LIBRARY = 'ddf_seg._C_cuda'
 WANTED = os.environ.get('DDF_SEG_BUILD_NATIVE', 'auto')
 EXTRA_FLAGS = shlex.split(os.environ.get('DDF_SEG_BUILD_FLAGS', ''))
 # The oldest torch that the library runs on: 2.10, the first with a stable parallel_for.
@@ -38,6 +48,10 @@ if platform.machine().lower() in ('x86_64', 'amd64'):
     avx512 = [*avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq']
     CAPABILITIES['avx2'] = ('avx2', 32, avx2)
     CAPABILITIES['avx512'] = ('avx512', 64, [*avx512, '-mprefer-vector-width=512'])
+# The last one as PTX too, for what comes after it.
+CUDA_ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
+CUDA_DTYPES = ('float32', 'float64', 'float16', 'bfloat16')
+CUDA_FLAGS = ['-std=c++17', '-O3', '--Werror=all-warnings', '-Xcompiler=-fPIC,-fvisibility=hidden']
 
 
 def torch_directory() -> Path | None:
@@ -46,10 +60,74 @@ def torch_directory() -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
+def cuda_wanted() -> bool:
+    """Whether to build the CUDA library: as FORCE_CUDA says, or where torch sees a GPU."""
+    forced = os.environ.get('FORCE_CUDA', '')
+    if forced in ('0', '1'):
+        return forced == '1'
+    torch = torch_directory()
+    if torch is None or not any((torch / 'lib').glob('*torch_cuda*')):
+        return False
+    from torch.cuda import is_available
+
+    return is_available()
+
+
+def find_nvcc() -> Path:
+    """CUDA's compiler, where torch looks for it to build its extensions.
+
+    Raises:
+        RuntimeError: there is none, or torch is not built for CUDA.
+    """
+    torch = torch_directory()
+    if torch is None or not (torch / 'lib/libtorch_cuda.so').is_file():
+        raise RuntimeError(
+            f'expected a CUDA build of torch to link against, got the one in {torch}'
+        )
+    from torch.utils.cpp_extension import CUDA_HOME
+
+    nvcc = Path(CUDA_HOME or '/usr/local/cuda') / 'bin/nvcc'
+    if not nvcc.is_file():
+        raise RuntimeError(
+            f'expected the CUDA compiler at {nvcc}: install the CUDA toolkit, or name its folder '
+            'in CUDA_HOME'
+        )
+    return nvcc
+
+
+def report_no_cuda(error: Exception) -> None:
+    """An end to the build where CUDA was asked for; a warning where it was not."""
+    if WANTED == '1' or os.environ.get('FORCE_CUDA') == '1':
+        raise SystemExit(f'ddf_seg: the CUDA kernels cannot be built: {error}') from error
+    print(
+        f'ddf_seg: the CUDA kernels were not built ({error}); CUDA tensors will be refused.',
+        file=sys.stderr,
+    )
+
+
+def architecture_flags(nvcc: Path) -> list[str]:
+    """nvcc's flags for TORCH_CUDA_ARCH_LIST, by default all of CUDA_ARCHITECTURES that it knows."""
+    from torch.utils.cpp_extension import _get_cuda_arch_flags
+
+    if not os.environ.get('TORCH_CUDA_ARCH_LIST'):
+        listed = subprocess.run(
+            [nvcc, '--list-gpu-code'], capture_output=True, text=True, check=True
+        ).stdout.split()
+        known = [a for a in CUDA_ARCHITECTURES if f'sm_{a.replace(".", "")}' in listed]
+        os.environ['TORCH_CUDA_ARCH_LIST'] = ';'.join(known) + '+PTX'
+    return _get_cuda_arch_flags()
+
+
 class BuildNative(build_ext):
-    """Compiles the kernels once per instruction set and links them with the binding."""
+    """Compiles the kernels, once per instruction set or element type, and links the bindings."""
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.name == CUDA_LIBRARY:
+            try:
+                self.build_cuda_library(ext)
+            except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+                report_no_cuda(error)
+            return
         try:
             self.build_library(ext)
         except Exception as error:  # whatever a missing or unsuitable compiler raises
@@ -108,6 +186,43 @@ class BuildNative(build_ext):
             target_lang='c++',
         )
 
+    def build_cuda_library(self, ext: Extension) -> None:
+        nvcc, torch = find_nvcc(), torch_directory()
+        assert torch is not None
+        architectures = architecture_flags(nvcc)
+        names = os.environ['TORCH_CUDA_ARCH_LIST'].replace(';', ' ')
+        # Objects for other architectures are other objects.
+        build = Path(self.build_temp) / f'cuda-{names.replace(" ", "_")}'
+        build.mkdir(parents=True, exist_ok=True)
+        binding = [
+            *(f'-isystem={torch / "include"}', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}'),
+            *('-DUSE_CUDA', f'-DDDF_CUDA_ARCHITECTURES={names}'),
+        ]
+        kernels = 'ops/kernels/cuda/kernels.cu'
+        jobs = [
+            *((kernels, f'{d}.o', [f'-DDDF_DTYPE={d}', *architectures]) for d in CUDA_DTYPES),
+            ('ops/kernels/cuda/launch.cpp', 'launch.o', []),
+            ('ops/binding/ddf_cuda.cpp', 'ddf_cuda.o', binding),
+        ]
+
+        def compile_one(job: tuple[str, str, list[str]]) -> str:
+            source, name, flags = job
+            target = str(build / name)
+            if newer_group([source, 'setup.py', *ext.depends], target):
+                command = [str(nvcc), *CUDA_FLAGS, *flags, '-c', source, '-o', target]
+                print(shlex.join(command), flush=True)
+                subprocess.run(command, check=True)
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(compile_one, jobs))
+        target = self.get_ext_fullpath(ext.name)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        # The runtime is linked in and hidden: torch's own, of another version perhaps, stays apart.
+        link = ['-shared', '-cudart=static', '-Xlinker=--exclude-libs,ALL']
+        torch_libraries = [f'-L{torch / "lib"}', '-ltorch_cpu', '-ltorch_cuda']
+        subprocess.run([nvcc, *link, *objects, '-o', target, *torch_libraries], check=True)
+
 
 def extensions() -> list[Extension]:
     """The library, unless it is unwanted or there is nothing to compile it against."""
@@ -119,9 +234,18 @@ def extensions() -> list[Extension]:
             raise SystemExit(message)
         print(f'{message}. The package runs in plain torch.', file=sys.stderr)
         return []
-    headers = [str(path) for path in Path('ops').rglob('*.h')]
-    sources = [str(path) for path in Path('ops').rglob('*.cpp')]
-    return [Extension('ddf_seg._C_cpu', sources=sources, depends=headers, py_limited_api=True)]
+    headers = [str(path) for path in Path('ops').rglob('*') if path.suffix in ('.h', '.cuh')]
+    sources = [str(path) for path in Path('ops').rglob('*') if path.suffix in ('.cpp', '.cu')]
+    names = [CPU_LIBRARY]
+    if cuda_wanted():
+        try:
+            find_nvcc()
+            names.append(CUDA_LIBRARY)
+        except RuntimeError as error:
+            report_no_cuda(error)
+    return [
+        Extension(name, sources=sources, depends=headers, py_limited_api=True) for name in names
+    ]
 
 
 modules = extensions()

@@ -47,8 +47,9 @@ def _plain_torch(name: str) -> Callable[..., Any]:
     function = _PLAIN_TORCH[name]
 
     def kernel(*arguments: Any) -> Any:
-        from .native import warn_if_missing
+        from .native import check_device, warn_if_missing
 
+        check_device(arguments[0].device.type)
         warn_if_missing()
         return function(*arguments)
 

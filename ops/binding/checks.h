@@ -39,9 +39,19 @@ inline void check_shape(const char* name, const torch::stable::Tensor& x,
   throw std::runtime_error(text.str());
 }
 
+// A device as the error messages name it.
+inline std::string device_of(const torch::stable::Tensor& x) {
+  if (x.is_cpu()) return "the CPU";
+  return x.is_cuda() ? "CUDA device " + std::to_string(x.get_device_index()) : "another device";
+}
+
 inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
                             const torch::stable::Tensor& features) {
-  check(x.is_cpu(), std::string(name) + ": expected a tensor on the CPU, where features are");
+  const bool same_device = x.is_cpu() == features.is_cpu() && x.is_cuda() == features.is_cuda() &&
+                           x.get_device_index() == features.get_device_index();
+  if (!same_device)
+    check(false, std::string(name) + ": expected a tensor on " + device_of(features) +
+                     ", where features are, got one on " + device_of(x));
   check(x.scalar_type() == features.scalar_type(),
         std::string(name) + ": expected the dtype of features, " +
             torch::headeronly::toString(features.scalar_type()) + ", got " +
@@ -59,14 +69,17 @@ inline void check_arguments(const torch::stable::Tensor& features,
                             const std::vector<int64_t>& kernel_size,
                             const std::vector<int64_t>& dilation,
                             const std::vector<int64_t>& stride, int64_t scale,
-                            const std::string& kernel_combine) {
+                            const std::string& kernel_combine, bool on_cuda = false) {
   using torch::headeronly::ScalarType;
   const ScalarType dtype = features.scalar_type();
   check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
             dtype == ScalarType::BFloat16,
         std::string("features: expected float64, float32, float16 or bfloat16, got ") +
             torch::headeronly::toString(dtype));
-  check(features.is_cpu(), "features: expected a tensor on the CPU");
+  if (on_cuda ? !features.is_cuda() : !features.is_cpu())
+    check(false, std::string("features: expected a tensor on ") +
+                     (on_cuda ? "a CUDA device" : "the CPU") + ", got one on " +
+                     device_of(features));
   check_same_kind("channel_filter", channel_filter, features);
   check_same_kind("spatial_filter", spatial_filter, features);
   check(features.dim() == 4 && features.size(2) > 0 && features.size(3) > 0,

@@ -1,0 +1,138 @@
+// From torch's tensors to a Problem and back: what the bindings of all devices share.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "../kernels/problem.h"
+#include "checks.h"
+
+namespace ddf::binding {
+
+using torch::stable::Tensor;
+using Ints = std::vector<int64_t>;
+using Gradients = std::tuple<Tensor, Tensor, Tensor>;
+
+inline View view_of(const Tensor& x) {
+  const auto sizes = x.sizes(), strides = x.strides();
+  View view;
+  view.data = x.mutable_data_ptr();
+  view.b = strides[0];
+  view.c = strides[1];
+  view.y = strides[2];
+  view.x = strides[3];
+  for (size_t i = 0; i < 4; ++i) view.last += (sizes[i] - 1) * strides[i];
+  return view;
+}
+
+inline FilterView filter_view_of(const Tensor& x) {
+  const auto strides = x.strides();
+  const size_t d = strides.size();
+  return {x.mutable_data_ptr(), strides[0],     d == 5 ? strides[1] : 0,
+          strides[d - 3],       strides[d - 2], strides[d - 1]};
+}
+
+// channels_last only where `like` is that and not contiguous as well: ddf_seg/ops/registration.py.
+inline bool is_channels_last(const Tensor& like) {
+  if (like.dim() != 4 || like.is_contiguous()) return false;
+  const auto sizes = like.sizes(), strides = like.strides();
+  int64_t expected = 1;
+  for (const size_t i : {1, 3, 2, 0}) {
+    if (sizes[i] != 1 && strides[i] != expected) return false;
+    expected *= sizes[i];
+  }
+  return true;
+}
+
+// On the device and with the dtype of `like`.
+inline Tensor empty(const Ints& sizes, const Tensor& like) {
+  const size_t d = sizes.size();
+  Ints strides(d), order(d);
+  for (size_t i = 0; i < d; ++i) order[i] = static_cast<int64_t>(d - 1 - i);
+  if (d == 4 && is_channels_last(like)) order = {1, 3, 2, 0};
+  int64_t stride = 1;
+  for (const int64_t i : order) {
+    strides[static_cast<size_t>(i)] = stride;
+    stride *= std::max<int64_t>(1, sizes[static_cast<size_t>(i)]);
+  }
+  int32_t dtype = 0, device = 0, index = 0;
+  AtenTensorHandle handle = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      static_cast<int64_t>(d), sizes.data(), strides.data(), dtype, device, index, &handle));
+  return Tensor(handle);
+}
+
+// Empty in both senses where it is not needed.
+inline Tensor empty_like(const Tensor& x, bool needed) {
+  if (!needed) return empty({0}, x);
+  const auto sizes = x.sizes();
+  return empty(Ints(sizes.begin(), sizes.end()), x);
+}
+
+inline DType dtype_of(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  switch (x.scalar_type()) {
+    case ScalarType::Double:
+      return DType::float64;
+    case ScalarType::Half:
+      return DType::float16;
+    case ScalarType::BFloat16:
+      return DType::bfloat16;
+    default:
+      return DType::float32;
+  }
+}
+
+inline Problem make_problem(const Tensor& features, const Tensor& channel_filter,
+                            const Tensor& spatial_filter, const Ints& kernel_size,
+                            const Ints& dilation, const Ints& stride, int64_t scale,
+                            const std::string& kernel_combine, bool on_cuda) {
+  check_arguments(features, channel_filter, spatial_filter, kernel_size, dilation, stride, scale,
+                  kernel_combine, on_cuda);
+  Problem p;
+  p.dtype = dtype_of(features);
+  p.multiply = kernel_combine == "mul";
+  p.batch = features.size(0);
+  p.channels = features.size(1);
+  p.height = features.size(2);
+  p.width = features.size(3);
+  p.out_height = spatial_filter.size(2);
+  p.out_width = spatial_filter.size(3);
+  p.kernel_y = kernel_size[0];
+  p.kernel_x = kernel_size[1];
+  p.dilation_y = dilation[0];
+  p.dilation_x = dilation[1];
+  p.stride_y = stride[0];
+  p.stride_x = stride[1];
+  p.scale = scale;
+  p.groups = spatial_filter.size(1) / p.taps();
+  p.features = view_of(features);
+  p.channel_filter = filter_view_of(channel_filter);
+  p.spatial_filter = view_of(spatial_filter);
+  return p;
+}
+
+// Gradients without values yet, written into the problem where they are needed.
+inline Gradients make_gradients(Problem& p, const Tensor& grad_output, const Tensor& features,
+                                const Tensor& channel_filter, const Tensor& spatial_filter,
+                                const std::vector<bool>& output_mask) {
+  check_gradient(grad_output, features, p, output_mask);
+  Tensor grad_features = empty_like(features, output_mask[0]);
+  Tensor grad_channel = empty_like(channel_filter, output_mask[1]);
+  Tensor grad_spatial = empty_like(spatial_filter, output_mask[2]);
+  p.output = view_of(grad_output);
+  if (output_mask[0]) p.grad_features = view_of(grad_features);
+  if (output_mask[1]) p.grad_channel = filter_view_of(grad_channel);
+  if (output_mask[2]) p.grad_spatial = view_of(grad_spatial);
+  return {grad_features, grad_channel, grad_spatial};
+}
+
+}  // namespace ddf::binding

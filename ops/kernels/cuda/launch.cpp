@@ -1,0 +1,61 @@
+// Chooses the launchers of the tensors' element type.
+#include "launch.h"
+
+#include "typed.h"
+
+namespace ddf::cuda {
+namespace {
+
+template <typename Body>
+auto for_dtype(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::float64:
+      return body(Typed<DType::float64>{});
+    case DType::float16:
+      return body(Typed<DType::float16>{});
+    case DType::bfloat16:
+      return body(Typed<DType::bfloat16>{});
+    default:
+      return body(Typed<DType::float32>{});
+  }
+}
+
+// Every coordinate of one axis, and every index into the taps, is an int in the kernels.
+bool fits(const Problem& p) {
+  constexpr int64_t limit = INT32_MAX;
+  const int64_t reach_y = p.kernel_y * p.dilation_y, reach_x = p.kernel_x * p.dilation_x;
+  const int64_t numbers[] = {p.batch,
+                             p.channels,
+                             p.taps(),
+                             p.scale * p.scale,
+                             (p.height + 1) * p.scale + reach_y,
+                             (p.width + 1) * p.scale + reach_x,
+                             (p.out_height + 1) * p.stride_y + reach_y,
+                             (p.out_width + 1) * p.stride_x + reach_x};
+  for (const int64_t number : numbers)
+    if (number > limit) return false;
+  return true;
+}
+
+bool empty(const Problem& p) { return p.batch == 0 || p.out_height == 0 || p.out_width == 0; }
+
+}  // namespace
+
+int64_t partial_bytes(const Problem& p) {
+  if (p.grad_channel.data == nullptr || empty(p) || !fits(p)) return 0;
+  return for_dtype(p.dtype, [&](auto typed) { return typed.partial_bytes(p); });
+}
+
+cudaError_t forward(const Problem& p, cudaStream_t stream) {
+  if (empty(p) || p.channels == 0) return cudaSuccess;
+  if (!fits(p)) return cudaErrorInvalidValue;
+  return for_dtype(p.dtype, [&](auto typed) { return typed.forward(p, stream); });
+}
+
+cudaError_t backward(const Problem& p, cudaStream_t stream) {
+  if (empty(p)) return cudaSuccess;
+  if (!fits(p)) return cudaErrorInvalidValue;
+  return for_dtype(p.dtype, [&](auto typed) { return typed.backward(p, stream); });
+}
+
+}  // namespace ddf::cuda

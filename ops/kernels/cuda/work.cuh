@@ -1,0 +1,182 @@
+// What every kernel gets: the problem, how it is cut into blocks, and how a block shares it out.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "../formula.h"
+#include "element.cuh"
+
+namespace ddf::cuda {
+
+inline constexpr int kThreads = 128;  // of a block, at most
+inline constexpr int kMostTaps = 25;  // of the kernels that are specialised
+
+// Blocks that a multiprocessor's registers must hold, for __launch_bounds__, given the values that
+// a thread holds throughout a loop. Left to itself ptxas spills a few registers to fit more blocks.
+constexpr int least_blocks(int values, size_t bytes_each) {
+  const int registers = values * static_cast<int>(bytes_each) / 4;
+  return registers <= 45 ? 4 : registers <= 60 ? 3 : 2;
+}
+
+// A block's threads: a tile of pixels by a number of channels, all powers of two.
+struct Lanes {
+  int log_x = 0, log_y = 0, log_channels = 0;
+  // Neighbouring threads are neighbouring channels (channels_last), else neighbouring pixels.
+  bool channels_first = false;
+
+  DDF_HOST_DEVICE int x() const { return 1 << log_x; }
+  DDF_HOST_DEVICE int y() const { return 1 << log_y; }
+  DDF_HOST_DEVICE int channels() const { return 1 << log_channels; }
+  DDF_HOST_DEVICE int pixels() const { return 1 << (log_x + log_y); }
+  DDF_HOST_DEVICE int threads() const { return 1 << (log_x + log_y + log_channels); }
+};
+
+struct Lane {
+  int x, y, channel;
+};
+
+__device__ inline Lane lane_of(const Lanes& lanes) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int inner = lanes.channels_first ? lanes.log_channels : 0;
+  const int pixel = thread >> inner;
+  return {pixel & (lanes.x() - 1), pixel >> lanes.log_x & (lanes.y() - 1),
+          (lanes.channels_first ? thread : thread >> (lanes.log_x + lanes.log_y)) &
+              (lanes.channels() - 1)};
+}
+
+// One launch. Blocks are numbered by group and chunk of its channels (x), tile (y), image (z):
+// those that run at a time share a tile, and with it the spatial weights in the L2 cache.
+struct Work {
+  Problem p;
+  // What a filter reads and writes: the features and the output, or (transposed, stride and scale
+  // 1) the output's gradient and the features'. Transposed, the kernel is turned by half a turn and
+  // each tap has the spatial weight of the pixel it reads.
+  View from, to;
+  bool transposed = false;
+  Lanes lanes;
+  int tile_height = 1, tile_width = 1, tiles_y = 1, tiles_x = 1;  // in pixels
+  int chunk_channels = 1, chunks = 1;                             // of a group
+  int stage_channels = 1;  // whose filters lie in shared memory at a time
+  int phases = 1;          // of the channel filter
+  int shared_bytes = 0;
+  // Of the specialised kernels, in elements: a tap of `from`, from the centre; its spatial weight,
+  // from tap 0 of the pixel in hand; its channel filter, from tap 0 of the filter.
+  int tap_offset[kMostTaps] = {};
+  int64_t spatial_offset[kMostTaps] = {};
+  int64_t filter_offset[kMostTaps] = {};
+};
+
+// What one pass of a block computes.
+struct Unit {
+  int image, group;
+  int first, end;  // channels
+  int y, x;        // of the tile
+  int tile;
+};
+
+// Passes, one after another, whose number no limit of the grid's y and z bounds.
+template <typename Body>
+__device__ inline void for_each_unit(const Work& w, const Body& body) {
+  const int group_channels = static_cast<int>(w.p.group_channels());
+  const int slice = static_cast<int>(blockIdx.x), tiles = w.tiles_y * w.tiles_x;
+  Unit unit;
+  unit.group = slice / w.chunks;
+  unit.first = unit.group * group_channels + slice % w.chunks * w.chunk_channels;
+  unit.end = min(unit.first + w.chunk_channels, (unit.group + 1) * group_channels);
+  for (unit.image = blockIdx.z; unit.image < w.p.batch; unit.image += gridDim.z)
+    for (unit.tile = blockIdx.y; unit.tile < tiles; unit.tile += gridDim.y) {
+      unit.y = unit.tile / w.tiles_x * w.tile_height;
+      unit.x = unit.tile % w.tiles_x * w.tile_width;
+      body(unit);
+    }
+}
+
+template <typename T>
+__device__ inline T* shared_memory() {
+#if defined(DDF_DYNAMIC_SHARED_MEMORY)
+  return static_cast<T*>(DDF_DYNAMIC_SHARED_MEMORY);  // tests/test_ops/cuda_emulation
+#else
+  extern __shared__ __align__(16) unsigned char ddf_shared_memory[];
+  return reinterpret_cast<T*>(ddf_shared_memory);
+#endif
+}
+
+template <typename E>
+__device__ inline const E* at(const View& view, int64_t image, int64_t channel, int64_t y,
+                              int64_t x) {
+  return static_cast<const E*>(view.data) + image * view.b + channel * view.c + y * view.y +
+         x * view.x;
+}
+
+template <typename E>
+__device__ inline const E* filter_at(const FilterView& view, int64_t image, int64_t phase,
+                                     int64_t channel) {
+  return static_cast<const E*>(view.data) + image * view.b + phase * view.p + channel * view.c;
+}
+
+// Where the neighbourhood of an output pixel lies.
+struct Centre {
+  int y, x;
+};
+
+__device__ inline Centre centre_of(const Problem& p, int y, int x) {
+  const int scale = static_cast<int>(p.scale);
+  return {position_of(y, scale, static_cast<int>(p.grid_height())) * static_cast<int>(p.stride_y),
+          position_of(x, scale, static_cast<int>(p.grid_width())) * static_cast<int>(p.stride_x)};
+}
+
+__device__ inline int phase_at(const Work& w, int y, int x) {
+  return w.phases == 1 ? 0 : phase_of(y, x, static_cast<int>(w.p.scale));
+}
+
+__device__ inline bool contains(int i, int64_t size) {
+  return static_cast<unsigned>(i) < static_cast<unsigned>(size);
+}
+
+// One bit per tap of a kKernel * kKernel kernel: whether it lies in a map of this size.
+template <int kKernel>
+__device__ inline unsigned taps_inside(const Problem& p, Centre centre, int64_t height,
+                                       int64_t width) {
+  unsigned inside = 0;
+#pragma unroll
+  for (int iy = 0; iy < kKernel; ++iy)
+#pragma unroll
+    for (int ix = 0; ix < kKernel; ++ix) {
+      const int y = centre.y + tap_shift(iy, kKernel, static_cast<int>(p.dilation_y));
+      const int x = centre.x + tap_shift(ix, kKernel, static_cast<int>(p.dilation_x));
+      if (contains(y, height) && contains(x, width)) inside |= 1u << (iy * kKernel + ix);
+    }
+  return inside;
+}
+
+// Channel filters in shared memory: [channel][phase][tap], each filter padded to an odd number of
+// 16-byte words, so that neither 128-bit nor scalar loads of neighbouring filters share a bank.
+template <typename T, int kKernel>
+struct Stage {
+  static constexpr int kTaps = kKernel * kKernel;
+  static constexpr int kWord = 16 / static_cast<int>(sizeof(T));
+  static constexpr int kPitch = ((kTaps + kWord - 1) / kWord | 1) * kWord;
+  static constexpr int kBytes = kPitch * static_cast<int>(sizeof(T));
+
+  template <typename E>
+  __device__ static void fill(T* filters, const Work& w, int image, int first, int end) {
+    const FilterView& f = w.p.channel_filter;
+    const int count = (end - first) * w.phases;
+    for (int i = static_cast<int>(threadIdx.x); i < count * kTaps; i += blockDim.x) {
+      const int filter = i / kTaps, tap = i % kTaps;
+      const E* source = filter_at<E>(f, image, filter % w.phases, first + filter / w.phases);
+      filters[filter * kPitch + tap] = widen(source[w.filter_offset[tap]]);
+    }
+  }
+
+  __device__ static void load(const T* filter, T (&to)[kPitch]) {
+#pragma unroll
+    for (int i = 0; i < kPitch; i += kWord) {
+      const Pack<T, kWord> word = load_pack<kWord>(filter + i);
+#pragma unroll
+      for (int j = 0; j < kWord; ++j) to[i + j] = word.of[j];
+    }
+  }
+};
+
+}  // namespace ddf::cuda

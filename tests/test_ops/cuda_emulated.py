@@ -1,0 +1,207 @@
+"""The CUDA kernels compiled by a C++ compiler and run on the CPU (`cuda_emulation/`)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from cases import Call
+from naive import pair
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[2]
+EMULATION = Path(__file__).resolve().parent / 'cuda_emulation'
+COMPILER = os.environ.get('CXX', 'g++')
+DTYPES = {
+    torch.float64: 'float64',
+    torch.float32: 'float32',
+    torch.float16: 'float16',
+    torch.bfloat16: 'bfloat16',
+}
+SANITIZERS = ('-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g')
+
+
+def compiler_missing() -> str:
+    """Why the kernels cannot be compiled here; empty if they can."""
+    if shutil.which(COMPILER) is None:
+        return f'the CUDA kernels are not emulated: no C++ compiler ({COMPILER})'
+    return ''
+
+
+def build(
+    directory: Path,
+    dtypes: Sequence[str] = tuple(DTYPES.values()),
+    flags: Sequence[str] = (),
+    kernels: Path = ROOT / 'ops/kernels',
+    program: bool = False,
+) -> Path:
+    """Compiles the kernels of these element types and the emulation.
+
+    Args:
+        kernels: where they lie; a copy with a defect, say.
+        program: a program that reads calls from stdin instead of a library.
+    """
+    common = [COMPILER, '-std=c++17', '-O1', '-fPIC', '-Wall', '-Wextra', '-Werror']
+    common += ['-Wno-unknown-pragmas', f'-I{EMULATION}', f'-I{kernels}', *flags]
+    common += ['-DDDF_DRIVER'] if program else []
+    common += [f'-DDDF_WITH_{dtype}' for dtype in dtypes]
+    sources = [
+        *(
+            (kernels / 'cuda/kernels.cu', f'{dtype}.o', [f'-DDDF_DTYPE={dtype}'])
+            for dtype in dtypes
+        ),
+        (kernels / 'cuda/launch.cpp', 'launch.o', []),
+        (EMULATION / 'emulation.cpp', 'emulation.o', []),
+        (EMULATION / 'driver.cpp', 'driver.o', []),
+    ]
+
+    def compile_one(source: tuple[Path, str, list[str]]) -> str:
+        path, name, own = source
+        target = str(directory / name)
+        subprocess.run(
+            [*common, *own, '-x', 'c++', '-c', str(path), '-o', target],
+            check=True,
+            timeout=300,
+        )
+        return target
+
+    directory.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_one, sources))
+    target = directory / ('driver' if program else 'emulation.so')
+    link = [] if program else ['-shared']
+    subprocess.run(
+        [COMPILER, *objects, *link, *flags, '-ldl', '-o', str(target)], check=True, timeout=120
+    )
+    return target
+
+
+def _like(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """NaNs of this shape, in the memory format that the operators give to what goes with it."""
+    last = (
+        values.dim() == 4
+        and not values.is_contiguous()
+        and values.is_contiguous(memory_format=torch.channels_last)
+    )
+    empty = torch.empty(
+        tuple(shape),
+        dtype=values.dtype,
+        device=values.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
+    return empty.fill_(torch.nan)
+
+
+@dataclass
+class Request:
+    """One run of the launchers: (features, channel filter, spatial filter, output, gradients)."""
+
+    numbers: list[int]
+    tensors: list[Tensor | None]
+    backward: bool
+
+    @classmethod
+    def of(
+        cls,
+        call: Call,
+        inputs: Sequence[Tensor],
+        grad_output: Tensor | None = None,
+        mask: Sequence[bool] = (True, True, True),
+    ) -> Request:
+        """Forward, or backward if there is a `grad_output`."""
+        x = inputs[0]
+        if grad_output is None:
+            output = _like(x, (*x.shape[:2], *call.out_size))
+            tensors = [*inputs, output, None, None, None]
+        else:
+            gradients = [
+                _like(t, t.shape) if m else None for t, m in zip(inputs, mask, strict=True)
+            ]
+            tensors = [*inputs, grad_output, *gradients]
+        kernel, stride = pair(call.kernel_size), pair(call.stride or 1)
+        numbers = [list(DTYPES).index(x.dtype), call.kernel_combine == 'mul']
+        numbers += [call.batch, call.channels, call.groups, *call.size, *call.out_size]
+        numbers += [*kernel, *pair(call.dilation), *stride, call.scale_factor]
+        for i, tensor in enumerate(tensors):
+            is_filter = i in (1, 5)
+            strides = [0] * 4 if tensor is None else list(tensor.stride())
+            if is_filter and len(strides) == 4:
+                strides.insert(1, 0)
+            numbers += strides
+        return cls([int(n) for n in numbers], tensors, grad_output is not None)
+
+    @property
+    def results(self) -> list[Tensor | None]:
+        return self.tensors[4:] if self.backward else self.tensors[3:4]
+
+    def line(self, short: dict[int, int] | None = None, missing_shared: int = 0) -> str:
+        """For the program's stdin; `short`: elements by which an allocation is too small."""
+        words = [int(self.backward), missing_shared, len(self.numbers), *self.numbers]
+        for i, tensor in enumerate(self.tensors):
+            size = 0
+            if tensor is not None:
+                last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+                size = (last + 1) * tensor.element_size()
+            missing = (short or {}).get(i, 0) * (tensor.element_size() if tensor is not None else 0)
+            words += [size, missing]
+        return ' '.join(map(str, words)) + '\n'
+
+
+class Emulation:
+    """The launchers on the emulated device."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = ctypes.CDLL(str(path))
+        self.library.emulation_barriers.restype = ctypes.c_int64
+        self.library.emulation_launched.restype = ctypes.c_char_p
+        self._set()
+
+    def _set(
+        self, seed: int = 0, grid_limit: int = 65535, dropped_barrier: int = -1, dry: bool = False
+    ) -> None:
+        self.library.emulation_options(
+            ctypes.c_uint(seed),
+            ctypes.c_int64(grid_limit),
+            ctypes.c_int64(dropped_barrier),
+            ctypes.c_bool(dry),
+        )
+
+    @contextmanager
+    def options(self, **options: int | bool) -> Iterator[None]:
+        self._set(**options)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            self._set()
+
+    def error(self, request: Request) -> int:
+        """Runs it; the cudaError_t."""
+        numbers = (ctypes.c_int64 * len(request.numbers))(*request.numbers)
+        pointers = (ctypes.c_void_p * 7)(
+            # Tensors without memory (meta, for dry runs) have an address all the same.
+            *(None if t is None else t.data_ptr() or 16 for t in request.tensors)
+        )
+        code: int = self.library.emulation_run(numbers, pointers, ctypes.c_bool(request.backward))
+        return code
+
+    def run(self, request: Request) -> list[Tensor | None]:
+        code = self.error(request)
+        assert code == 0, f'cudaError {code}'
+        return request.results
+
+    def barriers(self) -> int:
+        """How many the threads of a block passed since the last call."""
+        count: int = self.library.emulation_barriers()
+        return count
+
+    def launched(self) -> set[str]:
+        """Symbols of the kernels that were launched since the last call."""
+        return set(self.library.emulation_launched().decode().split())

@@ -1,0 +1,14 @@
+// What the kernels' launchers use of CUDA's runtime, for a C++ compiler: found instead of CUDA's
+// own header because this folder comes first among the include paths.
+#pragma once
+
+#include <cstddef>
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719,
+};
+
+using cudaStream_t = struct EmulatedStream*;

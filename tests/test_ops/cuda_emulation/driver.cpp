@@ -1,0 +1,157 @@
+// The operator's launchers on the emulated device: as a library for ctypes, and (DDF_DRIVER) as a
+// program that AddressSanitizer watches, with every tensor in an allocation of exactly its size.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/typed.h"
+#include "cuda_runtime.h"
+
+// Element types that this program does without: tests compile no more than they need.
+#define DDF_LEFT_OUT(dtype)                                                 \
+  template <>                                                               \
+  int64_t Typed<DType::dtype>::partial_bytes(const Problem&) {              \
+    return 0;                                                               \
+  }                                                                         \
+  template <>                                                               \
+  cudaError_t Typed<DType::dtype>::forward(const Problem&, cudaStream_t) {  \
+    return cudaErrorInvalidValue;                                           \
+  }                                                                         \
+  template <>                                                               \
+  cudaError_t Typed<DType::dtype>::backward(const Problem&, cudaStream_t) { \
+    return cudaErrorInvalidValue;                                           \
+  }
+
+namespace ddf::cuda {
+#if !defined(DDF_WITH_float64)
+DDF_LEFT_OUT(float64)
+#endif
+#if !defined(DDF_WITH_float32)
+DDF_LEFT_OUT(float32)
+#endif
+#if !defined(DDF_WITH_float16)
+DDF_LEFT_OUT(float16)
+#endif
+#if !defined(DDF_WITH_bfloat16)
+DDF_LEFT_OUT(bfloat16)
+#endif
+}  // namespace ddf::cuda
+
+namespace {
+
+using ddf::DType;
+using ddf::Problem;
+
+// In this order: dtype, multiply, the sizes, then the strides of all tensors.
+struct Reader {
+  const int64_t* next;
+  int64_t operator()() { return *next++; }
+  void operator()(ddf::View& view) {
+    for (int64_t* stride : {&view.b, &view.c, &view.y, &view.x}) *stride = *next++;
+  }
+  void operator()(ddf::FilterView& view) {
+    for (int64_t* stride : {&view.b, &view.p, &view.c, &view.y, &view.x}) *stride = *next++;
+  }
+};
+
+Problem problem_of(const int64_t* numbers, void* const* tensors) {
+  Reader read{numbers};
+  Problem p;
+  p.dtype = static_cast<DType>(read());
+  p.multiply = read() != 0;
+  for (int64_t* size :
+       {&p.batch, &p.channels, &p.groups, &p.height, &p.width, &p.out_height, &p.out_width,
+        &p.kernel_y, &p.kernel_x, &p.dilation_y, &p.dilation_x, &p.stride_y, &p.stride_x, &p.scale})
+    *size = read();
+  read(p.features);
+  read(p.channel_filter);
+  read(p.spatial_filter);
+  read(p.output);
+  read(p.grad_features);
+  read(p.grad_channel);
+  read(p.grad_spatial);
+  p.features.data = tensors[0];
+  p.channel_filter.data = tensors[1];
+  p.spatial_filter.data = tensors[2];
+  p.output.data = tensors[3];
+  p.grad_features.data = tensors[4];
+  p.grad_channel.data = tensors[5];
+  p.grad_spatial.data = tensors[6];
+  return p;
+}
+
+int run(Problem p, bool backward) {
+  if (!backward) return ddf::cuda::forward(p, nullptr);
+  const int64_t bytes = ddf::cuda::partial_bytes(p);
+  std::unique_ptr<char[]> partial;
+  if (bytes > 0 && !emulation::options.dry) {
+    partial.reset(new char[static_cast<size_t>(bytes)]);
+    std::memset(partial.get(), 0xff, static_cast<size_t>(bytes));
+  }
+  static char placeholder;
+  if (bytes > 0) p.partial_sums = partial ? partial.get() : &placeholder;
+  return ddf::cuda::backward(p, nullptr);
+}
+
+}  // namespace
+
+extern "C" {
+
+void emulation_options(unsigned seed, int64_t grid_limit, int64_t dropped_barrier, bool dry) {
+  emulation::options.seed = seed;
+  emulation::options.grid_limit = grid_limit;
+  emulation::options.dropped_barrier = dropped_barrier;
+  emulation::options.dry = dry;
+}
+
+int64_t emulation_barriers() {
+  const int64_t passed = emulation::barriers;
+  emulation::barriers = 0;
+  return passed;
+}
+
+// Symbols of the kernels launched since the last call, one a line.
+const char* emulation_launched() {
+  static std::string names;
+  names.swap(emulation::launched);
+  emulation::launched.clear();
+  return names.c_str();
+}
+
+int emulation_run(const int64_t* numbers, void* const* tensors, bool backward) {
+  return run(problem_of(numbers, tensors), backward);
+}
+}
+
+#if defined(DDF_DRIVER)
+
+// stdin: per call `backward`, `missing shared bytes`, how many numbers, the numbers, then for each
+// tensor its bytes and how many of them are missing.
+int main() {
+  int64_t backward = 0, missing = 0, count = 0;
+  while (std::scanf("%ld %ld %ld", &backward, &missing, &count) == 3) {
+    std::vector<int64_t> numbers(static_cast<size_t>(count));
+    for (int64_t& number : numbers)
+      if (std::scanf("%ld", &number) != 1) return 2;
+    std::vector<std::unique_ptr<char[]>> tensors;
+    std::vector<void*> pointers;
+    for (int i = 0; i < 7; ++i) {
+      int64_t bytes = 0, short_by = 0;
+      if (std::scanf("%ld %ld", &bytes, &short_by) != 2) return 2;
+      const auto size = static_cast<size_t>(bytes - short_by);
+      tensors.emplace_back(bytes > 0 ? new char[size]() : nullptr);
+      pointers.push_back(tensors.back().get());
+    }
+    emulation::options.missing_shared = missing;
+    if (const int error = emulation_run(numbers.data(), pointers.data(), backward != 0)) {
+      std::fprintf(stderr, "cudaError %d\n", error);
+      return 2;
+    }
+  }
+  return 0;
+}
+
+#endif
