@@ -7,7 +7,7 @@ has the defect, which is then mended.
 
 from __future__ import annotations
 
-from . import cpu, mmcv_ops, packages, resuming
+from . import cpu, environment, mmcv_ops, packages, resuming
 
 
 def apply() -> dict[str, bool]:
@@ -17,6 +17,8 @@ def apply() -> dict[str, bool]:
         Whether each mend was needed, by its name.
     """
     mends = (
+        # First: what is imported later then gets the mended function.
+        environment.mend_environment_info,
         packages.mend_find_loader,
         packages.mend_package_lookup,
         packages.mend_package_names,

@@ -1,0 +1,259 @@
+"""The compiled operators against plain torch: any strides, NaN and Inf, and a fuzz test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from assertions import assert_rounded_once
+from cases import LAYOUTS, laid_out
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import ddf_seg.ops
+from ddf_seg.ops import reference
+
+pytestmark = pytest.mark.skipif(
+    not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
+)
+# More of them: DDF_SEG_FUZZ_EXAMPLES=5000
+EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '200'))
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+# --- layouts that a view can have ----------------------------------------------------------------
+
+
+def _offset(x: Tensor) -> Tensor:
+    """One element after the start of its storage, where no vector is aligned."""
+    storage = x.new_full((x.numel() + 1,), torch.nan)
+    storage[1:] = x.flatten()
+    return storage[1:].view(x.shape)
+
+
+def _padded_rows(x: Tensor) -> Tensor:
+    """Rows with a gap after each, of no multiple of anything."""
+    wide = x.new_full((*x.shape[:-1], x.shape[-1] + 3), torch.nan)
+    wide[..., : x.shape[-1]] = x
+    return wide[..., : x.shape[-1]]
+
+
+def _every_other_channel(x: Tensor) -> Tensor:
+    """Channels between others', channels_last."""
+    wide = x.new_full((x.shape[0], 2 * x.shape[1], *x.shape[2:]), torch.nan)
+    if x.dim() == 4:
+        wide = wide.contiguous(memory_format=torch.channels_last)
+    wide[:, ::2] = x
+    return wide[:, ::2]
+
+
+def _batch_last(x: Tensor) -> Tensor:
+    """Neighbours in memory are of different images."""
+    return x.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def _spread(dim: int) -> Callable[[Tensor], Tensor]:
+    """Stride 0 along a dimension: its first slice, again and again."""
+    return lambda x: x.narrow(dim, 0, 1).expand(x.shape) if x.shape[dim] else x
+
+
+def _constant(x: Tensor) -> Tensor:
+    """Stride 0 everywhere, as the gradient of a sum has it."""
+    return x.flatten()[:1].view([1] * x.dim()).expand(x.shape) if x.numel() else x
+
+
+def _overlapping(x: Tensor) -> Tensor:
+    """Rows that share all but one element, as in a Hankel matrix."""
+    if not x.numel():
+        return x
+    *outer, rows, columns = x.shape
+    lead = int(torch.Size(outer).numel())
+    span = rows + columns - 1
+    source = x.flatten()[: lead * span] if x.numel() >= lead * span else x.new_ones(lead * span)
+    strides = [span * int(torch.Size(outer[i + 1 :]).numel()) for i in range(len(outer))]
+    return source.as_strided(x.shape, [*strides, 1, 1])
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{how: lambda x, how=how: laid_out(x, how) for how in LAYOUTS},
+    'offset': _offset,
+    'padded_rows': _padded_rows,
+    'every_other_channel': _every_other_channel,
+    'batch_last': _batch_last,
+    'spread_channels': _spread(1),
+    'spread_rows': _spread(-2),
+    'spread_columns': _spread(-1),
+    'constant': _constant,
+    'overlapping': _overlapping,
+}
+
+
+# --- a call, compared ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """The tensors of a call of `ddf_seg::ddf` or `ddf_seg::ddf_upsample`, and the rest of it."""
+
+    name: str
+    upstream: Tensor
+    tensors: tuple[Tensor, Tensor, Tensor]
+    arguments: tuple[Any, ...]
+
+    def run(self, owner: Any, forward: str, backward: str, mask: list[bool]) -> list[Tensor]:
+        output = getattr(owner, forward)(*self.tensors, *self.arguments)
+        gradients = getattr(owner, backward)(self.upstream, *self.tensors, *self.arguments, mask)
+        return [output, *gradients]
+
+    def compiled(self, mask: list[bool]) -> list[Tensor]:
+        return self.run(torch.ops.ddf_seg, self.name, f'{self.name}_backward', mask)
+
+    def plain(self, mask: list[bool]) -> list[Tensor]:
+        return self.run(reference, f'{self.name}_forward', f'{self.name}_backward', mask)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Call:
+        x, f, s = (change(tensor) for tensor in self.tensors)
+        return Call(self.name, change(self.upstream), (x, f, s), self.arguments)
+
+
+def make_call(
+    name: str = 'ddf',
+    *,
+    batch: int = 2,
+    groups: int = 2,
+    per_group: int = 3,
+    size: tuple[int, int] = (7, 21),
+    kernel: tuple[int, int] = (3, 3),
+    dilation: tuple[int, int] = (1, 1),
+    stride: tuple[int, int] = (1, 1),
+    scale: int = 2,
+    off: tuple[int, int] = (0, 0),
+    phased: bool = True,
+    combine: str = 'mul',
+    dtype: torch.dtype = torch.float32,
+    views: tuple[str, str, str, str] = ('contiguous',) * 4,
+    seed: int = 0,
+) -> Call:
+    """A call on random numbers; `views` are of X, F, S and the gradient from above."""
+    generator = torch.Generator().manual_seed(seed)
+    if name == 'ddf':
+        out = tuple(-(-n // step) for n, step in zip(size, stride, strict=True))
+        phases: tuple[int, ...] = ()
+        arguments: tuple[Any, ...] = (list(kernel), list(dilation), list(stride), combine)
+    else:
+        out = tuple(scale * n + o for n, o in zip(size, off, strict=True))
+        phases = (scale**2,) if phased else ()
+        arguments = (list(kernel), scale, list(dilation), combine)
+    channels, taps = groups * per_group, kernel[0] * kernel[1]
+    shapes = (
+        (batch, channels, *size),
+        (batch, *phases, channels, *kernel),
+        (batch, groups * taps, *out),
+        (batch, channels, *out),
+    )
+    x, f, s, upstream = (
+        VIEWS[view](torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype))
+        for shape, view in zip(shapes, views, strict=True)
+    )
+    return Call(name, upstream, (x, f, s), arguments)
+
+
+def assert_agrees(call: Call, mask: tuple[bool, bool, bool] = (True, True, True)) -> None:
+    """The formula, rounded once; a gradient that is not asked for is empty."""
+    results = call.compiled(list(mask))
+    exact = call.map(torch.Tensor.double).plain([True] * 3)
+    terms = call.map(lambda x: x.double().abs()).plain([True] * 3)
+    like = (call.upstream, *call.tensors)
+    wanted = (True, *mask)
+    for name, got, want, scale, needed, x in zip(
+        'OXFS', results, exact, terms, wanted, like, strict=True
+    ):
+        assert got.dtype == x.dtype
+        if not needed:
+            assert got.shape == (0,)
+            continue
+        assert got.shape == x.shape
+        if not got.numel():
+            continue
+        if got.dtype == torch.float64:
+            assert ((got - want).abs() <= 1e-13 * scale + 1e-300).all(), name
+        else:
+            assert_rounded_once(name, got, want, scale)
+
+
+@pytest.mark.parametrize('view', VIEWS)
+@pytest.mark.parametrize('where', ['X', 'F', 'S', 'gO', 'all'])
+@pytest.mark.parametrize('name', ['ddf', 'ddf_upsample'])
+def test_any_strides(name: str, where: str, view: str) -> None:
+    views = tuple(view if where in (tensor, 'all') else 'contiguous' for tensor in VIEWED)
+    assert_agrees(make_call(name, views=views))
+
+
+VIEWED = ('X', 'F', 'S', 'gO')
+
+
+@pytest.mark.parametrize('view', ['contiguous', 'channels_last', 'padded_rows', 'offset'])
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('combine', ['mul', 'add'])
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf], ids=str)
+@pytest.mark.parametrize('name', ['ddf', 'ddf_upsample'])
+def test_nan_and_inf_pass_as_in_the_formula(
+    name: str, value: float, combine: str, dtype: torch.dtype, view: str
+) -> None:
+    """Which results are finite, NaN or ±Inf: exactly as in plain torch, padding included."""
+    for where in range(4):
+        call = make_call(name, combine=combine, dtype=dtype, views=(view,) * 4, per_group=9)
+        tensor = (*call.tensors, call.upstream)[where]
+        # The far corner, beside gaps and the padding, and one somewhere inside
+        tensor[(-1,) * tensor.dim()] = value
+        tensor[(0,) * (tensor.dim() - 1)][1] = value
+        for got, want in zip(call.compiled([True] * 3), call.plain([True] * 3), strict=True):
+            close = {'rtol': 1e-2, 'atol': 1e-1} if dtype.itemsize == 2 else {}
+            torch.testing.assert_close(got, want, equal_nan=True, **close)
+
+
+# --- fuzz ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> Call:
+    def pair(*values: int) -> tuple[int, int]:
+        return draw(st.tuples(st.sampled_from(values), st.sampled_from(values)))
+
+    scale = draw(st.integers(1, 4))
+    beyond = st.integers(1 - scale, scale - 1)
+    view = st.sampled_from(list(VIEWS))
+    sizes = st.integers(1, 20) | st.integers(1, 70)
+    return make_call(
+        draw(st.sampled_from(('ddf', 'ddf_upsample'))),
+        batch=draw(st.integers(0, 3)),
+        groups=draw(st.integers(1, 3)),
+        per_group=draw(st.integers(1, 5) | st.integers(1, 70)),
+        size=(draw(st.integers(1, 12)), draw(sizes)),
+        kernel=pair(1, 3, 3, 5, 7),
+        dilation=pair(1, 1, 2, 3, 9),
+        stride=pair(1, 1, 2, 3, 5),
+        scale=scale,
+        off=(draw(beyond), draw(beyond)),
+        phased=draw(st.booleans()) if scale > 1 else False,
+        combine=draw(st.sampled_from(('mul', 'add'))),
+        dtype=draw(st.sampled_from(DTYPES)),
+        views=(draw(view), draw(view), draw(view), draw(view)),
+        seed=draw(st.integers(0, 99)),
+    )
+
+
+@given(call=calls(), mask=st.tuples(*[st.booleans()] * 3), threads=st.integers(1, 3))
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 200, print_blob=True)
+def test_fuzz(call: Call, mask: tuple[bool, bool, bool], threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_agrees(call, mask)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,183 @@
+"""Clocks, ceilings and memory: how everything in the benchmark is measured."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Run = Callable[[], Any]
+# Shorter samples than this drown in the clock's and the scheduler's noise.
+_LEAST_SAMPLE = 1e-3
+_LEAST_ROUNDS = 5
+_MOST_ROUNDS = 101
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the device can do, measured.
+
+    Attributes:
+        fma_rate: float32 multiply-adds per second, on all threads in use.
+        bandwidth: bytes per second, read and written, of a copy far larger than the caches.
+        cache: bytes of the last-level cache.
+    """
+
+    fma_rate: float
+    bandwidth: float
+    cache: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and for how long to measure: seconds per side-by-side comparison."""
+
+    device: torch.device
+    seconds: float
+    threads: int
+
+
+def _sample(device: torch.device, run: Run, count: int) -> float:
+    """Seconds that one of `count` calls takes."""
+    if device.type == 'cuda':
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize(device)
+        start.record()
+        for _ in range(count):
+            run()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3 / count
+    begin = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - begin) / count
+
+
+def side_by_side(settings: Settings, contestants: Mapping[str, Run]) -> dict[str, float]:
+    """Median seconds of each contestant, all of them taking turns, round by round.
+
+    Args:
+        settings: device, and the seconds that all rounds together may take.
+        contestants: name to a call without arguments.
+    """
+    counts = {}
+    for name, run in contestants.items():
+        run()
+        once = min(_sample(settings.device, run, 1) for _ in range(2))
+        counts[name] = max(1, round(_LEAST_SAMPLE / max(once, 1e-7)))
+    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    begin = time.perf_counter()
+    for done in range(_MOST_ROUNDS):
+        for name, run in contestants.items():
+            samples[name].append(_sample(settings.device, run, counts[name]))
+        if done + 1 >= _LEAST_ROUNDS and time.perf_counter() - begin > settings.seconds:
+            break
+    return {name: statistics.median(each) for name, each in samples.items()}
+
+
+def measure_ceilings(settings: Settings) -> Ceilings:
+    """The multiply-add rate of torch's own matrix product, and the bandwidth of its copy."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    device = settings.device
+    cache = last_level_cache(device)
+    side = 8192 if device.type == 'cuda' else 768
+    sides = (side // 2, side * 2 // 3, side)
+    factors = {n: torch.randn(2, n, n, device=device) for n in sides}
+    products = {str(n): lambda x=x: torch.mm(x[0], x[1]) for n, x in factors.items()}
+    seconds = side_by_side(settings, products)
+    source = torch.ones(4 * cache // 4, device=device)
+    target = torch.empty_like(source)
+    copy = side_by_side(settings, {'copy': lambda: target.copy_(source)})['copy']
+    return Ceilings(max(n**3 / seconds[str(n)] for n in sides), 2 * source.nbytes / copy, cache)
+
+
+def last_level_cache(device: torch.device) -> int:
+    """Bytes of the last-level cache; 32 MiB where the system does not say."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_properties(device).L2_cache_size
+    name = 'SC_LEVEL3_CACHE_SIZE'
+    size = os.sysconf(name) if name in os.sysconf_names else 0
+    caches = Path('/sys/devices/system/cpu/cpu0/cache')
+    if size <= 0 and caches.is_dir():
+        sizes = [path.read_text().strip() for path in caches.glob('index*/size')]
+        units = {'K': 1 << 10, 'M': 1 << 20}
+        size = max((int(each[:-1]) * units[each[-1]] for each in sizes), default=0)
+    return size if size > 0 else 32 << 20
+
+
+def machine(device: torch.device) -> str:
+    """The processor's name."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_beyond_result(make: Callable[[], tuple[Run, Run]], device: torch.device) -> int:
+    """Bytes that a call needs at its peak beyond its inputs and its result.
+
+    On a CPU a process of its own runs it, and its peak of resident memory is read, so that memory
+    of any allocator counts and none is left over from earlier calls.
+
+    Args:
+        make: a picklable function that returns a small call, which loads code and starts threads,
+            and the call to measure; both return a tensor or a tuple of tensors.
+        device: where they run.
+    """
+    if device.type == 'cuda':
+        small, run = make()
+        small()
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        size = _bytes(run())
+        return torch.cuda.max_memory_allocated(device) - before - size
+    context = multiprocessing.get_context('spawn')
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_resident_peak, args=(send, make))
+    process.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError as error:
+        raise RuntimeError('the process that measures memory has died, see above') from error
+    finally:
+        process.join()
+
+
+def _resident_peak(send: Any, make: Callable[[], tuple[Run, Run]]) -> None:
+    small, run = make()
+    small()
+    if not sys.platform.startswith('linux'):
+        raise SystemExit("the peak of a process' memory is read from /proc, which Linux alone has")
+    # Linux: sets the peak back to what is resident now.
+    Path('/proc/self/clear_refs').write_text('5')
+    before = _status('VmRSS')
+    result = run()
+    send.send(_status('VmHWM') - before - _bytes(result))
+
+
+def _status(field: str) -> int:
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(f'{field}:'):
+            return int(line.split()[1]) << 10
+    raise RuntimeError(f'/proc/self/status has no {field}')
+
+
+def _bytes(result: Any) -> int:
+    tensors = result if isinstance(result, tuple) else (result,)
+    return sum(tensor.nbytes for tensor in tensors)
