@@ -1,0 +1,107 @@
+"""Costs of networks and layers, against what is known of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import pytest
+from tool_runs import load_tool
+
+tool = load_tool('get_flops')
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the tool in this process; returns exit code, output and error."""
+
+    def count(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, 'argv', ['get_flops.py', *map(str, arguments)])
+        capsys.readouterr()
+        code = tool.show_usage_errors(tool.main)
+        return code, *capsys.readouterr()
+
+    return count
+
+
+HEAD = """
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor'),
+    backbone=dict(type='ERFNet', init_cfg=None),
+    decode_head=dict({head} in_channels=16, channels=16, num_convs=1, concat_input=False,
+        num_classes=19, norm_cfg=dict(type='BN')))
+"""
+
+
+def test_ddf_adds_what_its_layers_cost(count: Any, tmp_path: Path) -> None:
+    """A refinement of 16 channels, on a map of half the image's sides."""
+    found = []
+    for head in ("type='FCNHead',", "type='DDFGuidedHead', head='FCNHead',"):
+        path = tmp_path / 'config.py'
+        path.write_text(HEAD.format(head=head))
+        code, output, error = count(path, '--shape', 32, 48)
+        assert code == 0, error
+        assert 'Input shape: (32, 48)' in output
+        values = dict(line.split(': ') for line in output.splitlines() if ': ' in line)
+        units = {'K': 1e3, 'M': 1e6}
+        found.append([float(values[k][:-1]) * units[values[k][-1]] for k in ('Flops', 'Params')])
+    channels, squeezed, pixels = 16, 3, 16 * 24
+    ddf = channels * 9 * pixels + channels * squeezed * 10 + channels * pixels
+    mix = (channels * channels + 2 * channels) * pixels
+    weights = 9 * 17 + squeezed * 17 + 144 * (squeezed + 2) + channels * channels + 2 * channels
+    flops = found[1][0] - found[0][0]
+    # The numbers come with three decimals of a million.
+    assert flops == pytest.approx(ddf + 2 * 9 * channels * pixels + mix, abs=2e3)
+    assert found[1][1] - found[0][1] == pytest.approx(weights, abs=2e3)
+
+
+def test_measured_layers_cost_what_the_formulas_say() -> None:
+    size = (28, 20)
+    for name in tool.FORMULAS:
+        formula, measured = tool.by_formula(name, 28 * 20), tool.measured(name, size)
+        assert measured.filters == formula.filters
+        # Biases, normalisation and pooling come on top.
+        for cost in ('parameters', 'multiply_adds'):
+            ratio = getattr(measured, cost) / getattr(formula, cost)
+            assert 1 <= ratio < (1.12 if name == 'depthwise' else 1.05)
+
+
+def test_ddf_costs_a_fraction_of_a_full_dynamic_filter(count: Any) -> None:
+    code, output, error = count('--table', '--shape', 14)
+    assert code == 0, error
+    assert 'n = 14×14 pixels, c = 256' in output
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in output.splitlines()]
+    values = {}
+    for row in rows:
+        if len(row) == 5 and row[0]:
+            name = row[0]
+        if len(row) == 5 and row[1] in ('parameters', 'multiply-adds'):
+            values[name, row[1]] = int(row[4].replace(',', ''))
+    assert values['DFN', 'parameters'] > 4 * values['DDF', 'parameters']
+    assert values['DFN', 'multiply-adds'] > 50 * values['DDF', 'multiply-adds']
+    assert values['DDF', 'multiply-adds'] < 4 * values['depthwise', 'multiply-adds']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['missing.py'], 'config file missing.py does not exist'),
+        (['mmseg::_base_/datasets/cityscapes.py'], 'has no model'),
+        (['mmseg::point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py', '--shape', '64'],
+         'does not run on a bare image'),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_one_line(count: Any, arguments: list[str], message: str) -> None:
+    code, _, error = count(*arguments)
+    assert code == 1
+    assert error.startswith('error: ')
+    assert message in error
+
+
+@pytest.mark.parametrize('arguments', [[], ['x.py', '--table'], ['x.py', '--shape', '1', '2', '3']])
+def test_arguments_are_checked(count: Any, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        count(*arguments)
