@@ -9,35 +9,23 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
-import mmcv
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import load_checkpoint
-from mmseg.apis import inference_model, init_model
-from mmseg.registry import DATASETS
+from mmengine.config import DictAction
+from mmseg.apis import inference_model
 from rich.console import Console
 from rich.progress import Progress
 
-from ddf_seg.engine.checkpoints import check_fit
-from ddf_seg.engine.config_walk import walk
 from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.pretrained import check_weights
-from ddf_seg.engine.tools import explained, parse, read_config, show_usage_errors
-
-IMAGES = {'.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp'}
-VIDEOS = {'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm'}
-
-
-class UnreadableError(Exception):
-    """An input that cannot be read, which the others need not suffer for."""
+from ddf_seg.engine.inference import check_device, find_classes, load_model
+from ddf_seg.engine.inputs import IMAGES, VIDEOS, UnreadableError, find_inputs, read_image
+from ddf_seg.engine.tools import parse, read_config, show_usage_errors
 
 
 @dataclass
@@ -85,72 +73,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def find_inputs(source: Path) -> dict[Path, Path]:
-    """Every input with the path of its results below the output's folders, without suffix."""
-    if source.is_file():
-        return {source: Path(source.stem)}
-    if not source.exists():
-        raise UsageError(f'INPUT {source} does not exist')
-    known = IMAGES | VIDEOS
-    files = sorted(file for file in source.rglob('*') if file.suffix.lower() in known)
-    if not files:
-        raise UsageError(f'INPUT {source} holds no image or video ({" ".join(sorted(known))})')
-    names = [file.relative_to(source) for file in files]
-    stems = Counter(name.with_suffix('') for name in names)
-    # a.jpg and a.png must not overwrite each other's results.
-    return {
-        file: name.with_suffix('') if stems[name.with_suffix('')] == 1 else name
-        for file, name in zip(files, names, strict=True)
-    }
-
-
-def check_device(name: str) -> None:
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).partition('\n')[0]
-        raise UsageError(f'--device {name} is not available: {reason}. Try --device cpu') from error
-
-
 def load_predictor(args: argparse.Namespace) -> tuple[Predictor, list[str]]:
     """The predictor, and the names of its classes."""
     check_device(args.device)
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
-    source = check_weights(args.checkpoint, 'CHECKPOINT')
-    if 'test_pipeline' not in cfg:
-        cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
-    with explained(cfg):
-        model = init_model(cfg, device=args.device)
-    checkpoint = load_checkpoint(model, source, map_location='cpu')
-    check_fit(model, checkpoint, args.checkpoint)
-    number = model.decode_head.num_classes
-    classes, palette = find_classes(checkpoint.get('meta', {}), cfg, number)
-    return Predictor(model, palette[:, ::-1].copy(), args.opacity), classes
-
-
-def find_classes(meta: dict[str, Any], cfg: Config, number: int) -> tuple[list[str], np.ndarray]:
-    """Names and colours (RGB) of the classes: of the checkpoint, else of the config's dataset."""
-    sources = {'checkpoint': meta.get('dataset_meta') or {}}
-    # Before mmseg 1.0
-    if 'CLASSES' in meta:
-        sources['checkpoint'] = {'classes': meta['CLASSES'], 'palette': meta.get('PALETTE')}
-    for _, node in walk(cfg.get('test_dataloader')):
-        if 'data_prefix' in node or 'data_root' in node:
-            dataset = DATASETS.get(node['type'])
-            known = getattr(dataset, 'METAINFO', {})
-            sources.setdefault('config', {**known, **(node.get('metainfo') or {})})
-    found = [source for source in sources.values() if len(source.get('classes') or ()) == number]
-    if not found:
-        sys.stderr.write(
-            f'note: neither checkpoint nor config name {number} classes: they are numbered, and '
-            'their colours made up\n'
-        )
-    meta = found[0] if found else {'classes': [str(index) for index in range(number)]}
-    palette = meta.get('palette')
-    if palette is None or len(palette) != number:
-        palette = np.random.default_rng(0).integers(0, 256, (number, 3))
-    return list(meta['classes']), np.asarray(palette, np.uint8)
+    model, meta = load_model(cfg, args.checkpoint, args.device)
+    classes = find_classes(meta, cfg, model.decode_head.num_classes)
+    if classes.note:
+        sys.stderr.write(f'note: {classes.note}\n')
+    return Predictor(model, classes.palette[:, ::-1].copy(), args.opacity), classes.names
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
@@ -164,15 +96,7 @@ def with_png(path: Path) -> Path:
 
 
 def predict_image(predictor: Predictor, file: Path, name: Path, out_dir: Path) -> None:
-    try:
-        image = mmcv.imread(file)
-    except cv2.error:
-        image = None
-    except OSError as error:
-        raise UnreadableError(str(error)) from error
-    if image is None:
-        raise UnreadableError('not an image that OpenCV can decode')
-    ids, overlay = predictor(image)
+    ids, overlay = predictor(read_image(file))
     write_image(with_png(out_dir / 'ids' / name), ids)
     write_image(with_png(out_dir / 'overlays' / name), overlay)
 
@@ -209,7 +133,7 @@ def predict_video(
 
 def main() -> int:
     args = parse(parse_args)
-    inputs = find_inputs(args.input)
+    inputs = find_inputs(args.input, IMAGES | VIDEOS)
     predictor, classes = load_predictor(args)
     failed = {}
     try:

@@ -1,0 +1,22 @@
+"""Looking at filters: capture, statistics, pictures, a page to explore, and a training hook.
+
+`pictures` and `explorer` need matplotlib and Bokeh (the extra `visualization`) and are imported by
+those who use them.
+"""
+
+from .capture import FilterCall, capture_filters
+from .hook import FilterVisualizationHook
+from .inspection import Inspection, inspect_batch, inspect_image
+from .points import Point, named_points, pick_points
+
+__all__ = [
+    'FilterCall',
+    'FilterVisualizationHook',
+    'Inspection',
+    'Point',
+    'capture_filters',
+    'inspect_batch',
+    'inspect_image',
+    'named_points',
+    'pick_points',
+]

@@ -1,0 +1,211 @@
+"""Filters at chosen pixels: beside what they act on, and phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..capture import FilterCall
+from ..inspection import Inspection
+from ..points import Point
+from ..statistics import bilinear_weights, sort_channels
+from . import style
+
+# Width of the surroundings of a point, in heights
+WIDE = 1.6
+
+
+def pick_channels(call: FilterCall, number: int = 3) -> list[int]:
+    """Channels with filters that differ: evenly spread over `sort_channels`."""
+    order = sort_channels(call.channel_filters())
+    number = min(number, call.channels)
+    places = ((np.arange(number) + 0.5) / number * call.channels).astype(int)
+    return [int(order[place]) for place in places]
+
+
+def _draw_surroundings(
+    axes: Axes, inspection: Inspection, call: FilterCall, y: int, x: int, margin: float
+) -> None:
+    """The image around the taps of the filter at (y, x): `margin` times as far as they reach."""
+    left, top, right, bottom = inspection.reach(call, y, x)
+    height, width = inspection.size
+    axes.imshow(inspection.image, extent=(0, width, height, 0), interpolation='nearest')
+    axes.set_facecolor('#d8dde2')
+    # The column of surroundings is wider than high.
+    reach_y = margin * (bottom - top)
+    reach_x = (WIDE * (bottom - top + 2 * reach_y) - (right - left)) / 2 if margin else 0.0
+    axes.set(xlim=(left - reach_x, right + reach_x), ylim=(bottom + reach_y, top - reach_y))
+    style.bare(axes)
+    if margin:
+        box = Rectangle((left, top), right - left, bottom - top, fill=False)
+        box.set(edgecolor=style.MARK, linewidth=1.4)
+        axes.add_patch(box)
+        return
+    for edges, horizontal, taps in (
+        ((top, bottom), True, call.kernel_size[0]),
+        ((left, right), False, call.kernel_size[1]),
+    ):
+        for edge in np.linspace(*edges, taps + 1)[1:-1]:
+            (axes.axhline if horizontal else axes.axvline)(edge, color='white', linewidth=0.6)
+
+
+def _margin(inspection: Inspection, call: FilterCall) -> float:
+    # The surroundings shall show things: at least a sixth of the image's height.
+    _, top, _, bottom = inspection.reach(call, *(n // 2 for n in call.size))
+    return max(1.0, (inspection.size[0] / 6 / (bottom - top) - 1) / 2)
+
+
+def _title(call: FilterCall, what: str) -> str:
+    return f'{call.layer}  ·  {what}'
+
+
+def draw_points(
+    inspections: Sequence[Inspection],
+    layer: str,
+    points: Sequence[Point],
+    channels: Sequence[int] | None = None,
+    first_number: int = 1,
+) -> Figure:
+    """A row a point: the image around it, its taps, its spatial and some effective filters.
+
+    Args:
+        inspections: one, or two of the same image to compare.
+        layer: name of the call.
+        points: pixels of the image.
+        channels: whose effective filters to show; default: `pick_channels` of the first.
+        first_number: number of the first point.
+    """
+    calls = [inspection.call(layer) for inspection in inspections]
+    channels = list(channels or pick_channels(calls[0]))
+    pixels = [inspections[0].pixel(calls[0], point.x, point.y) for point in points]
+    group = calls[0].group(channels[0])
+    spatial = np.stack(
+        [[c.spatial_filters()[group, :, :, y, x].numpy() for y, x in pixels] for c in calls]
+    )
+    effective = np.stack(
+        [
+            [[c.effective_filter(y, x, channel).numpy() for channel in channels] for y, x in pixels]
+            for c in calls
+        ]
+    )
+    s_limit, e_limit = style.symmetric_limit(spatial), style.symmetric_limit(effective)
+    of_group = f' of group {group}' if calls[0].groups > 1 else ''
+    combine = '×' if calls[0].kernel_combine == 'mul' else '+'
+    with style.style():
+        block = 1 + len(channels)
+        columns = 2 + block * len(calls)
+        # The surroundings are wide, a little gap stands between two networks.
+        figure = style.new_figure(
+            1.35 + 1.12 * columns,
+            1.2 + 1.12 * len(points),
+            _title(calls[0], 'filters at points'),
+            'Orange box and white grid: what the taps cover of the image.  Spatial filter'
+            f'{of_group}: the same for all its channels.  '
+            f'Effective filter of a channel: spatial {combine} channel filter.',
+        )
+        grid = figure.subplots(
+            len(points), columns, squeeze=False,
+            gridspec_kw=dict(width_ratios=[WIDE, *[1] * (columns - 1)]),
+        )  # fmt: skip
+        for row, (point, (y, x)) in enumerate(zip(points, pixels, strict=True)):
+            first = grid[row, 0]
+            _draw_surroundings(
+                first, inspections[0], calls[0], y, x, _margin(inspections[0], calls[0])
+            )
+            name = point.label.replace(', ', '\n').replace(' | ', ' |\n')
+            first.set_ylabel(
+                f'{first_number + row}  {name}\n({point.x}, {point.y})',
+                rotation=0, ha='right', va='center', color=style.INK, labelpad=6,
+            )  # fmt: skip
+            _draw_surroundings(grid[row, 1], inspections[0], calls[0], y, x, 0)
+            for number in range(len(calls)):
+                start = 2 + block * number
+                style.draw_filter(grid[row, start], spatial[number, row], s_limit)
+                for place in range(len(channels)):
+                    axes = grid[row, start + 1 + place]
+                    style.draw_filter(axes, effective[number, row, place], e_limit)
+        grid[0, 0].set_title('image')
+        grid[0, 1].set_title('under the taps')
+        for number, inspection in enumerate(inspections):
+            start = 2 + block * number
+            heads = ['spatial', *(f'effective, ch. {channel}' for channel in channels)]
+            for place, head in enumerate(heads):
+                above = f'{inspection.title}\n' if len(calls) > 1 and place == 0 else ''
+                grid[0, start + place].set_title(above + head)
+        style.add_bar(
+            figure, grid[:, 2].tolist(), s_limit, 'spatial filter',
+            location='bottom', aspect=8, pad=0.02,
+        )  # fmt: skip
+        style.add_bar(
+            figure, grid[:, 3 : 2 + block].ravel().tolist(), e_limit, 'effective filter',
+            location='bottom', aspect=24, pad=0.02,
+        )  # fmt: skip
+    return figure
+
+
+def draw_phases(
+    inspection: Inspection, layer: str, points: Sequence[Point], channel: int | None = None
+) -> Figure:
+    """A row a point: the filters of all phases of an upsampling layer, beside bilinear weights.
+
+    Args:
+        layer: name of a call of `ddf_upsample`.
+        points: pixels of the image.
+        channel: whose effective filters to show; default: the first of `pick_channels`.
+    """
+    call = inspection.call(layer)
+    channel = pick_channels(call)[0] if channel is None else channel
+    r, (kh, kw) = call.scale_factor, call.kernel_size
+    group = call.group(channel)
+    spatial = np.full((len(points), r, r, kh, kw), np.nan, np.float32)
+    effective = spatial.copy()
+    corners = []
+    for row, point in enumerate(points):
+        y, x = inspection.pixel(call, point.x, point.y)
+        corners.append((y - y % r, x - x % r))
+        for down, across in np.ndindex(r, r):
+            y, x = corners[-1][0] + down, corners[-1][1] + across
+            if y < call.size[0] and x < call.size[1]:
+                spatial[row, down, across] = call.spatial_filters()[group, :, :, y, x].numpy()
+                effective[row, down, across] = call.effective_filter(y, x, channel).numpy()
+    bilinear = bilinear_weights(r, (kh, kw)).view(r, r, kh, kw).numpy()
+    shown = [spatial, effective, np.broadcast_to(bilinear, spatial.shape)]
+    heads = ['spatial filters', f'effective, channel {channel}', 'bilinear weights']
+    with style.style():
+        side = max(1.6, 0.26 * (r * (kh + 1) - 1))
+        figure = style.new_figure(
+            1.6 + 4.9 * side,
+            1.3 + side * len(points),
+            _title(call, f'the {r * r} phases'),
+            f'One pixel of the features becomes {r}×{r} pixels; each has filters of its own, shown '
+            'at its place.  Right: what bilinear interpolation would use.',
+        )
+        figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # type: ignore[union-attr, call-arg]
+        grid = figure.subplots(
+            len(points), 4, squeeze=False, gridspec_kw=dict(width_ratios=[WIDE, 1, 1, 1])
+        )
+        for row, (point, (y, x)) in enumerate(zip(points, corners, strict=True)):
+            _draw_surroundings(grid[row, 0], inspection, call, y, x, _margin(inspection, call))
+            name = point.label.replace(', ', '\n').replace(' | ', ' |\n')
+            grid[row, 0].set_ylabel(
+                f'{name}\n({point.x}, {point.y})',
+                rotation=0, ha='right', va='center', color=style.INK, labelpad=6,
+            )  # fmt: skip
+            for place, tiles in enumerate(shown):
+                limit = style.symmetric_limit(tiles)
+                axes = grid[row, 1 + place]
+                style.draw_filter(axes, style.mosaic(tiles[row]), limit, numbers=False)
+                for spine in axes.spines.values():
+                    spine.set_visible(False)
+        for axes, head in zip(grid[0], ['image', *heads], strict=True):
+            axes.set_title(head)
+        for place, (tiles, head) in enumerate(zip(shown, heads, strict=True)):
+            style.add_bar(
+                figure, grid[:, 1 + place].tolist(), style.symmetric_limit(tiles), head,
+                location='bottom', aspect=14, pad=0.02,
+            )  # fmt: skip
+    return figure

@@ -1,0 +1,212 @@
+"""A layer as a whole: maps over the image, filters by class, channel filters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from .. import statistics
+from ..basis import FilterBasis
+from ..capture import FilterCall
+from ..inspection import Inspection
+from . import style
+
+_ARROWS = ['↖', '↑', '↗', '←', '·', '→', '↙', '↓', '↘']
+
+
+def _aspect(inspection: Inspection) -> float:
+    return inspection.size[0] / inspection.size[1]
+
+
+def _show_map(axes: Axes, inspection: Inspection, values: Any, title: str, **kwargs: Any) -> Any:
+    height, width = inspection.size
+    # A pixel of a coarse layer shall stand where it stands in the image.
+    shown = axes.imshow(
+        values, extent=(0, width, height, 0), aspect='equal', interpolation='nearest', **kwargs
+    )
+    axes.set_title(title, loc='left')
+    style.bare(axes)
+    return shown
+
+
+def _direction_colours(anisotropy: torch.Tensor, direction: torch.Tensor) -> np.ndarray:
+    """The direction's colour, faded to grey where there is none."""
+    colours = style.CYCLIC(direction.numpy() / math.pi)[..., :3]
+    strength = anisotropy.clamp(0, 1).sqrt().numpy()[..., None]
+    return strength * colours + (1 - strength) * np.array(to_rgb(style.NEUTRAL))
+
+
+def draw_maps(
+    inspections: Sequence[Inspection], layer: str, basis: FilterBasis | None = None
+) -> Figure:
+    """The image as a map of its filters: colours, norm, entropy, anisotropy, direction.
+
+    Args:
+        inspections: one, or two of the same image to compare, in one basis and on one scale.
+        layer: name of the call.
+        basis: of the colours; default: that of the filters shown.
+    """
+    calls = [inspection.call(layer) for inspection in inspections]
+    filters = [call.spatial_filters() for call in calls]
+    basis = basis or FilterBasis.fit(filters)
+    norms = [statistics.norm(f).mean(0) for f in filters]
+    entropies = [statistics.entropy(f).mean(0) for f in filters]
+    orientations = [statistics.orientation(f) for f in filters]
+    least, most = min(float(n.amin()) for n in norms), max(float(n.amax()) for n in norms)
+    norm_title = 'norm'
+    if most - least < 1e-3 * most:
+        # FilterNorm makes all norms alike; what is left is rounding.
+        norm_title = f'norm: {most:.3g} everywhere (FilterNorm)'
+        least, most = 0.0, 2 * most or 1.0
+    of_groups = f' (mean of {calls[0].groups} groups)' if calls[0].groups > 1 else ''
+    explained = ', '.join(f'{100 * share:.0f} %' for share in basis.explained.tolist())
+    rows = 2 * len(calls)
+    panel = 3.5
+    with style.style():
+        figure = style.new_figure(
+            3 * panel + 0.2,
+            rows * ((panel - 0.55) * _aspect(inspections[0]) + 0.3) + 0.9,
+            f'{layer}  ·  maps of its spatial filters',
+            f'Filter colours: the first three principal components ({explained} of the variance) '
+            'as lightness, red–green and blue–yellow: like colours, like filters.  '
+            f'Entropy: how evenly the taps share the magnitude, 1: all alike.  Anisotropy and '
+            f'direction: of the structure tensor; grey has no direction.{of_groups}',
+        )
+        grid = figure.subplots(rows, 3, squeeze=False)
+        for number, inspection in enumerate(inspections):
+            axes = grid[2 * number : 2 * number + 2].ravel()
+            before = f'{inspection.title}: ' if len(calls) > 1 else ''
+            _show_map(axes[0], inspection, inspection.image, f'{before}image')
+            _show_map(axes[1], inspection, basis.colours(filters[number]), 'filter colours')
+            scalars = [
+                (axes[2], norms[number], norm_title, least, most),
+                (axes[3], entropies[number], 'entropy', None, None),
+                (axes[4], orientations[number][0].mean(0), 'anisotropy', 0, 1),
+            ]
+            for target, values, name, low, high in scalars:
+                shown = _show_map(
+                    target, inspection, values.numpy(), name,
+                    cmap=style.SEQUENTIAL, vmin=low, vmax=high,
+                )  # fmt: skip
+                figure.colorbar(shown, cax=style.beside(target))
+            # Directions have no mean: those of the first group.
+            anisotropy, direction = (x[0] for x in orientations[number])
+            colours = _direction_colours(anisotropy, direction)
+            _show_map(axes[5], inspection, colours, 'dominant direction')
+            wheel = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 180), style.CYCLIC)
+            bar = figure.colorbar(wheel, cax=style.beside(axes[5]), ticks=range(0, 181, 45))
+            bar.ax.set_yticklabels(['0°  ─', '45°  ╱', '90°  │', '135°  ╲', '180°  ─'])
+    return figure
+
+
+def draw_classes(inspection: Inspection, layer: str) -> Figure:
+    """The mean spatial filter of each class and its spread, over truth or else prediction.
+
+    Args:
+        layer: name of the call.
+    """
+    call = inspection.call(layer)
+    known = inspection.truth if inspection.truth is not None else inspection.prediction
+    of = 'ground truth' if inspection.truth is not None else 'prediction'
+    labels = inspection.labels(call, known)
+    found = statistics.class_filters(call.spatial_filters()[0], labels)
+    means = np.stack([item.mean.numpy() for item in found])
+    spreads = np.stack([item.spread.numpy() for item in found])
+    limit, most = style.symmetric_limit(means), float(spreads.max()) or 1.0
+    columns = min(len(found), 8)
+    blocks = -(-len(found) // columns)
+    group = ' of group 0' if call.groups > 1 else ''
+    with style.style():
+        figure = style.new_figure(
+            1.12 * columns + 1.7,
+            2.75 * blocks + 1.0,
+            f'{layer}  ·  filters by class',
+            f'Above: mean spatial filter{group}.  Below: its standard deviation over the pixels of '
+            f'the class ({of}).',
+        )
+        grid = figure.subplots(2 * blocks, columns, squeeze=False)
+        for axes in grid.ravel():
+            axes.set_visible(False)
+        shown: Any = None
+        for place, item in enumerate(found):
+            block, column = divmod(place, columns)
+            above, below = grid[2 * block, column], grid[2 * block + 1, column]
+            above.set_visible(True)
+            below.set_visible(True)
+            style.draw_filter(above, item.mean.numpy(), limit)
+            name = inspection.classes.names[item.index].replace(' ', '\n')
+            above.set_title(f'{name}\n{item.pixels} px')
+            shown = below.imshow(item.spread.numpy(), cmap=style.SEQUENTIAL, vmin=0, vmax=most)
+            style.bare(below)
+            colour = inspection.classes.palette[item.index] / 255
+            for axes in (above, below):
+                # The class's colour as a frame
+                for spine in axes.spines.values():
+                    spine.set(edgecolor=colour, linewidth=2.2)
+        style.add_bar(figure, None, limit, 'mean', cax=style.beside(grid[0, -1]))
+        bar = figure.colorbar(shown, cax=style.beside(grid[1, -1]))
+        bar.set_label('standard deviation')
+    return figure
+
+
+def _tap_names(call: FilterCall) -> list[str]:
+    if call.kernel_size == (3, 3):
+        return _ARROWS
+    return [f'{y},{x}' for y in range(call.kernel_size[0]) for x in range(call.kernel_size[1])]
+
+
+def draw_channels(inspections: Sequence[Inspection], layer: str) -> Figure:
+    """The channel filters as a matrix, a row a channel, neighbours alike.
+
+    Args:
+        inspections: one, or two of the same image to compare, in the order of the first.
+        layer: name of the call.
+    """
+    calls = [inspection.call(layer) for inspection in inspections]
+    order = statistics.sort_channels(calls[0].channel_filters())
+    # One empty column between phases and between networks
+    parts, titles = [], []
+    for call, inspection in zip(calls, inspections, strict=True):
+        for phase, filters in enumerate(call.channel_filters()):
+            parts.append(filters[order].flatten(1).numpy())
+            r = call.scale_factor
+            names = [inspection.title] if len(calls) > 1 else []
+            if call.phases > 1:
+                names.append(f'phase ({phase // r}, {phase % r})')
+            titles.append('\n'.join(names))
+    limit = style.symmetric_limit(np.concatenate(parts, 1))
+    taps = calls[0].taps
+    with style.style():
+        height = min(max(2.4, 0.085 * calls[0].channels), 8.0)
+        figure = style.new_figure(
+            max(5.6, 1.2 + 1.75 * len(parts)),
+            1.25 + height,
+            f'{layer}  ·  channel filters',
+            'A row a channel, sorted so that neighbours have like filters; a column a tap, at the '
+            'place its sign shows.',
+        )
+        grid = figure.subplots(1, len(parts), squeeze=False)[0]
+        for axes, part, title in zip(grid, parts, titles, strict=True):
+            axes.imshow(part, cmap=style.DIVERGING, vmin=-limit, vmax=limit, aspect='auto')
+            axes.set_title(title)
+            axes.set_yticks([])
+            names = _tap_names(calls[0])
+            step = 1 if taps <= 9 else calls[0].kernel_size[1]
+            axes.set_xticks(range(0, taps, step), names[::step])
+            axes.tick_params(length=0)
+            for edge in range(calls[0].kernel_size[1], taps, calls[0].kernel_size[1]):
+                axes.axvline(edge - 0.5, color='white', linewidth=1.2)
+        step = max(1, calls[0].channels // 16)
+        rows = range(0, calls[0].channels, step)
+        grid[0].set_yticks(list(rows), [str(int(order[row])) for row in rows])
+        grid[0].set_ylabel('channel')
+        style.add_bar(figure, list(grid), limit, 'channel filter', aspect=24, pad=0.02)
+    return figure

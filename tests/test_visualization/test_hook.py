@@ -1,0 +1,115 @@
+"""The hook in a training: pictures for every backend, and a training that does not notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmengine.visualization.vis_backend import LocalVisBackend
+from mmseg.registry import VISBACKENDS
+from mmseg.visualization import SegLocalVisualizer
+from openmmlab_toy import toy_config, write_cityscapes
+
+from ddf_seg.engine.errors import UsageError
+from ddf_seg.visualization import FilterVisualizationHook
+
+HEAD = dict(
+    type='DDFHead', in_channels=[32, 64], in_index=[2, 3], channels=8, strides=[8, 16],
+    num_classes=19, norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'),
+)  # fmt: skip
+
+
+@VISBACKENDS.register_module()
+class Recorder(LocalVisBackend):
+    """A second backend, as TensorBoard's would be."""
+
+    images: list = []  # noqa: RUF012
+
+    def add_image(self, name, image, step=0, **kwargs):
+        self.images.append((name, image, step))
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('hook')
+    write_cityscapes(folder / 'data')
+    return folder
+
+
+def make_runner(data, work_dir, *hooks, **options) -> Runner:
+    SegLocalVisualizer._instance_dict.clear()
+    Recorder.images.clear()
+    backends = [dict(type='LocalVisBackend'), dict(type='Recorder')]
+    config = toy_config(
+        data, max_iters=4, work_dir=str(work_dir), custom_hooks=list(hooks),
+        visualizer=dict(type='SegLocalVisualizer', vis_backends=backends, name='visualizer'),
+        model__auxiliary_head=None, **options,
+    )  # fmt: skip
+    config.model.decode_head = HEAD
+    config.model.backbone.strides = (1, 2, 1, 2)
+    config.model.backbone.dilations = (1, 1, 1, 1)
+    config.default_hooks.visualization.draw = False
+    # Draws random numbers in the forward pass: drawing must not shift them.
+    config.model.decode_head.dropout_ratio = 0.5
+    return Runner.from_cfg(config)
+
+
+def weights(runner):
+    return {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def test_pictures_while_the_training_goes_on_as_without(data, tmp_path):
+    plain = make_runner(data, tmp_path / 'plain')
+    plain.train()
+    hook = dict(
+        type='FilterVisualizationHook', interval=2, images=2, pictures=('overview', 'points')
+    )
+    runner = make_runner(data, tmp_path / 'drawn', hook)
+    modes = {name: module.training for name, module in runner.model.named_modules()}
+    runner.train()
+    for name, value in weights(plain).items():
+        assert torch.equal(runner.model.state_dict()[name], value), name
+    assert set(modes.values()) == {True}
+    layer = 'decode_head.refinements.0.ddf'
+    names = [f'filters_{i}_{n}' for i in (0, 1) for n in ('overview', f'{layer}_points')]
+    assert [(name, step) for name, _, step in Recorder.images] == [
+        *((name, 2) for name in names), *((name, 4) for name in names),
+    ]  # fmt: skip
+    for _, image, _ in Recorder.images:
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.std() > 10
+    # The filters moved, the image did not.
+    (_, before, _), (_, after, _) = Recorder.images[0], Recorder.images[4]
+    assert before.shape == after.shape
+    assert (before != after).any()
+    files = list((tmp_path / 'drawn').glob('*/vis_data/vis_image/*_4.png'))
+    assert len(files) == 4
+
+
+def test_off(data, tmp_path):
+    runner = make_runner(data, tmp_path, dict(type='FilterVisualizationHook', interval=0))
+    runner.train()
+    assert not Recorder.images
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(layers=['decode_head.refinement']), r"'decode_head.refinement' makes no DDF call"),
+        (dict(images=[7]), r'images: expected indices from 0 to 1 .*got 7'),
+    ],
+)
+def test_mistakes(data, tmp_path, arguments, message):
+    hook = dict(type='FilterVisualizationHook', interval=1, pictures=['channels'], **arguments)
+    with pytest.raises(UsageError, match=message):
+        make_runner(data, tmp_path, hook).train()
+
+
+def test_an_unknown_picture():
+    with pytest.raises(ValueError, match="got 'movie'"):
+        FilterVisualizationHook(pictures=['movie'])

@@ -1,0 +1,230 @@
+"""What pictures show, and that one can read it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+
+from ddf_seg.visualization import Point, pick_points, pictures
+from ddf_seg.visualization.basis import FilterBasis
+from ddf_seg.visualization.pictures.style import DIVERGING, symmetric_limit
+from ddf_seg.visualization.statistics import bilinear_weights, sort_channels
+
+UP, LAST = 'decode_head.upsamples.0.ddf_up', 'decode_head.refinements.0.ddf'
+POINTS = [
+    Point(30, 10, 'building'),
+    Point(0, 44, 'road | pole, border'),
+    Point(41, 20, 'pole, thin'),
+]
+
+
+@pytest.fixture(scope='module')
+def figures(inspection):
+    """All pictures by name; a comparison, too."""
+    pair = [inspection, inspection]
+    found = {'overview': pictures.draw_overview([inspection], POINTS)}
+    found |= {f'last/{n}': f for n, f in pictures.layer_pictures([inspection], LAST, POINTS)}
+    found |= {f'up/{n}': f for n, f in pictures.layer_pictures([inspection], UP, POINTS)}
+    found['pair/overview'] = pictures.draw_overview(pair, POINTS)
+    found |= {f'pair/{n}': f for n, f in pictures.layer_pictures(pair, UP, POINTS[:2])}
+    for figure in found.values():
+        figure.canvas.draw()
+    return found
+
+
+def test_which_pictures_there_are(figures):
+    assert {name for name in figures if name.startswith('last/')} == {
+        'last/points', 'last/maps', 'last/classes', 'last/channels',
+    }  # fmt: skip
+    assert 'up/phases' in figures
+    assert 'pair/phases-B' in figures
+
+
+def undrawn(figure):
+    """Texts of hidden axes, and of ticks outside their axis."""
+    texts = set()
+    for axes in figure.findobj(Axes):
+        if not axes.get_visible():
+            texts |= set(axes.findobj(Text))
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if not low <= tick.get_loc() <= high:
+                    texts |= {tick.label1, tick.label2}
+    return texts
+
+
+def test_texts_lie_within_the_picture_and_apart(figures):
+    for name, figure in figures.items():
+        renderer = figure.canvas.get_renderer()
+        boxes = []
+        for text in set(figure.findobj(Text)) - undrawn(figure):
+            if not (text.get_visible() and text.get_text().strip()):
+                continue
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1, (name, text)
+            assert box.y0 >= -1, (name, text)
+            assert box.x1 <= figure.bbox.width + 1, (name, text)
+            assert box.y1 <= figure.bbox.height + 1, (name, text)
+            boxes.append((text.get_text(), box.padded(-1)))
+        # The numbers of points may come to lie close together.
+        boxes = [(t, b) for t, b in boxes if len(t) > 2]
+        for i, (first, a) in enumerate(boxes):
+            for second, b in boxes[i + 1 :]:
+                assert not a.overlaps(b), (name, first, second)
+
+
+def cells(axes):
+    """The array that an axes shows."""
+    (image,) = axes.images
+    return np.ma.filled(image.get_array(), np.nan)
+
+
+def test_filters_at_points(inspection, figures):
+    figure = figures['last/points']
+    call = inspection.call(LAST)
+    grid = np.array(figure.axes[: 6 * len(POINTS)]).reshape(len(POINTS), 6)
+    channels = pictures.pick_channels(call)
+    assert [axes.get_title() for axes in grid[0, 3:]] == [f'effective, ch. {c}' for c in channels]
+    group = call.group(channels[0])
+    for row, point in enumerate(POINTS):
+        y, x = inspection.pixel(call, point.x, point.y)
+        expected = call.spatial_filter[0].view(2, 3, 3, *call.size)[group, :, :, y, x]
+        np.testing.assert_allclose(cells(grid[row, 2]), expected)
+        numbers = [float(t.get_text().replace('−', '-')) for t in grid[row, 2].texts]
+        np.testing.assert_allclose(numbers, expected.flatten(), atol=0.0051)
+        for axes, channel in zip(grid[row, 3:], channels, strict=True):
+            other = call.channel_filter[0, channel]
+            of_pixel = call.spatial_filters()[call.group(channel), :, :, y, x]
+            np.testing.assert_allclose(cells(axes), other * of_pixel, rtol=1e-5)
+    limits = {axes.images[0].get_clim() for axes in grid[:, 2]}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high
+
+
+def test_the_colours_on_the_page_are_the_values(inspection, figures):
+    """From the drawn pixels, back to the filter."""
+    figure = figures['last/points']
+    drawn = pictures.to_array(figure)
+    axes = figure.axes[2]
+    values, limit = cells(axes), axes.images[0].get_clim()[1]
+    for y, x in np.ndindex(3, 3):
+        # Beside the number
+        column, row = axes.transData.transform((x, y - 0.38))
+        found = drawn[len(drawn) - 1 - int(row), int(column)]
+        expected = np.array(mpl.colormaps[DIVERGING]((values[y, x] / limit + 1) / 2)[:3]) * 255
+        np.testing.assert_allclose(found, expected, atol=3)
+
+
+def test_surroundings_show_what_is_under_the_taps(inspection, figures):
+    call = inspection.call(LAST)
+    axes = figures['last/points'].axes[0]
+    y, x = inspection.pixel(call, POINTS[0].x, POINTS[0].y)
+    left, top, right, bottom = inspection.reach(call, y, x)
+    (box,) = axes.patches
+    assert box.get_extents().x0 < box.get_extents().x1
+    assert (box.get_x(), box.get_y()) == (left, top)
+    assert left < POINTS[0].x + 0.5 < right
+    assert top < POINTS[0].y + 0.5 < bottom
+    assert axes.images[0].get_extent() == [0, 61, 45, 0]
+
+
+def test_phases_beside_bilinear_weights(inspection, figures):
+    figure = figures['up/phases']
+    call = inspection.call(UP)
+    grid = np.array(figure.axes[: 4 * len(POINTS)]).reshape(len(POINTS), 4)
+    y, x = (n - n % 2 for n in inspection.pixel(call, POINTS[0].x, POINTS[0].y))
+    channel = pictures.pick_channels(call)[0]
+    weights = bilinear_weights(2, (3, 3)).view(2, 2, 3, 3)
+    for down, across in np.ndindex(2, 2):
+        window = np.s_[10 * down : 10 * down + 9 : 3, 10 * across : 10 * across + 9 : 3]
+        spatial = call.spatial_filters()[call.group(channel), :, :, y + down, x + across]
+        np.testing.assert_allclose(cells(grid[0, 1])[window], spatial)
+        effective = call.channel_filter[0, 2 * down + across, channel] * spatial
+        np.testing.assert_allclose(cells(grid[0, 2])[window], effective, rtol=1e-5)
+        np.testing.assert_allclose(cells(grid[0, 3])[window], weights[down, across])
+
+
+def test_maps_cover_the_image_and_name_its_layer(inspection, figures):
+    figure = figures['last/maps']
+    assert LAST in figure.get_suptitle()
+    call = inspection.call(LAST)
+    colours = FilterBasis.fit([call.spatial_filters()]).colours(call.spatial_filters())
+    panels = {axes.get_title(loc='left').partition(':')[0]: axes for axes in figure.axes}
+    assert (panels['filter colours'].images[0].get_array() == colours).all()
+    for name in ('filter colours', 'norm', 'entropy', 'anisotropy', 'dominant direction'):
+        assert panels[name].images[0].get_extent() == [0, 61, 45, 0]
+    # FilterNorm: all norms are alike, which must not be drawn as if there were something to see.
+    low, high = panels['norm'].images[0].get_clim()
+    assert low == 0
+    assert 'everywhere' in panels['norm'].get_title(loc='left')
+    assert high > np.asarray(panels['norm'].images[0].get_array()).max()
+
+
+def test_classes_are_those_of_the_ground_truth(inspection, figures):
+    axes = [a for a in figures['last/classes'].axes if a.get_visible() and a.get_title()]
+    assert [a.get_title().split('\n')[0] for a in axes] == ['road', 'building']
+    call = inspection.call(LAST)
+    labels = inspection.labels(call, inspection.truth).numpy()
+    own = call.spatial_filters()[0].numpy()[:, :, labels == 1]
+    np.testing.assert_allclose(cells(axes[1]), own.mean(-1), rtol=1e-3, atol=1e-5)
+
+
+def test_channels_are_sorted(inspection, figures):
+    call = inspection.call(UP)
+    order = sort_channels(call.channel_filters())
+    for phase, axes in enumerate(figures['up/channels'].axes[:4]):
+        assert axes.get_title() == f'phase ({phase // 2}, {phase % 2})'
+        np.testing.assert_allclose(cells(axes), call.channel_filter[0, phase, order].flatten(1))
+
+
+def test_the_overview_shows_prediction_and_error(inspection, figures):
+    panels = {axes.get_title(loc='left'): axes for axes in figures['overview'].axes}
+    shown = np.asarray(panels['prediction'].images[0].get_array())
+    assert (shown == inspection.classes.palette[inspection.prediction]).all()
+    known = inspection.truth >= 0
+    share = 100 * (inspection.prediction != inspection.truth)[known].mean()
+    assert f'error: {share:.1f} %' in panels
+    assert sum(LAST in title for title in panels) == 1
+    assert len(panels['image and points'].texts) == len(POINTS)
+
+
+def test_files(figures, tmp_path):
+    pictures.save(figures['last/channels'], tmp_path / 'made' / 'channels')
+    png, pdf = (tmp_path / 'made' / f'channels.{suffix}' for suffix in ('png', 'pdf'))
+    assert png.read_bytes().startswith(b'\x89PNG')
+    content = pdf.read_bytes()
+    assert content.startswith(b'%PDF')
+    # Text stays text.
+    assert b'/Type /Font' in content
+
+
+def test_automatic_points_fill_several_sheets(inspection):
+    points = [Point(n, n, f'p{n}') for n in range(8)]
+    names = ['points']
+    sheets = dict(pictures.layer_pictures([inspection], LAST, points, names=names))
+    assert list(sheets) == ['points-1', 'points-2']
+    label = sheets['points-2'].axes[0].get_ylabel()
+    assert label.startswith('5  p4')
+    assert pick_points(inspection.prediction, inspection.classes.names)
+
+
+def test_limits():
+    assert symmetric_limit(np.array([0.5, -2.0, np.nan])) == 2
+    assert symmetric_limit(np.zeros(3)) == 1
+
+
+def test_ddf_seg_does_without_matplotlib():
+    """The hook is registered with the rest; only drawing needs the extra."""
+    code = (
+        'import sys; import ddf_seg.openmmlab; import ddf_seg.visualization.hook;'
+        'sys.exit(any(n in sys.modules for n in ("bokeh", "ddf_seg.visualization.pictures")))'
+    )
+    assert subprocess.run([sys.executable, '-c', code], timeout=120).returncode == 0
