@@ -1,4 +1,4 @@
-"""CamVid as published with SegNet: 11 classes and void, 360×480."""
+"""CamVid: 11 classes as published with SegNet, and the 31 of Cambridge's original."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-_VOID, _IGNORE = 11, 255
+from ..annotations import IGNORE, metainfo
+
+_VOID = 11
 
 
 @DATASETS.register_module()
@@ -16,40 +18,14 @@ class CamVidDataset(BaseSegDataset):
     """CamVid with 11 classes; its void label, 11, becomes 255.
 
     Expects `{train,val,test}/*.png` and `{train,val,test}annot/*.png` of the same names, labels
-    with ids 0 to 11 (the SegNet tutorial's version of the data).
+    with ids 0 to 11 (the SegNet tutorial's version of the data, 360×480); or the original images
+    with the `labels_grouped` or `labels_strict` that tools/dataset_converters/camvid.py writes.
 
     Args:
         kwargs: as for mmseg's BaseSegDataset.
     """
 
-    METAINFO: ClassVar[dict[str, Any]] = dict(
-        classes=(
-            'Sky',
-            'Building',
-            'Pole',
-            'Road',
-            'Pavement',
-            'Tree',
-            'SignSymbol',
-            'Fence',
-            'Car',
-            'Pedestrian',
-            'Bicyclist',
-        ),
-        palette=[
-            [128, 128, 128],
-            [128, 0, 0],
-            [192, 192, 128],
-            [128, 64, 128],
-            [60, 40, 222],
-            [128, 128, 0],
-            [192, 128, 128],
-            [64, 64, 128],
-            [64, 0, 128],
-            [64, 64, 0],
-            [0, 128, 192],
-        ],
-    )
+    METAINFO: ClassVar[dict[str, Any]] = metainfo('camvid')
 
     def __init__(
         self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any
@@ -59,4 +35,23 @@ class CamVidDataset(BaseSegDataset):
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
         """mmseg's map for a subset of the classes, and void to ignore in any case."""
-        return {**(super().get_label_map(new_classes) or {}), _VOID: _IGNORE}
+        return {**(super().get_label_map(new_classes) or {}), _VOID: IGNORE}
+
+
+@DATASETS.register_module()
+class CamVid32Dataset(BaseSegDataset):
+    """The original CamVid, 720×960: its 32 classes but Void, which is ignored.
+
+    Expects `701_StillsRaw_full/*.png`, and `labels_all/*.png` as written by
+    tools/dataset_converters/camvid.py. The licence of the original data is UNVERIFIED.
+
+    Args:
+        kwargs: as for mmseg's BaseSegDataset.
+    """
+
+    METAINFO: ClassVar[dict[str, Any]] = metainfo('camvid_colours', column='all')
+
+    def __init__(
+        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any
+    ) -> None:
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

@@ -22,6 +22,7 @@ _OTHER_KEYS = (
     'activation_checkpointing',
     'compile',
     'custom_imports',
+    'dataset_check',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
     'model_wrapper_cfg',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,14 @@ def check_dataset_files(dataset: Any) -> None:
         return
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     kinds = {'img_path': 'image', 'seg_map_path': 'label'}
-    if not _loads_labels(dataset):
+    if not loads_labels(dataset):
         del kinds['seg_map_path']
     for key, what in kinds.items():
         files = [info[key] for info in infos if isinstance(info.get(key), str)]
         missing = [file for file in files if '://' not in file and not os.path.exists(file)]
         if missing:
             converter = (
-                "; the csCreateTrainIdLabelImgs of cityscapesScripts, or mmseg's "
-                'tools/dataset_converters/cityscapes.py, makes them from the polygons'
+                '; tools/dataset_converters/cityscapes.py makes them from *_labelIds.png'
                 if missing[0].endswith('_labelTrainIds.png')
                 else ''
             )
@@ -96,7 +96,8 @@ def check_dataset_files(dataset: Any) -> None:
             )
 
 
-def _loads_labels(dataset: Any) -> bool:
+def loads_labels(dataset: Any) -> bool:
+    """Whether a dataset's pipeline reads labels."""
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
     return steps is None or any('LoadAnnotations' in type(step).__name__ for step in steps)
 
@@ -115,3 +116,24 @@ def _explain_empty(dataset: Any) -> str:
     listed = getattr(dataset, 'ann_file', '')
     where = f' listed in {listed}' if listed else ''
     return f'{type(dataset).__name__} found no image: expected …{suffix} in {prefix}{where}'
+
+
+def explain_foreign_ids(
+    file: str, ids: Iterable[int], num_classes: int, ignore_index: int, dataset: str
+) -> str:
+    """What to show for a label file with ids that are no class.
+
+    Args:
+        file: The label file.
+        ids: The foreign ids in it.
+        num_classes: Of the model.
+        ignore_index: The id that the loss ignores.
+        dataset: Name of the dataset's class.
+    """
+    listed = ', '.join(map(str, ids))
+    return (
+        f'{file} holds label id {listed}: expected 0 to {num_classes - 1} (the model has '
+        f'{num_classes} classes) or {ignore_index} (ignored). Map such ids to {ignore_index} in '
+        f'the label files, use the dataset class that these labels belong to (now {dataset}), or '
+        'set num_classes of the heads.'
+    )

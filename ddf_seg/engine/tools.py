@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from mmseg.visualization import SegLocalVisualizer
 from .building import check_swallowed_arguments, explain_building
 from .checkpoints import check_resume
 from .config_file import check_options, load_config
+from .dataset_check import check_quickly
 from .dataset_files import check_dataset_folders, explain_empty_dataset
 from .errors import UsageError
 from .hooks import CheckpointFitHook, LabelCheckHook
@@ -109,6 +111,10 @@ def _build_runner(name: str, args: argparse.Namespace, cfg: Config) -> Runner:
     if name == 'train':
         splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
         check_dataset_folders(cfg, splits)
+        # One of several processes is enough; when it fails, the launcher ends the others.
+        rank = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))
+        if cfg.get('dataset_check', True) and rank == '0':
+            check_quickly(cfg, splits)
         if cfg.resume and 'load_from' not in (args.cfg_options or {}):
             # mmengine would resume from the config's load_from, where the training once started.
             cfg.resume = check_resume(cfg.work_dir)

@@ -96,7 +96,9 @@ def test_missing_files_are_counted(roads: Path) -> None:
     unlabelled = DATASETS.build(make_config(roads, pipeline=steps[:1]).train_dataloader.dataset)
     check_dataset_files(dataset)
     (roads / 'gtFine/train/a/1_gtFine_labelTrainIds.png').unlink()
-    with pytest.raises(UsageError, match=r'files are missing, .*/1_gtFine_label.*csCreateTrainId'):
+    with pytest.raises(
+        UsageError, match=r'files are missing, .*/1_gtFine_label.*converters/cityscapes'
+    ):
         check_dataset_files(dataset)
     with pytest.raises(UsageError, match='1 of 3 label files are missing'):
         check_dataset_files(dataset.dataset)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from ddf_seg.annotations import write_png
 from ddf_seg.synthetic import VERSION, render_scene
 
 CITY = 'synthetic'
@@ -54,16 +55,6 @@ def scene_seed(seed: int, split: str, index: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def _write(path: Path, image: np.ndarray) -> None:
-    """Write a PNG whole or not at all."""
-    ok, code = cv2.imencode('.png', image)
-    if not ok:
-        raise OSError(f'{path}: OpenCV could not encode an image of shape {image.shape}')
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    unfinished.write_bytes(code.tobytes())
-    unfinished.replace(path)
-
-
 def write_scene(task: tuple[str, int], out: Path, size: tuple[int, int], seed: int) -> None:
     """Render and write one scene, (split, index), unless it is there already."""
     image_path, label_path = scene_paths(out, *task)
@@ -71,8 +62,8 @@ def write_scene(task: tuple[str, int], out: Path, size: tuple[int, int], seed: i
     if label_path.exists() and image_path.exists():
         return
     image, label = render_scene(scene_seed(seed, *task), size)
-    _write(image_path, image)
-    _write(label_path, label)
+    write_png(image_path, image)
+    write_png(label_path, label)
 
 
 def _own_files(out: Path) -> Iterator[Path]:

@@ -60,4 +60,4 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
+test_evaluator = [val_evaluator, dict(type='BoundaryIoUMetric', thinness=0.01)]

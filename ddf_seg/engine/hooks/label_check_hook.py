@@ -12,7 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from ..dataset_files import check_dataset_files
+from ..dataset_files import check_dataset_files, explain_foreign_ids
 from ..errors import UsageError
 
 
@@ -62,13 +62,8 @@ class LabelCheckHook(Hook):
             if not ids:
                 continue
             file = sample.get('seg_map_path', '(a label without seg_map_path)')
-            name = type(dataset).__name__
-            listed = ', '.join(map(str, ids))
             raise UsageError(
-                f'{file} holds label id {listed}: expected 0 to {num_classes - 1} (the model has '
-                f'{num_classes} classes) or {ignore_index} (ignored). Map such ids to '
-                f'{ignore_index} in the label files, use the dataset class that these labels '
-                f'belong to (now {name}), or set num_classes of the heads.'
+                explain_foreign_ids(file, ids, num_classes, ignore_index, type(dataset).__name__)
             )
 
 

@@ -1,0 +1,25 @@
+"""Label files of road-scene datasets: class tables, encodings, conversion. Needs no OpenMMLab."""
+
+from __future__ import annotations
+
+from .class_tables import IGNORE, id_map, index_of, metainfo, read_table
+from .converting import Job, convert, converter_parser, exit_code, write_list, write_png
+from .encodings import colours_to_ids, draw_polygons, map_ids, read_ids
+
+__all__ = [
+    'IGNORE',
+    'Job',
+    'colours_to_ids',
+    'convert',
+    'converter_parser',
+    'draw_polygons',
+    'exit_code',
+    'id_map',
+    'index_of',
+    'map_ids',
+    'metainfo',
+    'read_ids',
+    'read_table',
+    'write_list',
+    'write_png',
+]

@@ -1,0 +1,189 @@
+"""What the dataset converters share: processes, progress, and runs that may be interrupted.
+
+A converter writes new files beside the originals and never opens one of them for writing. Files
+get their names when they are whole, and those that are there are left out: an interrupted run is
+completed by running it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+# Beyond the estimate, so that a disk is not filled to the last byte.
+_SPARE = 1.1
+
+
+class Job(NamedTuple):
+    """One file to write.
+
+    Args:
+        source: What it is made from, for the converter's function.
+        target: The file.
+    """
+
+    source: Any
+    target: Path
+
+
+def converter_parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line with what every converter takes: the dataset's folder and --jobs."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('root', type=Path, help="the dataset's folder")
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    return parser
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    """Run a converter; a missing folder or damaged files become one message and exit code 1."""
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f'error: {error}\n')
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted: run it again to go on\n')
+        return 130
+    return 0
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """The files below a folder whose names match, sorted.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = sorted(folder.rglob(pattern))
+    if not found:
+        state = 'holds no such file' if folder.is_dir() else 'does not exist'
+        raise FileNotFoundError(f'expected {pattern} in {folder}, which {state}')
+    return found
+
+
+def convert(
+    function: Callable[[Any], np.ndarray], jobs: Iterable[Job], processes: int | None = None
+) -> int:
+    """Write the label of every job whose file is not there yet.
+
+    Args:
+        function: Makes the label (H, W) uint8 of a job's source; importable, as processes need it.
+        jobs: The files.
+        processes: Number of processes; None: as many as cores.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        OSError: If the disk has not enough room for all, estimated by the first file.
+        ValueError: If some of the sources could not be converted; the others were.
+    """
+    missing = [job for job in jobs if not job.target.exists()]
+    if not missing:
+        return 0
+    folders = {job.target.parent for job in missing}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    work = _Work(function)
+    failures = [work(missing[0])]
+    written = missing[0].target
+    if written.exists():
+        check_space(written.parent, written.stat().st_size * (len(missing) - 1))
+    with _mapping(work, missing[1:], processes or 1) as results, _progress() as progress:
+        failures += progress.track(results, len(missing) - 1, description='Converting')
+    for folder in folders:
+        for unfinished in folder.glob('.*.tmp'):  # left by a run that was killed
+            unfinished.unlink()
+    messages = [message for message in failures if message]
+    if messages:
+        more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
+        listed = ''.join(f'\n  {message}' for message in messages[:5])
+        raise ValueError(
+            f'{len(messages)} of {len(missing)} files could not be converted:{listed}{more}'
+        )
+    return len(missing)
+
+
+class _Work:
+    def __init__(self, function: Callable[[Any], np.ndarray]) -> None:
+        self.function = function
+
+    def __call__(self, job: Job) -> str:
+        """What went wrong with a job, or nothing."""
+        try:
+            write_png(job.target, self.function(job.source))
+        except ValueError as error:
+            return str(error)
+        return ''
+
+
+@contextmanager
+def _mapping(
+    work: Callable[[Job], str], jobs: Sequence[Job], processes: int
+) -> Iterator[Iterable[str]]:
+    processes = min(processes, len(jobs))
+    if processes <= 1:
+        yield map(work, jobs)
+        return
+    # One OpenCV thread each: the processes share the cores already.
+    with multiprocessing.get_context('spawn').Pool(processes, cv2.setNumThreads, (1,)) as pool:
+        yield pool.imap_unordered(work, jobs, chunksize=4)
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True))
+
+
+def check_space(folder: Path, needed: float) -> None:
+    """Make sure that a folder's disk has room.
+
+    Raises:
+        OSError: If it has less than `needed` bytes and a tenth.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed * _SPARE > free:
+        raise OSError(
+            f'{folder}: expected room for about {needed * _SPARE / 1e9:.1f} GB, got '
+            f'{free / 1e9:.1f} GB'
+        )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG whole or not at all.
+
+    Raises:
+        ValueError: If OpenCV cannot encode the array.
+    """
+    try:
+        content = cv2.imencode('.png', image)[1]
+    except cv2.error as error:
+        raise ValueError(
+            f'{path}: expected an image, got an array of shape {image.shape}'
+        ) from error
+    write_whole(path, content.tobytes())
+
+
+def write_list(path: Path, names: Iterable[str]) -> None:
+    """Write an ``ann_file``: one name a line, without suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, ''.join(f'{name}\n' for name in names).encode())

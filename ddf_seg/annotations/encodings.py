@@ -1,0 +1,107 @@
+"""How datasets encode labels: ids (grey or palette PNG), colours, polygons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .class_tables import IGNORE
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """The ids in a label image, (H, W); of a palette PNG, the indices.
+
+    Raises:
+        ValueError: If the image has several channels, or is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: {error}') from error
+    if ids.ndim != 2:
+        raise ValueError(f'{path}: expected one channel of ids, got {mode} {ids.shape}')
+    return ids
+
+
+def map_ids(path: Path, indices: np.ndarray) -> np.ndarray:
+    """The label (H, W) uint8 of a file of ids.
+
+    Args:
+        path: The file.
+        indices: (256,) uint8, the index of each id.
+
+    Raises:
+        ValueError: If the file is no image of ids up to 255.
+    """
+    ids = read_ids(path)
+    if ids.size and ids.max() >= len(indices):
+        raise ValueError(f'{path}: expected ids up to {len(indices) - 1}, got {ids.max()}')
+    return indices[ids]
+
+
+def colours_to_ids(path: Path, colours: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    """The label (H, W) uint8 of a file of colours.
+
+    Args:
+        path: An RGB image.
+        colours: The index of each colour (red, green, blue).
+
+    Raises:
+        ValueError: If the file is no RGB image, or has a colour that is not in the table.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, pixels = image.mode, np.asarray(image).astype(np.int32)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: {error}') from error
+    if mode != 'RGB':
+        raise ValueError(f'{path}: expected RGB colours, got mode {mode}')
+    packed = pixels @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    known = np.array([(r << 16) | (g << 8) | b for r, g, b in colours])
+    order = np.argsort(known)
+    places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
+    foreign = packed != known[order][places]
+    if foreign.any():
+        red, green, blue = pixels[foreign][0].tolist()
+        raise ValueError(
+            f'{path}: {int(foreign.sum())} pixels have a colour that is no class, the first is '
+            f'({red}, {green}, {blue})'
+        )
+    return np.array(list(colours.values()), np.uint8)[order][places]
+
+
+def draw_polygons(path: Path, indices: Mapping[str, int]) -> np.ndarray:
+    """The label (H, W) uint8 of polygons in Cityscapes' JSON, painted in the file's order.
+
+    As the scripts of Cityscapes and IDD paint: with Pillow, deleted objects left out, '…group'
+    standing for the class itself where it has no entry of its own.
+
+    Args:
+        path: The JSON file.
+        indices: The index of each label's name.
+
+    Raises:
+        ValueError: If the file cannot be read or names an unknown label.
+    """
+    try:
+        content = json.loads(path.read_text())
+        size, objects = (content['imgWidth'], content['imgHeight']), content['objects']
+    except (ValueError, KeyError) as error:
+        raise ValueError(f'{path}: not a file of polygons: {error!r}') from error
+    image = Image.new('L', size, IGNORE)
+    drawer = ImageDraw.Draw(image)
+    for item in objects:
+        name = item['label']
+        if name not in indices:
+            name = name.removesuffix('group')
+        if name not in indices:
+            raise ValueError(f'{path}: unknown label {item["label"]!r}')
+        polygon = [tuple(point) for point in item['polygon']]
+        if not item.get('deleted') and len(polygon) > 1:
+            drawer.polygon(polygon, fill=indices[name])
+    return np.asarray(image)

@@ -1,0 +1,18 @@
+"""Finds the faults of a config's datasets before they cost an epoch."""
+
+from __future__ import annotations
+
+from .checking import check_all, check_quickly
+from .findings import Finding, Result, Severity
+from .report import exit_code, format_report, to_json
+
+__all__ = [
+    'Finding',
+    'Result',
+    'Severity',
+    'check_all',
+    'check_quickly',
+    'exit_code',
+    'format_report',
+    'to_json',
+]

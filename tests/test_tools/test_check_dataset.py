@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tool_runs import TOOLS, Run
+
+
+def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
+    command = [sys.executable, TOOLS / 'check_dataset.py', *arguments]
+    result = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=400
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_it_reports_to_people_and_programs(
+    roads: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    folder = tmp_path / 'labels/town'
+    folder.mkdir(parents=True)
+    for index in range(4):
+        file = folder / f'town_{index}_gtFine_labelTrainIds.png'
+        cv2.imwrite(str(file), np.full((64, 128), 19 if index == 2 else index, np.uint8))
+    file = tmp_path / 'result.json'
+    options = [f'train_dataloader.dataset.data_prefix.seg_map_path={tmp_path / "labels"}']
+    arguments = [roads / 'config.py', '--json', file, '--jobs', '2', '--cfg-options', *options]
+    code, out, error = check(environment, *arguments)
+    assert code == 4, error
+    assert 'ERROR train: 1 labels have ids that are no class: 19 (8192 pixels)' in out
+    assert 'town_2_gtFine_labelTrainIds.png' in out
+    assert 'median_frequency: [' in out
+    found = json.loads(file.read_text())
+    assert [item['kind'] for item in found['findings'] if item['severity'] == 'error'] == [
+        'foreign-ids'
+    ]
+    assert found['splits']['val']['images'] == 2
+
+
+def test_a_config_that_cannot_be_read(tmp_path: Path, environment: dict[str, str]) -> None:
+    code, _, error = check(environment, tmp_path / 'no.py')
+    assert code == 1
+    assert error.endswith('no.py does not exist\n')
+
+
+def test_training_starts_with_a_quick_form_of_it(roads: Path, tmp_path: Path, run: Run) -> None:
+    labels = tmp_path / 'labels/town'
+    labels.mkdir(parents=True)
+    for source in (roads / 'roads/gtFine/train/town').iterdir():
+        # Class and instance in 16 bits: mmseg takes the lower 8, the instance, and trains on it.
+        wide = np.random.default_rng(0).integers(0, 19, (64, 128), dtype=np.uint16) + 11 * 256
+        cv2.imwrite(str(labels / source.name), wide)
+    prefix = f'train_dataloader.dataset.data_prefix.seg_map_path={tmp_path / "labels"}'
+    arguments = [roads / 'config.py', '--work-dir', tmp_path / 'work', '--cfg-options', prefix]
+    code, error = run('train', *arguments)
+    assert code == 1
+    for part in ('train: 4 labels have more than 8 bits', 'up to 2834', 'town_0_gtFine_label'):
+        assert part in error
+    assert 'dataset_check=False' in error
+    code, error = run('train', *arguments, 'dataset_check=False')
+    assert (code, error) == (0, '')

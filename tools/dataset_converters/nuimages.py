@@ -1,0 +1,88 @@
+"""nuImages: masks in JSON to semantic/CAM_*/*.png (25 classes), and lists.
+
+python tools/dataset_converters/nuimages.py data/nuimages
+
+Reads v1.0-*/{category,sample_data,surface_ann,object_ann}.json, of every version that is there but
+the test set, which has no annotations. Surfaces are painted first, then objects in the order of
+their tokens, as nuscenes-devkit does. Lists are splits/{train,val,mini}.txt. Needs pycocotools
+(pip install 'ddf_seg[nuimages]').
+"""
+
+import base64
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddf_seg.annotations import (
+    IGNORE,
+    Job,
+    convert,
+    converter_parser,
+    exit_code,
+    metainfo,
+    write_list,
+)
+from ddf_seg.annotations.converting import find
+
+CLASSES = metainfo('nuimages')['classes']
+
+
+def paint_masks(source: tuple[int, int, list[tuple[int, dict[str, Any]]]]) -> np.ndarray:
+    """The label of an image: (height, width, [(class, mask) in the order of painting])."""
+    from pycocotools import mask
+
+    height, width, masks = source
+    label = np.full((height, width), IGNORE, np.uint8)
+    for index, encoded in masks:
+        run_lengths = {'size': encoded['size'], 'counts': base64.b64decode(encoded['counts'])}
+        label[mask.decode(run_lengths) == 1] = index
+    return label
+
+
+def read_version(folder: Path, target: Path) -> list[Job]:
+    """The labels of one version, v1.0-train and the like."""
+    tables = {
+        name: json.loads((folder / f'{name}.json').read_text())
+        for name in ('category', 'sample_data', 'surface_ann', 'object_ann')
+    }
+    indices = {
+        item['token']: CLASSES.index(item['name'])
+        for item in tables['category']
+        if item['name'] in CLASSES
+    }
+    masks = defaultdict(list)
+    objects = sorted(tables['object_ann'], key=lambda item: item['token'])
+    for item in [*tables['surface_ann'], *objects]:
+        if item['mask'] is not None and item['category_token'] in indices:
+            masks[item['sample_data_token']].append((indices[item['category_token']], item['mask']))
+    return [
+        Job(
+            (item['height'], item['width'], masks[item['token']]),
+            target / Path(item['filename']).relative_to('samples').with_suffix('.png'),
+        )
+        for item in tables['sample_data']
+        if item['is_key_frame']
+    ]
+
+
+def main() -> None:
+    args = converter_parser(__doc__).parse_args()
+    versions = {file.parent for file in find(args.root, 'object_ann.json')}
+    target = args.root / 'semantic'
+    for folder in sorted(versions, key=lambda folder: folder.name):
+        split = folder.name.rpartition('-')[2]
+        if split == 'test':
+            continue
+        jobs = read_version(folder, target)
+        written = convert(paint_masks, jobs, args.jobs)
+        names = [job.target.relative_to(target).with_suffix('').as_posix() for job in jobs]
+        write_list(args.root / f'splits/{split}.txt', names)
+        print(f'{folder}: {written} of {len(jobs)} labels written')
+
+
+if __name__ == '__main__':
+    sys.exit(exit_code(main))
