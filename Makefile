@@ -2,35 +2,38 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl demo lint format clean
+.PHONY: help setup test test-onedl cuda-check demo lint format wheel check-wheel sanitize compile-aarch64 clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 ONEDL_VENV ?= .venv-onedl
+# A build of torch for CUDA, for `make cuda-check`
+CUDA_TORCH ?= torch==2.14.1
+CUDA_VENV ?= .venv-cuda
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/binding/*)
+SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/kernels/cuda/* ops/binding/*)
 # One file a torch: another TORCH sets the environment up anew.
 STAMP := $(VENV)/.setup-$(subst /,_,$(TORCH))
 ONEDL_STAMP := $(ONEDL_VENV)/.setup-$(subst /,_,$(TORCH))
 CXX_FILES := $(shell git ls-files 'ops/*.h' 'ops/*.cpp' 'ops/*.cu' 'ops/*.cuh' 2>/dev/null)
 
-# $(call environment,DIRECTORY): a virtual environment with the build tools and torch
+# $(call environment,DIRECTORY[,TORCH]): a virtual environment with the build tools and torch
 define environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "ddf_seg needs Python 3.10 or newer; name one: make $@ PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) || \
 	  { rm -rf $(1); echo "no virtual environment: install python3-venv (apt install python3-venv)" >&2; exit 1; }
-	@echo "== $(1): build tools and $(TORCH)"
+	@echo "== $(1): build tools and $(or $(2),$(TORCH))"
 	$(1)/bin/pip install --disable-pip-version-check -q -c constraints.txt 'setuptools<82' wheel
-	$(1)/bin/pip install --disable-pip-version-check -q -c constraints.txt '$(TORCH)'
+	$(1)/bin/pip install --disable-pip-version-check -q -c constraints.txt '$(or $(2),$(TORCH))'
 endef
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: $(STAMP)  ## make .venv with everything (TORCH=torch==… chooses the torch)
 
@@ -56,8 +59,30 @@ $(ONEDL_STAMP): $(SOURCES)
 test-onedl: $(ONEDL_STAMP)  ## run the tests on the maintained forks, in .venv-onedl
 	OMP_NUM_THREADS=1 $(ONEDL_VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
 
+CUDA_STAMP := $(CUDA_VENV)/.setup-$(subst /,_,$(CUDA_TORCH))
+
+# cuobjdump and nvdisasm come as packages; nvcc is the machine's (or CUDA_HOME's).
+$(CUDA_STAMP): $(SOURCES)
+	$(call environment,$(CUDA_VENV),$(CUDA_TORCH))
+	$(CUDA_VENV)/bin/pip install --disable-pip-version-check -q nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
+	@echo "== $(CUDA_VENV): ddf_seg with its CUDA kernels, for every architecture"
+	FORCE_CUDA=1 $(CUDA_VENV)/bin/pip install --disable-pip-version-check -c constraints.txt \
+	  --no-build-isolation -e . pytest pytest-xdist hypothesis
+	@rm -f $(CUDA_VENV)/.setup-* && touch $@
+
+cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (needs nvcc)
+	@echo "== the kernels themselves, run on the CPU by emulation"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_ops/test_cuda_emulation.py
+	@echo "== what nvcc makes of them on every architecture, and their machine code"
+	$(CUDA_VENV)/bin/python tools/cuda_report.py
+	@echo "== the operators' tests in $(CUDA_VENV): CPU, CUDA and Meta kernels side by side"
+	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest -n 2 tests/test_ops \
+	  --ignore tests/test_ops/test_cuda_emulation.py
+	$(BIN)/python tools/cuda_predict.py
+
 DEMO := work_dirs/ddf_demo
 DEMO_WEIGHTS := $(DEMO)/iter_350.pth
+DEMO_SCENE := data/demo/leftImg8bit/val/synthetic/synthetic_000003_000000_leftImg8bit.png
 
 $(DEMO_WEIGHTS): | $(STAMP)
 	$(BIN)/python tools/dataset_converters/synthetic_scenes.py --out data/demo
@@ -67,12 +92,17 @@ demo: $(DEMO_WEIGHTS)  ## draw road scenes, train on them, print the score, writ
 	$(BIN)/python tools/test.py configs/ddf_demo.py $(DEMO_WEIGHTS) --work-dir $(DEMO)
 	$(BIN)/python tools/predict.py configs/ddf_demo.py $(DEMO_WEIGHTS) \
 	  data/demo/leftImg8bit/val --out-dir $(DEMO)/predictions
-	@echo "The network is $(DEMO_WEIGHTS), its mIoU stands above, its pictures lie in $(DEMO)/predictions"
+	$(BIN)/python tools/visualize_filters.py configs/ddf_demo.py $(DEMO_WEIGHTS) $(DEMO_SCENE) \
+	  --html --out-dir $(DEMO)/filters
+	@echo "The network is $(DEMO_WEIGHTS), its mIoU stands above, its pictures lie in $(DEMO)/predictions;"
+	@echo "pictures of its filters lie in $(DEMO)/filters, and the page to explore them is"
+	@echo "file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
 
-lint: $(STAMP)  ## ruff (lint, format), mypy, clang-format
+lint: $(STAMP)  ## ruff (lint, format), mypy, torch headers, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_torch_headers.py
 	@$(if $(CXX_FILES),$(BIN)/clang-format --dry-run --Werror $(CXX_FILES))
 
 format: $(STAMP)  ## let ruff and clang-format write
@@ -80,5 +110,51 @@ format: $(STAMP)  ## let ruff and clang-format write
 	$(BIN)/ruff format .
 	@$(if $(CXX_FILES),$(BIN)/clang-format -i $(CXX_FILES))
 
+# The torches that a wheel is checked under: make check-wheel WHEEL_TORCHES='2.10.0 2.14.1'
+WHEEL_TORCHES ?= 2.13.0 2.14.1
+
+wheel: $(STAMP)  ## build a wheel into dist/, for every Python >= 3.10 and torch >= 2.10
+	rm -rf build/lib* build/bdist* dist/ddf_seg-*.whl
+	DDF_SEG_BUILD_NATIVE=1 $(BIN)/pip wheel --disable-pip-version-check -q --no-build-isolation \
+	  --no-deps -w dist .
+
+check-wheel: wheel $(WHEEL_TORCHES:%=check-wheel-%)  ## audit it, and test it under WHEEL_TORCHES
+	$(BIN)/python tools/audit_wheel.py dist/ddf_seg-*.whl
+
+# Away from the checkout, whose ddf_seg Python would prefer; the emulation needs the sources.
+check-wheel-%: wheel
+	$(call environment,build/wheel-$*,torch==$*)
+	build/wheel-$*/bin/pip install --disable-pip-version-check -q -c constraints.txt \
+	  numpy pytest hypothesis expecttest
+	build/wheel-$*/bin/pip install --disable-pip-version-check -q --force-reinstall --no-deps \
+	  dist/ddf_seg-*.whl
+	rm -rf build/wheel-$*/check && mkdir build/wheel-$*/check
+	cp -r tests/test_ops pyproject.toml build/wheel-$*/check
+	cd build/wheel-$*/check && OMP_NUM_THREADS=1 ../bin/python -m pytest -q test_ops \
+	  --ignore=test_ops/test_cuda_emulation.py $(PYTEST_ARGS)
+
+SANITIZED := build/sanitized/lib
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# libstdc++ too, or AddressSanitizer misses the exceptions that libraries loaded later throw.
+SANITIZER_LIBRARIES = $(shell for name in libasan libubsan libstdc++; do \
+  gcc -print-file-name=$$name.so; done)
+
+sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
+	DDF_SEG_BUILD_NATIVE=1 FORCE_CUDA=0 DDF_SEG_BUILD_FLAGS='$(SANITIZERS) -g1 -O1' \
+	  $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib $(SANITIZED)
+	LD_PRELOAD='$(SANITIZER_LIBRARIES)' PYTHONPATH='$(CURDIR)/$(SANITIZED)' \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 \
+	  DDF_SEG_FUZZ_EXAMPLES=$${DDF_SEG_FUZZ_EXAMPLES:-1000} \
+	  $(BIN)/pytest -q -p no:cacheprovider tests/test_ops/test_native*.py $(PYTEST_ARGS)
+
+AARCH64_CXX ?= aarch64-linux-gnu-g++
+
+compile-aarch64:  ## compile the CPU kernels for 64-bit ARM (apt install g++-aarch64-linux-gnu)
+	mkdir -p build/aarch64
+	$(AARCH64_CXX) -std=c++17 -O3 -Wall -Wextra -Wno-psabi -Wno-maybe-uninitialized \
+	  -c ops/kernels/kernels.cpp -o build/aarch64/kernels.o
+	$(AARCH64_CXX) -std=c++17 -O2 -Wall -Wextra -c ops/kernels/capability.cpp \
+	  -o build/aarch64/capability.o
+
 clean:  ## remove environments and build outputs (not data, not runs)
-	rm -rf $(VENV) $(ONEDL_VENV) build *.egg-info ddf_seg/*.so
+	rm -rf $(VENV) $(ONEDL_VENV) $(CUDA_VENV) build dist *.egg-info ddf_seg/*.so

@@ -49,7 +49,7 @@ def _register_segmentation() -> None:
         if error.name not in ('mmseg', 'mmcv'):
             raise
         return
-    from . import datasets, engine, models  # noqa: F401
+    from . import datasets, engine, evaluation, models, visualization  # noqa: F401
     from ._compat.losses import mend_class_weight
 
     mend_class_weight()
