@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import mmseg
+import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -61,6 +62,10 @@ def _run(name: str) -> int:
     tool.RUNNERS = SimpleNamespace(build=build)
     with explained(cfg):
         tool.main()
+    # mmengine leaves it to the interpreter's exit, where threads of gloo that still run abort the
+    # process: "terminate called without an active exception".
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
     return 0
 
 
