@@ -1,6 +1,7 @@
 // From torch's tensors to a Problem and back: what the bindings of all devices share.
 #pragma once
 
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
@@ -134,5 +135,59 @@ inline Gradients make_gradients(Problem& p, const Tensor& grad_output, const Ten
   if (output_mask[2]) p.grad_spatial = view_of(grad_spatial);
   return {grad_features, grad_channel, grad_spatial};
 }
+
+// The four operators of a device, which says how to run a Problem:
+//   static constexpr bool kOnCuda;
+//   static Tensor forward(Problem, const Tensor& features);
+//   static Gradients backward(Problem, const Tensor& grad_output, const Tensor& features,
+//                             const Tensor& channel_filter, const Tensor& spatial_filter,
+//                             const std::vector<bool>& output_mask);
+template <typename Device>
+struct Operators {
+  static Tensor ddf(const Tensor& features, const Tensor& channel_filter,
+                    const Tensor& spatial_filter, Ints kernel_size, Ints dilation, Ints stride,
+                    std::string kernel_combine) {
+    return Device::forward(make_problem(features, channel_filter, spatial_filter, kernel_size,
+                                        dilation, stride, 1, kernel_combine, Device::kOnCuda),
+                           features);
+  }
+
+  static Tensor ddf_upsample(const Tensor& features, const Tensor& channel_filter,
+                             const Tensor& spatial_filter, Ints kernel_size, int64_t scale_factor,
+                             Ints dilation, std::string kernel_combine) {
+    return Device::forward(
+        make_problem(features, channel_filter, spatial_filter, kernel_size, dilation, {1, 1},
+                     scale_factor, kernel_combine, Device::kOnCuda),
+        features);
+  }
+
+  static Gradients ddf_backward(const Tensor& grad_output, const Tensor& features,
+                                const Tensor& channel_filter, const Tensor& spatial_filter,
+                                Ints kernel_size, Ints dilation, Ints stride,
+                                std::string kernel_combine, std::vector<bool> output_mask) {
+    return Device::backward(make_problem(features, channel_filter, spatial_filter, kernel_size,
+                                         dilation, stride, 1, kernel_combine, Device::kOnCuda),
+                            grad_output, features, channel_filter, spatial_filter, output_mask);
+  }
+
+  static Gradients ddf_upsample_backward(const Tensor& grad_output, const Tensor& features,
+                                         const Tensor& channel_filter, const Tensor& spatial_filter,
+                                         Ints kernel_size, int64_t scale_factor, Ints dilation,
+                                         std::string kernel_combine,
+                                         std::vector<bool> output_mask) {
+    return Device::backward(
+        make_problem(features, channel_filter, spatial_filter, kernel_size, dilation, {1, 1},
+                     scale_factor, kernel_combine, Device::kOnCuda),
+        grad_output, features, channel_filter, spatial_filter, output_mask);
+  }
+
+  template <typename Library>
+  static void register_with(Library& m) {
+    m.impl("ddf", TORCH_BOX(&Operators::ddf));
+    m.impl("ddf_backward", TORCH_BOX(&Operators::ddf_backward));
+    m.impl("ddf_upsample", TORCH_BOX(&Operators::ddf_upsample));
+    m.impl("ddf_upsample_backward", TORCH_BOX(&Operators::ddf_upsample_backward));
+  }
+};
 
 }  // namespace ddf::binding

@@ -69,7 +69,7 @@ inline void check_arguments(const torch::stable::Tensor& features,
                             const std::vector<int64_t>& kernel_size,
                             const std::vector<int64_t>& dilation,
                             const std::vector<int64_t>& stride, int64_t scale,
-                            const std::string& kernel_combine, bool on_cuda = false) {
+                            const std::string& kernel_combine, bool on_cuda) {
   using torch::headeronly::ScalarType;
   const ScalarType dtype = features.scalar_type();
   check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||

@@ -25,7 +25,6 @@ namespace {
 
 using ddf::Problem;
 using ddf::binding::Gradients;
-using ddf::binding::Ints;
 using torch::stable::Tensor;
 
 void check(cudaError_t error) {
@@ -45,72 +44,33 @@ cudaStream_t stream_of(const Tensor& x) {
   return static_cast<cudaStream_t>(stream);
 }
 
-Tensor run_forward(Problem p, const Tensor& features) {
-  const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
-  Tensor output = ddf::binding::empty({p.batch, p.channels, p.out_height, p.out_width}, features);
-  p.output = ddf::binding::view_of(output);
-  check(ddf::cuda::forward(p, stream_of(features)));
-  return output;
-}
+struct Cuda {
+  static constexpr bool kOnCuda = true;
 
-Gradients run_backward(Problem p, const Tensor& grad_output, const Tensor& features,
-                       const Tensor& channel_filter, const Tensor& spatial_filter,
-                       const std::vector<bool>& output_mask) {
-  const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
-  Gradients gradients = ddf::binding::make_gradients(p, grad_output, features, channel_filter,
-                                                     spatial_filter, output_mask);
-  // From torch's allocator, which gives the memory to nobody else before the stream is past it.
-  const int64_t bytes = ddf::cuda::partial_bytes(p);
-  const auto element = static_cast<int64_t>(features.element_size());
-  const Tensor partial = ddf::binding::empty({(bytes + element - 1) / element}, features);
-  if (bytes > 0) p.partial_sums = partial.mutable_data_ptr();
-  check(ddf::cuda::backward(p, stream_of(features)));
-  return gradients;
-}
+  static Tensor forward(Problem p, const Tensor& features) {
+    const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
+    Tensor output = ddf::binding::empty({p.batch, p.channels, p.out_height, p.out_width}, features);
+    p.output = ddf::binding::view_of(output);
+    check(ddf::cuda::forward(p, stream_of(features)));
+    return output;
+  }
 
-Tensor ddf_forward(const Tensor& features, const Tensor& channel_filter,
-                   const Tensor& spatial_filter, Ints kernel_size, Ints dilation, Ints stride,
-                   std::string kernel_combine) {
-  return run_forward(
-      ddf::binding::make_problem(features, channel_filter, spatial_filter, kernel_size, dilation,
-                                 stride, 1, kernel_combine, true),
-      features);
-}
-
-Tensor ddf_upsample_forward(const Tensor& features, const Tensor& channel_filter,
-                            const Tensor& spatial_filter, Ints kernel_size, int64_t scale_factor,
-                            Ints dilation, std::string kernel_combine) {
-  return run_forward(
-      ddf::binding::make_problem(features, channel_filter, spatial_filter, kernel_size, dilation,
-                                 {1, 1}, scale_factor, kernel_combine, true),
-      features);
-}
-
-Gradients ddf_backward(const Tensor& grad_output, const Tensor& features,
-                       const Tensor& channel_filter, const Tensor& spatial_filter, Ints kernel_size,
-                       Ints dilation, Ints stride, std::string kernel_combine,
-                       std::vector<bool> output_mask) {
-  return run_backward(
-      ddf::binding::make_problem(features, channel_filter, spatial_filter, kernel_size, dilation,
-                                 stride, 1, kernel_combine, true),
-      grad_output, features, channel_filter, spatial_filter, output_mask);
-}
-
-Gradients ddf_upsample_backward(const Tensor& grad_output, const Tensor& features,
-                                const Tensor& channel_filter, const Tensor& spatial_filter,
-                                Ints kernel_size, int64_t scale_factor, Ints dilation,
-                                std::string kernel_combine, std::vector<bool> output_mask) {
-  return run_backward(
-      ddf::binding::make_problem(features, channel_filter, spatial_filter, kernel_size, dilation,
-                                 {1, 1}, scale_factor, kernel_combine, true),
-      grad_output, features, channel_filter, spatial_filter, output_mask);
-}
+  static Gradients backward(Problem p, const Tensor& grad_output, const Tensor& features,
+                            const Tensor& channel_filter, const Tensor& spatial_filter,
+                            const std::vector<bool>& output_mask) {
+    const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
+    Gradients gradients = ddf::binding::make_gradients(p, grad_output, features, channel_filter,
+                                                       spatial_filter, output_mask);
+    // From torch's allocator, which gives the memory to nobody else before the stream is past it.
+    const int64_t bytes = ddf::cuda::partial_bytes(p);
+    const auto element = static_cast<int64_t>(features.element_size());
+    const Tensor partial = ddf::binding::empty({(bytes + element - 1) / element}, features);
+    if (bytes > 0) p.partial_sums = partial.mutable_data_ptr();
+    check(ddf::cuda::backward(p, stream_of(features)));
+    return gradients;
+  }
+};
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) {
-  m.impl("ddf", TORCH_BOX(&ddf_forward));
-  m.impl("ddf_backward", TORCH_BOX(&ddf_backward));
-  m.impl("ddf_upsample", TORCH_BOX(&ddf_upsample_forward));
-  m.impl("ddf_upsample_backward", TORCH_BOX(&ddf_upsample_backward));
-}
+STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) { ddf::binding::Operators<Cuda>::register_with(m); }

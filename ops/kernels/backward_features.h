@@ -62,11 +62,11 @@ T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, 
       const auto g = Map<const E>::of(p.output, image, c, p.scale, py, px);
       const auto s = Map<const E>::of(p.spatial_filter, image, group * taps, p.scale, py, px);
       const E* f = static_cast<const E*>(view.data) + image * view.b +
-                   filter_of_phase(p, py, px) * view.p + c * view.c;
+                   filter_index(py, px, p.scale) * view.p + c * view.c;
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t ty = tap / p.kernel_x, tx = tap % p.kernel_x;
-        int64_t row = y - (ty - p.kernel_y / 2) * p.dilation_y;
-        int64_t column = x - (tx - p.kernel_x / 2) * p.dilation_x;
+        int64_t row = y - tap_shift(ty, p.kernel_y, p.dilation_y);
+        int64_t column = x - tap_shift(tx, p.kernel_x, p.dilation_x);
         if (row < 0 || column < 0 || row % p.stride_y != 0 || column % p.stride_x != 0) continue;
         row /= p.stride_y;
         column /= p.stride_x;
@@ -147,8 +147,8 @@ struct FeatureGradient {
       const auto& gradient = buffers.gradient;
       if (!filled)
         buffers.gradient.fill(Map<const E>::of(p.output, image, c, p.scale, py, px), channels);
-      const T* f = filter_of<T, E, kPixelLanes>(p, image, filter_of_phase(p, py, px), c, channels,
-                                                buffers.filter);
+      const T* f = filter_of<T, E, kPixelLanes>(p, image, filter_index(py, px, p.scale), c,
+                                                channels, buffers.filter);
       finite = finite && !any_not_finite(f, padded * p.taps());
       d = strides_of(gradient, weights);
       const Block<T, kPixelLanes> block{channels,     gradient.data,      weights,    f,         d,

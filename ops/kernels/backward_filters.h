@@ -95,8 +95,8 @@ T grad_filter_value(const Problem& p, const Phase& phase, int64_t image, int64_t
   const auto g = Map<const E>::of(p.output, image, c, p.scale, phase.py, phase.px);
   const auto s = Map<const E>::of(p.spatial_filter, image, group * p.taps() + tap, p.scale,
                                   phase.py, phase.px);
-  const int64_t shift_y = (tap / p.kernel_x - p.kernel_y / 2) * p.dilation_y;
-  const int64_t shift_x = (tap % p.kernel_x - p.kernel_x / 2) * p.dilation_x;
+  const int64_t shift_y = tap_shift(tap / p.kernel_x, p.kernel_y, p.dilation_y);
+  const int64_t shift_x = tap_shift(tap % p.kernel_x, p.kernel_x, p.dilation_x);
   T sum = 0;
   for (int64_t row = phase.tile.rows.begin; row < phase.tile.rows.end; ++row)
     for (int64_t column = phase.tile.columns.begin; column < phase.tile.columns.end; ++column) {

@@ -42,7 +42,7 @@ DDF_HOST_DEVICE constexpr I reader_of(I source, I shift, I stride, I grid) {
 
 // Which channel filter an output pixel has.
 template <typename I>
-DDF_HOST_DEVICE constexpr I phase_of(I y, I x, I scale) {
+DDF_HOST_DEVICE constexpr I filter_index(I y, I x, I scale) {
   return scale == 1 ? 0 : y % scale * scale + x % scale;
 }
 

@@ -3,6 +3,7 @@
 // channels it is the other way round.
 #pragma once
 
+#include "formula.h"
 #include "vec.h"
 
 namespace ddf::DDF_NAMESPACE {
@@ -64,7 +65,7 @@ DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const S
         const Vec<T> filter = operand<T, !kPixelLanes>(f + v * d.f_vector);
 #pragma GCC unroll 4
         for (int p = 0; p < kP; ++p) {
-          const Vec<T> product = kMultiply ? filter * weight[p] : filter + weight[p];
+          const Vec<T> product = combine<kMultiply>(filter, weight[p]);
           sum[p][v] += product * load<T>(xp[p] + v * d.x_vector);
         }
       }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
+// Always inline: a copy that one instruction set's translation unit emits must not be the one that
+// the linker keeps for all.
 #if defined(__CUDACC__)
 #define DDF_HOST_DEVICE __host__ __device__
 #else
-#define DDF_HOST_DEVICE
+#define DDF_HOST_DEVICE __attribute__((always_inline))
 #endif
 
 namespace ddf {

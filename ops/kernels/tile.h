@@ -1,7 +1,7 @@
 // Geometry: axes, tiles of the base grid, phases, and scratch memory.
 #pragma once
 
-#include "problem.h"
+#include "formula.h"
 #include "vec.h"
 
 namespace ddf::DDF_NAMESPACE {
@@ -66,7 +66,7 @@ inline Axis make_axis(int64_t start, int64_t size, int64_t stride, int64_t taps,
                       bool dense) {
   Axis axis;
   axis.positions = size;
-  axis.origin = start * stride - taps / 2 * dilation;
+  axis.origin = start * stride + tap_shift<int64_t>(0, taps, dilation);
   const int64_t shared = (size - 1) * stride + (taps - 1) * dilation + 1;
   if ((stride == 1 || !dense) && shared <= taps * size) {
     axis.count = axis.run = shared;
@@ -119,16 +119,11 @@ struct Phase {
   bool empty() const { return rows() == 0 || columns() == 0; }
 };
 
-// Which channel filter a phase has.
-DDF_INLINE int64_t filter_of_phase(const Problem& p, int64_t py, int64_t px) {
-  return py % p.scale * p.scale + px % p.scale;
-}
-
 inline Phase phase_of(const Problem& p, const Tile& tile, int64_t py, int64_t px) {
   Phase phase;
   phase.py = py;
   phase.px = px;
-  phase.filter = filter_of_phase(p, py, px);
+  phase.filter = filter_index(py, px, p.scale);
   phase.tile.rows =
       intersect(tile.rows, positions_of_phase(py, p.scale, p.grid_height(), p.out_height));
   phase.tile.columns =

@@ -13,9 +13,9 @@ DDF_INLINE Vec<T> tap_row(const Vec<T>* f, const T* s, Vec<T> x0, Vec<T> x1, Vec
   constexpr int kWidth = kPixelLanes ? kLanes<T> : 1;
   const Vec<T> s0 = operand<T, kPixelLanes>(s), s1 = operand<T, kPixelLanes>(s + kWidth),
                s2 = operand<T, kPixelLanes>(s + 2 * kWidth);
-  Vec<T> sum = (kMultiply ? f[0] * s0 : f[0] + s0) * x0;
-  sum += (kMultiply ? f[1] * s1 : f[1] + s1) * x1;
-  sum += (kMultiply ? f[2] * s2 : f[2] + s2) * x2;
+  Vec<T> sum = combine<kMultiply>(f[0], s0) * x0;
+  sum += combine<kMultiply>(f[1], s1) * x1;
+  sum += combine<kMultiply>(f[2], s2) * x2;
   return sum;
 }
 

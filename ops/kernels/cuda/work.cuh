@@ -126,7 +126,7 @@ __device__ inline Centre centre_of(const Problem& p, int y, int x) {
 }
 
 __device__ inline int phase_at(const Work& w, int y, int x) {
-  return w.phases == 1 ? 0 : phase_of(y, x, static_cast<int>(w.p.scale));
+  return w.phases == 1 ? 0 : filter_index(y, x, static_cast<int>(w.p.scale));
 }
 
 __device__ inline bool contains(int i, int64_t size) {
