@@ -18,6 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -145,11 +146,12 @@ def _check(source: str, result: Result) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         swap = plan_swap(cfg)
-    except UsageError as error:
-        # Refused for what it is, or because the original does not run: then let it say so itself.
-        if error.__cause__ is not None:
-            _run_original(cfg)
-        raise
+    except Exception as error:
+        if isinstance(error, UsageError) and error.__cause__ is None:
+            raise  # refused for what it is
+        # Because the original does not run? Then let it say so itself.
+        _run_original(cfg)
+        raise SwapFailure from error
     weights, result.size = _run_original(cfg)
     result.notes = swap.notes
     try:
@@ -181,15 +183,19 @@ def _without_scope(cfg: Config) -> dict[str, Any]:
 
 def _run_original(cfg: Config) -> tuple[dict[str, Tensor], tuple[int, int]]:
     """The weights of the original, and the smallest size of images that it runs on."""
-    for size in SIZES:
-        try:
-            model = _build(cfg, size)
-            _run(model, size)
-            return model.state_dict(), size
-        except Exception:
-            if size == SIZES[-1]:
-                raise
-    raise AssertionError
+    *smaller, largest = SIZES
+    for size in smaller:
+        # A window larger than a map, one value a channel to normalise, patches that do not fit.
+        with suppress(RuntimeError, ValueError, AssertionError):
+            return _weights_after_run(cfg, size), size
+    return _weights_after_run(cfg, largest), largest
+
+
+def _weights_after_run(cfg: Config, size: tuple[int, int]) -> dict[str, Tensor]:
+    model = _build(cfg, size)
+    _run(model, size)
+    weights: dict[str, Tensor] = model.state_dict()
+    return weights
 
 
 def _build(cfg: Config, size: tuple[int, int]) -> Any:

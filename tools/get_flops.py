@@ -12,8 +12,6 @@ import argparse
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
-from unittest import mock
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import torch
@@ -26,10 +24,11 @@ from mmseg.models import BaseSegmentor
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-import ddf_seg.layers.ddf_pack as packs
 from ddf_seg.engine.errors import UsageError
 from ddf_seg.engine.tools import explained, parse, read_config, show_usage_errors
+from ddf_seg.layers import DDFPack
 from ddf_seg.models.levels import build, for_size, without_pretrained
+from ddf_seg.visualization import capture_filters
 
 CHANNELS, KERNEL_SIZE, SQUEEZE = 256, 3, 0.2
 MAP = (56, 56)
@@ -101,7 +100,7 @@ def measured(name: str, size: tuple[int, int]) -> Cost:
             CHANNELS, CHANNELS, KERNEL_SIZE, padding=padding, groups=CHANNELS
         ),
         'DFN': lambda: DynamicFilter(CHANNELS, KERNEL_SIZE),
-        'DDF': lambda: packs.DDFPack(CHANNELS, KERNEL_SIZE, se_ratio=SQUEEZE),
+        'DDF': lambda: DDFPack(CHANNELS, KERNEL_SIZE, se_ratio=SQUEEZE),
     }
     layer = layers[name]().eval()
     x = torch.randn(1, CHANNELS, *size)
@@ -114,18 +113,13 @@ def measured(name: str, size: tuple[int, int]) -> Cost:
 @torch.no_grad()
 def count_filters(layer: nn.Module, x: Tensor) -> int:
     """Values of the filters that a layer generates for x."""
-    counts = []
-
-    def ddf(features: Tensor, channel_filter: Tensor, spatial_filter: Tensor, *_: Any) -> Tensor:
-        counts.extend([channel_filter.numel(), spatial_filter.numel()])
-        return features
-
     if isinstance(layer, DynamicFilter):
-        counts.append(layer.generate(x).numel())
-    else:
-        with mock.patch.object(packs, 'ddf', ddf):
-            layer(x)
-    return sum(counts)
+        return layer.generate(x).numel()
+    if not isinstance(layer, DDFPack):
+        return 0
+    with capture_filters(layer) as calls:
+        layer(x)
+    return sum(call.channel_filter.numel() + call.spatial_filter.numel() for call in calls)
 
 
 def cost_table(size: tuple[int, int]) -> str:

@@ -79,7 +79,7 @@ def load_predictor(args: argparse.Namespace) -> tuple[Predictor, list[str]]:
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     model, meta = load_model(cfg, args.checkpoint, args.device)
-    classes = find_classes(meta, cfg, model.decode_head.num_classes)
+    classes = find_classes(meta, cfg, model.num_classes)
     if classes.note:
         sys.stderr.write(f'note: {classes.note}\n')
     return Predictor(model, classes.palette[:, ::-1].copy(), args.opacity), classes.names

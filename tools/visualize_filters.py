@@ -287,7 +287,7 @@ def load_networks(args: argparse.Namespace) -> tuple[list[tuple[str, Any]], Clas
         metas.append(meta)
     if len({title for title, _ in networks}) < len(networks):
         networks = [(path, model) for path, (_, model) in zip(checkpoints, networks, strict=True)]
-    classes = find_classes(metas[0], cfg, networks[0][1].decode_head.num_classes)
+    classes = find_classes(metas[0], cfg, networks[0][1].num_classes)
     if classes.note:
         sys.stderr.write(f'note: {classes.note}\n')
     return networks, classes, cfg

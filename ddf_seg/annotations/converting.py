@@ -82,7 +82,7 @@ def convert(
     Args:
         function: Makes the label (H, W) uint8 of a job's source; importable, as processes need it.
         jobs: The files.
-        processes: Number of processes; None: as many as cores.
+        processes: Number of processes; None: one.
 
     Returns:
         How many files were written.

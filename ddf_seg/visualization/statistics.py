@@ -21,11 +21,11 @@ def entropy(filters: Tensor) -> Tensor:
     """How evenly the taps share the filter's magnitude, 0 (one tap) to 1 (all alike).
 
     Shannon's entropy of |s_t| / Σ|s| over the taps of filters (…, kh, kw, H, W), in units of
-    log(kh·kw); a filter of zeros has 0.
+    log(kh·kw); a filter of zeros or of a single tap has 0.
     """
     share = filters.abs().flatten(-4, -3)
     share = share / share.sum(-3, keepdim=True).clamp_min(_EPS)
-    return torch.special.entr(share).sum(-3) / math.log(share.shape[-3])
+    return torch.special.entr(share).sum(-3) / math.log(max(2, share.shape[-3]))
 
 
 def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:

@@ -202,6 +202,20 @@ def failure() -> str:
     return str(result.reason)
 
 
+@pytest.mark.parametrize('error', [ZeroDivisionError('ours'), ValueError('ours')])
+def test_a_swap_that_breaks_on_a_running_original_is_a_failure(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise error
+
+    # Within a rule, where it is taken for the original's own error, and outside of one.
+    monkeypatch.setattr('ddf_seg.swap._guides', broken)
+    assert 'ours' in failure()
+    monkeypatch.setattr('ddf_seg.swap._kind', broken)
+    assert 'ours' in failure()
+
+
 def test_a_swap_that_touches_more_than_the_head_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -31,6 +31,16 @@ model['decode_head'] = dict(
     norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'))
 """
 
+# OCR in two stages, the second refined by DDF.
+CASCADE = """
+stage = dict(
+    in_channels=8, in_index=0, channels=4, num_classes=19, norm_cfg=dict(type='BN'),
+    loss_decode=dict(type='CrossEntropyLoss'))
+model.update(type='CascadeEncoderDecoder', num_stages=2, decode_head=[
+    dict(stage, type='FCNHead'),
+    dict(stage, type='DDFGuidedHead', head='OCRHead', ocr_channels=4)])
+"""
+
 
 @pytest.fixture(scope='module')
 def network(roads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -103,6 +113,17 @@ def test_the_datasets_own_image_has_its_ground_truth(
     assert 'before.pth and after.pth' in page
     layer = tmp_path / 'out' / scene.stem / 'decode_head.refinements.0.ddf'
     assert (layer / 'classes-B.png').exists()
+
+
+def test_a_cascade(tmp_path: Path, network: Path, run: Run) -> None:
+    """Its decode_head is a list; the last one says what the classes are."""
+    config = tmp_path / 'cascade.py'
+    config.write_text((network / 'ddf.py').read_text() + CASCADE)
+    torch.save({'state_dict': init_model(str(config), device='cpu').state_dict()}, tmp_path / 'c')
+    image = write_image(tmp_path / 'street.png')
+    code, error = run(image, config=config, checkpoint=tmp_path / 'c')
+    assert code == 0, error
+    assert (tmp_path / 'out' / 'street' / 'decode_head.1.ddf_refinement.ddf').is_dir()
 
 
 def test_large_images_are_shrunk_and_points_with_them(tmp_path: Path, run: Run) -> None:
