@@ -8,6 +8,7 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization.vis_backend import LocalVisBackend
 from mmseg.registry import VISBACKENDS
@@ -31,6 +32,23 @@ class Recorder(LocalVisBackend):
 
     def add_image(self, name, image, step=0, **kwargs):
         self.images.append((name, image, step))
+
+
+class WatchModes(Hook):
+    """Asserts that modules end an iteration in the mode that they began it in."""
+
+    priority = 'LOWEST'
+    number = 0
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        # One in the other mode, where it changes nothing.
+        runner.model.data_preprocessor.eval()
+        self.modes = {name: module.training for name, module in runner.model.named_modules()}
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        for name, module in runner.model.named_modules():
+            assert module.training == self.modes[name], name
+        self.number += 1
 
 
 @pytest.fixture(scope='module')
@@ -69,11 +87,13 @@ def test_pictures_while_the_training_goes_on_as_without(data, tmp_path):
         type='FilterVisualizationHook', interval=2, images=2, pictures=('overview', 'points')
     )
     runner = make_runner(data, tmp_path / 'drawn', hook)
-    modes = {name: module.training for name, module in runner.model.named_modules()}
+    # The training loop would set all modes right before its next step, and hide what drawing left.
+    watch = WatchModes()
+    runner.register_hook(watch)
     runner.train()
     for name, value in weights(plain).items():
         assert torch.equal(runner.model.state_dict()[name], value), name
-    assert set(modes.values()) == {True}
+    assert watch.number == 4
     layer = 'decode_head.refinements.0.ddf'
     names = [f'filters_{i}_{n}' for i in (0, 1) for n in ('overview', f'{layer}_points')]
     assert [(name, step) for name, _, step in Recorder.images] == [
