@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -229,7 +230,10 @@ def memory_rows(settings: Settings, cases: list[Case]) -> Iterator[Row]:
             whats.append('unfold')
         peaks = {
             what: peak_beyond_result(
-                functools.partial(_calls, case, what, settings.threads), case.device
+                # Without the tensors that the case has made: passed on as shared memory, they would
+                # become resident during the call, and count as its own.
+                functools.partial(_calls, replace(case), what, settings.threads),
+                case.device,
             )
             / 2**20
             for what in whats
