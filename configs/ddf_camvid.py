@@ -11,7 +11,7 @@ model = dict(
     data_preprocessor=dict(size=(288, 384)),
     decode_head=dict(
         num_classes=11,
-        # Square root of the inverse frequency in the training labels, mean 1: without it, poles
+        # In proportion to 1 / √frequency in the training labels: without it, poles
         # (1 % of the pixels) and cyclists (0.3 %) are learned late or not at all.
         loss_decode=dict(
             class_weight=[0.26, 0.22, 1.08, 0.19, 0.51, 0.34, 0.99, 1.01, 0.44, 1.34, 1.99],
