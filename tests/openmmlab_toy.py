@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
 import numpy as np
 from mmengine import Config
+from mmengine.visualization import Visualizer
+from mmseg.visualization import SegLocalVisualizer
 
 _CONFIG = """
 _base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
 """
+
+
+def forget_visualizers() -> None:
+    """Let the next runner build its own visualizer.
+
+    mmengine keeps those of earlier runs by name, in the class and in its base, and its hooks draw
+    with whichever name came last.
+    """
+    SegLocalVisualizer._instance_dict.clear()
+    Visualizer._instance_dict.clear()
 
 
 def write_cityscapes(root: Path, num_train: int = 6, num_val: int = 2) -> None:

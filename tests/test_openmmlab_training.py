@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
-from openmmlab_toy import toy_config, write_cityscapes
+from openmmlab_toy import forget_visualizers, toy_config, write_cityscapes
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -134,8 +134,7 @@ def test_testing(folder: Path, trained: tuple[Runner, Path], tta: bool) -> None:
         folder, 4, experiment_name=f'tested {tta}', work_dir=str(folder / f'test_{tta}')
     )
     config.load_from = str(trained[1])
-    # mmengine keeps one visualizer of a name, which writes to the work directory of the first.
-    config.visualizer.name = f'visualizer {tta}'
+    forget_visualizers()
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(**config.tta_model, module=config.model)

@@ -8,7 +8,7 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
 import numpy as np
 import pytest
-from mmseg.visualization import SegLocalVisualizer
+from openmmlab_toy import forget_visualizers
 from tool_runs import Run
 
 from ddf_seg.engine.tools import run_mmseg_tool
@@ -96,8 +96,7 @@ def run(
     """Runs mmseg's train or test in this process; returns exit code and stderr's error."""
 
     def run(name: str, *arguments: object) -> tuple[int, str]:
-        # A visualizer of an earlier run would keep its folder.
-        SegLocalVisualizer._instance_dict.clear()
+        forget_visualizers()
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
         capsys.readouterr()
         code = run_mmseg_tool(name)
@@ -114,7 +113,7 @@ def trained(roads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv('DDF_DATA_ROOT', str(roads))
         patch.setenv('LOCAL_RANK', '0')
         arguments = [roads / 'config.py', '--work-dir', work_dir, '--amp']
-        SegLocalVisualizer._instance_dict.clear()
+        forget_visualizers()
         patch.setattr(sys, 'argv', ['train', *map(str, arguments)])
         assert run_mmseg_tool('train') == 0
     return work_dir

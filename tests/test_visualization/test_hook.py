@@ -12,8 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization.vis_backend import LocalVisBackend
 from mmseg.registry import VISBACKENDS
-from mmseg.visualization import SegLocalVisualizer
-from openmmlab_toy import toy_config, write_cityscapes
+from openmmlab_toy import forget_visualizers, toy_config, write_cityscapes
 
 from ddf_seg.engine.errors import UsageError
 from ddf_seg.visualization import FilterVisualizationHook
@@ -59,7 +58,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def make_runner(data, work_dir, *hooks, **options) -> Runner:
-    SegLocalVisualizer._instance_dict.clear()
+    forget_visualizers()
     Recorder.images.clear()
     backends = [dict(type='LocalVisBackend'), dict(type='Recorder')]
     config = toy_config(
