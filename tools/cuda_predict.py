@@ -1,9 +1,11 @@
 """What the CUDA kernels should need, on paper: python tools/cuda_predict.py
 
 Predicted, not measured. For each pass, the least bytes that must move (every input read once, every
-output written once) and the longest of four times: of these bytes at EFFICIENCY of the memory's
-bandwidth, of what goes through the L1 caches, of the instructions at one per clock and scheduler,
-and of the arithmetic. The paper's own times (RTX 2080 Ti) stand beside them.
+output written once), the bytes that its blocks ask the L2 cache for (what neighbouring tiles share
+and what several blocks need counted each time), and the longest of four times: of the bytes at
+EFFICIENCY of the memory's bandwidth, of what goes through the L1 caches, of the instructions at one
+per clock and scheduler, and of the arithmetic. The first of two times holds if L2 has whatever is
+asked for again, the second if it never does. The paper's own times (RTX 2080 Ti) stand beside them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 # The share of the peak bandwidth that a plain copy reaches on these devices: an assumption.
 EFFICIENCY = 0.85
@@ -18,6 +21,8 @@ EFFICIENCY = 0.85
 # branch): an assumption.
 LOOP = 10
 SHARED_CHANNELS = {3: 4, 5: 2}  # kChannelsShared
+# As in ops/kernels/cuda: kThreads, kEnoughBlocks, kMostStagedBytes, and a sector of the L2 cache.
+THREADS, ENOUGH_BLOCKS, STAGED_BYTES, SECTOR = 128, 1024, 16 << 10, 32
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,46 @@ class Case:
 
     @property
     def elements(self) -> int:
+        """Of the features."""
         batch, channels, height, width = self.shape
         return batch * channels * height * width
 
     @property
     def least(self) -> float:
         """Bytes of the features, of the output and of the spatial filter; of any pass."""
-        return self.elements * self.bytes_each * (2 + self.kernel**2 / self.shape[1])
+        return 2 * self.map_bytes + self.spatial_bytes
+
+    @property
+    def map_bytes(self) -> float:
+        """Bytes of the features, and of the output."""
+        return self.elements * self.bytes_each
+
+    @property
+    def spatial_bytes(self) -> float:
+        return self.map_bytes * self.kernel**2 / self.shape[1]
+
+    def tile(self, vector: int) -> tuple[int, int]:
+        """Rows and columns of a block's pixels: share_pixels in plan.cuh."""
+        width = ceil(self.shape[3] / vector)
+        across = 16 if ceil(width / 16) % 2 == 1 and 16 < width < 128 else 32
+        return THREADS // across, across * vector
+
+    def with_surroundings(self, vector: int) -> float:
+        """What a tile reads over what it covers: rows above and below, a sector on each side."""
+        rows, columns = self.tile(vector)
+        row_bytes = columns * self.bytes_each
+        return (rows + self.kernel - 1) / rows * (row_bytes + 2 * SECTOR) / row_bytes
+
+    def chunks(self, vector: int) -> int:
+        """Blocks that share a tile, each with some of the channels: plan_filter_pixels."""
+        batch, channels, height, width = self.shape
+        rows, columns = self.tile(vector)
+        tiles = batch * ceil(height / rows) * ceil(width / columns)
+        filter_bytes = (ceil(self.kernel**2 / 4) | 1) * 16
+        each = min(channels, STAGED_BYTES // filter_bytes, 64)
+        while tiles * ceil(channels / each) < ENOUGH_BLOCKS and each > 8:
+            each //= 2
+        return ceil(channels / each)
 
     @property
     def vector(self) -> int:
@@ -69,23 +107,26 @@ class Case:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass does for each element of the features.
+    """What one pass does; loads, instructions and operations for each element of the features.
 
     Attributes:
+        asked: bytes that all blocks ask the L2 cache for, or store.
         loads: bytes that a thread loads or stores through L1.
         instructions: of a thread, of any kind.
         operations: in float32.
     """
 
     name: str
+    asked: float
     loads: float
     instructions: float
     operations: float
 
-    def seconds(self, case: Case, device: Device) -> tuple[float, str]:
+    def seconds(self, case: Case, device: Device, moved: float) -> tuple[float, str]:
+        """The longest of the four times if memory moves so many bytes, and which that is."""
         rate = device.processors * device.clock * 1e9
         times = {
-            'bytes': case.least / (device.bandwidth * 1e9 * EFFICIENCY),
+            'bytes': moved / (device.bandwidth * 1e9 * EFFICIENCY),
             'L1': case.elements * self.loads / (rate * device.l1),
             'instructions': case.elements / 32 * self.instructions / (rate * 4),
             'arithmetic': case.elements * self.operations / (rate * device.lanes),
@@ -106,14 +147,22 @@ def passes(case: Case) -> Iterator[Pass]:
     else:
         loads = (taps + 1) * size + words
         instructions = 3 * taps + words + operations + 1 + LOOP  # a tap may lie outside
-    for name in ('forward', 'grad X'):
-        yield Pass(name, loads / vector, instructions / vector, operations)
+    around, spatial = case.with_surroundings(vector), case.spatial_bytes * case.chunks(vector)
+    for name, spatial_around in (('forward', 1.0), ('grad X', around)):
+        asked = case.map_bytes * (1 + around) + spatial * spatial_around
+        yield Pass(name, asked, loads / vector, instructions / vector, operations)
     yield Pass(
-        'grad S', (taps + 1) * size + words, 3 * taps + words + operations + LOOP, operations
+        'grad S',
+        case.map_bytes * (1 + case.with_surroundings(1)) + case.spatial_bytes,
+        (taps + 1) * size + words,
+        3 * taps + words + operations + LOOP,
+        operations,
     )
     each = SHARED_CHANNELS[case.kernel]
     yield Pass(
         'grad F',
+        # Tiles of many rows: their surroundings hardly count.
+        2 * case.map_bytes + case.spatial_bytes * case.shape[1] / each,
         (taps + 1 + taps / each) * size,
         3 * taps + operations + 1 + (taps + 2 * LOOP) / each,
         operations,
@@ -129,30 +178,38 @@ CASES = (
 )
 
 
+def times_on(case: Case, each: Pass, device: Device) -> str:
+    """Milliseconds and what bounds them, with all of the second readings from L2 and with none."""
+    best, bound = each.seconds(case, device, case.least)
+    worst, worst_bound = each.seconds(case, device, each.asked)
+    bounds = bound if bound == worst_bound else f'{bound}, {worst_bound}'
+    return f'{1e3 * best:.2f} to {1e3 * worst:.2f} ({bounds})'
+
+
 def lines() -> Iterator[str]:
     yield 'Predicted, not measured: milliseconds (what bounds them).'
     yield ''
     yield (
-        '| features | k | bytes each | pass | least MB | '
+        '| features | k | bytes each | pass | least MB | asked MB | '
         + ' | '.join(d.name for d in DEVICES)
         + ' | paper, 2080 Ti, forward |'
     )
-    yield '|---|---|---|---|---|' + '---|' * (len(DEVICES) + 1)
+    yield '|---|---|---|---|---|---|' + '---|' * (len(DEVICES) + 1)
     for case in CASES:
         for each in passes(case):
-            times = [each.seconds(case, device) for device in DEVICES]
-            cells = ' | '.join(f'{1e3 * t:.2f} ({bound})' for t, bound in times)
+            cells = ' | '.join(times_on(case, each, device) for device in DEVICES)
             paper = case.paper if each.name == 'forward' else ''
             shape = '×'.join(map(str, case.shape))
             yield (
                 f'| {shape} | {case.kernel} | {case.bytes_each} | {each.name} | '
-                f'{case.least / 1e6:.0f} | {cells} | {paper} |'
+                f'{case.least / 1e6:.0f} | {each.asked / 1e6:.0f} | {cells} | {paper} |'
             )
     yield ''
-    yield f'Assumed: {EFFICIENCY:.0%} of the peak bandwidth, boost clocks; every tensor moves once:'
-    yield 'blocks that run at a time share a tile, so what is read again (rows above and below, the'
-    yield 'spatial filter for other channels) comes from L1 or L2; a warp issues one instruction'
-    yield 'per clock and scheduler, and waits for nothing.'
+    yield f'Assumed: {EFFICIENCY:.0%} of the peak bandwidth, boost clocks; a warp issues one'
+    yield 'instruction per clock and scheduler, and waits for nothing. Two times: if whatever is'
+    yield 'asked for again (rows above and below, the spatial filter for other channels) is still'
+    yield 'in L2, and if it never is. Blocks that run at a time share a tile: the first should be'
+    yield 'the nearer one.'
 
 
 def main() -> int:

@@ -80,6 +80,17 @@ def test_prediction_moves_each_tensor_once() -> None:
     assert case.least == 4 * 2 * 200 * 300 * (2 * 256 + 9)
     turing = cuda_predict.DEVICES[0]
     forward = next(iter(cuda_predict.passes(case)))
-    seconds, bound = forward.seconds(case, turing)
+    seconds, bound = forward.seconds(case, turing, case.least)
     assert bound == 'bytes'
     assert seconds == pytest.approx(case.least / (0.85 * 616e9))
+
+
+def test_prediction_of_what_blocks_ask_for() -> None:
+    """2×256×200×300: 16 threads of 4 pixels by 8 rows; 8 blocks of 32 channels share a tile."""
+    case = cuda_predict.Case((2, 256, 200, 300))
+    assert case.tile(4) == (8, 64)
+    assert case.chunks(4) == 8
+    forward = next(iter(cuda_predict.passes(case)))
+    one_map, spatial = 4 * 2 * 256 * 200 * 300, 4 * 2 * 9 * 200 * 300
+    halo = (10 / 8) * (64 * 4 + 64) / (64 * 4)
+    assert forward.asked == pytest.approx(one_map * (1 + halo) + 8 * spatial)
