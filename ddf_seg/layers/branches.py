@@ -62,6 +62,18 @@ class SpatialBranch(nn.Sequential):
         return _normalize(norm, conv(x), cast(Tensor, conv.weight))
 
 
+class GlobalMean(nn.Module):
+    """Mean over the pixels, (B, C, H, W) to (B, C, 1, 1), summed in float32 or wider.
+
+    nn.AdaptiveAvgPool2d writes its input's gradient out as a map; this one's is a number a channel,
+    spread by a stride of 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.sum(dim=(2, 3), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        return (total / (x.shape[2] * x.shape[3])).to(x.dtype)
+
+
 class ChannelBranch(nn.Sequential):
     """Global pooling and squeeze-excitation to k² values a channel, then normalisation.
 
@@ -91,7 +103,7 @@ class ChannelBranch(nn.Sequential):
         squeezed = phases * max(1, int(in_channels * se_ratio))
         filters = phases * in_channels
         super().__init__(
-            nn.AdaptiveAvgPool2d(1),
+            GlobalMean(),
             nn.Conv2d(in_channels, squeezed, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(squeezed, filters * kernel_size**2, 1, groups=phases),

@@ -18,6 +18,8 @@ def _pair(name: str, value: IntPair) -> tuple[int, int]:
         TypeError: if `value` is neither an int nor a pair of ints.
         ValueError: if one of the two is below 1.
     """
+    if type(value) is int and value > 0:  # the common case
+        return value, value
     values = (value, value) if isinstance(value, int) else value
     if (
         not isinstance(values, (tuple, list))
@@ -45,20 +47,19 @@ def _check_tensors(features: Tensor, channel_filter: Tensor, spatial_filter: Ten
     for name, tensor in named:
         if not isinstance(tensor, Tensor):
             raise TypeError(f'{name}: expected a torch.Tensor, got {type(tensor).__name__}')
+    dtype, device = features.dtype, features.device
+    for name, tensor in named:
         if tensor.dtype not in DTYPES:
             raise TypeError(
                 f'{name}: expected one of float64, float32, float16, bfloat16, got {tensor.dtype}'
             )
-        if tensor.device != features.device:
+        if tensor.device != device:
             raise ValueError(
-                f'{name}: expected a tensor on {features.device} (where features are), '
-                f'got {tensor.device}'
+                f'{name}: expected a tensor on {device} (where features are), got {tensor.device}'
             )
         # Under autocast all three are cast to one dtype before the kernel sees them.
-        if tensor.dtype != features.dtype and not _autocasts(features.device.type):
-            raise TypeError(
-                f'{name}: expected {features.dtype} (the dtype of features), got {tensor.dtype}'
-            )
+        if tensor.dtype != dtype and not _autocasts(device.type):
+            raise TypeError(f'{name}: expected {dtype} (the dtype of features), got {tensor.dtype}')
     for name, tensor in (named[0], named[2]):
         if tensor.dim() != 4:
             raise ValueError(f'{name}: expected 4 dimensions, got shape {tuple(tensor.shape)}')

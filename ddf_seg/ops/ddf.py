@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import registration  # noqa: F401  (defines torch.ops.ddf_seg)
 from .checks import IntPair, check_ddf, check_ddf_upsample
+from .registration import call
 
 
 def ddf(
@@ -48,7 +48,8 @@ def ddf(
     pairs = check_ddf(
         features, channel_filter, spatial_filter, kernel_size, dilation, stride, kernel_combine
     )
-    return torch.ops.ddf_seg.ddf(features, channel_filter, spatial_filter, *pairs, kernel_combine)
+    op = torch.ops.ddf_seg.ddf.default
+    return call(op, features, channel_filter, spatial_filter, *pairs, kernel_combine)
 
 
 def ddf_upsample(
@@ -94,6 +95,13 @@ def ddf_upsample(
         dilation,
         kernel_combine,
     )
-    return torch.ops.ddf_seg.ddf_upsample(
-        features, channel_filter, spatial_filter, kernel, scale_factor, dilations, kernel_combine
+    return call(
+        torch.ops.ddf_seg.ddf_upsample.default,
+        features,
+        channel_filter,
+        spatial_filter,
+        kernel,
+        scale_factor,
+        dilations,
+        kernel_combine,
     )

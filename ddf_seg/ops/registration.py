@@ -87,6 +87,21 @@ def _fake_backward(
     )
 
 
+def call(op: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls an operator, past its autograd kernel where no gradient is asked for.
+
+    torch runs that kernel in Python, which takes longer than the operator needs for a small map.
+    """
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return op(*arguments)
+    if torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in arguments
+    ):
+        return op(*arguments)
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*arguments)
+
+
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.arguments = inputs[3:]
@@ -97,7 +112,7 @@ def _register_autograd(name: str) -> None:
 
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         mask = list(ctx.needs_input_grad[:3])
-        gradients = backward_op(grad_output, *ctx.saved_tensors, *ctx.arguments, mask)
+        gradients = call(backward_op, grad_output, *ctx.saved_tensors, *ctx.arguments, mask)
         kept = [g if needed else None for g, needed in zip(gradients, mask, strict=True)]
         return (*kept, *[None] * len(ctx.arguments))
 

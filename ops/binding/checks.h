@@ -14,8 +14,14 @@
 
 namespace ddf::binding {
 
-inline void check(bool holds, const std::string& message) {
+// Messages that are put together are so only where they are needed: that takes longer than all
+// checks of a call.
+inline void check(bool holds, const char* message) {
   if (!holds) throw std::runtime_error(message);
+}
+template <typename Message>
+inline auto check(bool holds, const Message& message) -> decltype(void(message())) {
+  if (!holds) throw std::runtime_error(message());
 }
 
 inline std::string shape_of(const torch::stable::Tensor& x) {
@@ -49,18 +55,20 @@ inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
                             const torch::stable::Tensor& features) {
   const bool same_device = x.is_cpu() == features.is_cpu() && x.is_cuda() == features.is_cuda() &&
                            x.get_device_index() == features.get_device_index();
-  if (!same_device)
-    check(false, std::string(name) + ": expected a tensor on " + device_of(features) +
-                     ", where features are, got one on " + device_of(x));
-  check(x.scalar_type() == features.scalar_type(),
-        std::string(name) + ": expected the dtype of features, " +
-            torch::headeronly::toString(features.scalar_type()) + ", got " +
-            torch::headeronly::toString(x.scalar_type()));
+  check(same_device, [&] {
+    return std::string(name) + ": expected a tensor on " + device_of(features) +
+           ", where features are, got one on " + device_of(x);
+  });
+  check(x.scalar_type() == features.scalar_type(), [&] {
+    return std::string(name) + ": expected the dtype of features, " +
+           torch::headeronly::toString(features.scalar_type()) + ", got " +
+           torch::headeronly::toString(x.scalar_type());
+  });
 }
 
 inline void check_pair(const char* name, const std::vector<int64_t>& pair) {
   check(pair.size() == 2 && pair[0] > 0 && pair[1] > 0,
-        std::string(name) + ": expected two values of at least 1");
+        [&] { return std::string(name) + ": expected two values of at least 1"; });
 }
 
 inline void check_arguments(const torch::stable::Tensor& features,
@@ -74,24 +82,27 @@ inline void check_arguments(const torch::stable::Tensor& features,
   const ScalarType dtype = features.scalar_type();
   check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
             dtype == ScalarType::BFloat16,
-        std::string("features: expected float64, float32, float16 or bfloat16, got ") +
-            torch::headeronly::toString(dtype));
-  if (on_cuda ? !features.is_cuda() : !features.is_cpu())
-    check(false, std::string("features: expected a tensor on ") +
-                     (on_cuda ? "a CUDA device" : "the CPU") + ", got one on " +
-                     device_of(features));
+        [&] {
+          return std::string("features: expected float64, float32, float16 or bfloat16, got ") +
+                 torch::headeronly::toString(dtype);
+        });
+  check(on_cuda ? features.is_cuda() : features.is_cpu(), [&] {
+    return std::string("features: expected a tensor on ") +
+           (on_cuda ? "a CUDA device" : "the CPU") + ", got one on " + device_of(features);
+  });
   check_same_kind("channel_filter", channel_filter, features);
   check_same_kind("spatial_filter", spatial_filter, features);
-  check(features.dim() == 4 && features.size(2) > 0 && features.size(3) > 0,
-        "features: expected 4 dimensions, at least one row and one column, got shape " +
-            shape_of(features));
+  check(features.dim() == 4 && features.size(2) > 0 && features.size(3) > 0, [&] {
+    return "features: expected 4 dimensions, at least one row and one column, got shape " +
+           shape_of(features);
+  });
   check_pair("kernel_size", kernel_size);
   check_pair("dilation", dilation);
   check_pair("stride", stride);
   check(kernel_size[0] % 2 == 1 && kernel_size[1] % 2 == 1, "kernel_size: expected odd values");
   check(scale > 0, "scale_factor: expected at least 1");
   check(kernel_combine == "mul" || kernel_combine == "add",
-        "kernel_combine: expected 'mul' or 'add', got '" + kernel_combine + "'");
+        [&] { return "kernel_combine: expected 'mul' or 'add', got '" + kernel_combine + "'"; });
 
   const int64_t batch = features.size(0), channels = features.size(1);
   const int64_t taps = kernel_size[0] * kernel_size[1];
@@ -103,17 +114,21 @@ inline void check_arguments(const torch::stable::Tensor& features,
   check(spatial_filter.dim() == 4 && spatial_filter.size(0) == batch &&
             spatial_filter.size(1) >= taps && spatial_filter.size(1) % taps == 0 &&
             channels % (spatial_filter.size(1) / taps) == 0,
-        "spatial_filter: expected shape (batch, groups * " + std::to_string(taps) +
-            ", height, width) with groups a divisor of the " + std::to_string(channels) +
-            " channels, got " + shape_of(spatial_filter));
+        [&] {
+          return "spatial_filter: expected shape (batch, groups * " + std::to_string(taps) +
+                 ", height, width) with groups a divisor of the " + std::to_string(channels) +
+                 " channels, got " + shape_of(spatial_filter);
+        });
   for (int64_t i = 0; i < 2; ++i) {
     const int64_t in = features.size(2 + i), out = spatial_filter.size(2 + i);
     const int64_t step = stride[static_cast<size_t>(i)];
     const bool fits = scale == 1
                           ? out == (in + step - 1) / step
                           : out >= scale * in - (scale - 1) && out <= scale * in + (scale - 1);
-    check(fits, "spatial_filter: its height and width " + shape_of(spatial_filter) +
-                    " do not fit those of features " + shape_of(features));
+    check(fits, [&] {
+      return "spatial_filter: its height and width " + shape_of(spatial_filter) +
+             " do not fit those of features " + shape_of(features);
+    });
   }
 }
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <tuple>
 #include <vector>
 
@@ -26,11 +27,12 @@ using ddf::binding::empty;
 using ddf::binding::Gradients;
 using torch::stable::Tensor;
 
-const Kernels& kernels() {
+const Kernels& kernels_for(const Problem& p) {
   static const char* error = nullptr;
-  static const Kernels* const chosen = ddf::select_kernels(&error);
-  ddf::binding::check(chosen != nullptr, error == nullptr ? "" : error);
-  return *chosen;
+  static const Kernels* const wide = ddf::select_kernels(false, &error);
+  static const Kernels* const narrow = ddf::select_kernels(true, &error);
+  if (wide == nullptr) throw std::runtime_error(error);
+  return ddf::is_narrow(p) ? *narrow : *wide;
 }
 
 // Kept by each thread from call to call: allocating it anew costs more than a small map.
@@ -68,13 +70,14 @@ void for_units(int64_t units, int64_t work, const Body& body) {
   });
 }
 
-// The C library gives every block of 32 MiB and more fresh pages, and the kernel clears them as
-// they are first written: with pages of 4 KiB that takes longer than the operator itself.
+// The C library gives every block of 32 MiB and more fresh pages, smaller ones now and then, and
+// the kernel clears them as they are first written: with pages of 4 KiB that takes longer than the
+// operator itself.
 void prefer_huge_pages(const Tensor& fresh) {
 #if defined(__linux__)
   const int64_t bytes = fresh.numel() * static_cast<int64_t>(fresh.element_size());
   constexpr uintptr_t kHuge = uintptr_t{2} << 20;
-  if (bytes < int64_t{32} << 20) return;
+  if (bytes < int64_t{4} << 20) return;
   const auto data = reinterpret_cast<uintptr_t>(fresh.mutable_data_ptr());
   const uintptr_t begin = (data + kHuge - 1) / kHuge * kHuge;
   const uintptr_t end = (data + static_cast<uintptr_t>(bytes)) / kHuge * kHuge;
@@ -96,7 +99,7 @@ struct Cpu {
     Tensor output = empty({p.batch, p.channels, p.out_height, p.out_width}, features);
     prefer_huge_pages(output);
     p.output = ddf::binding::view_of(output);
-    const Kernels& k = kernels();
+    const Kernels& k = kernels_for(p);
     const Plan plan = k.plan_forward(p, torch::stable::get_num_threads());
     for_units(plan.units, work_of(p),
               [&](int64_t unit) { k.forward(p, plan, unit, thread_scratch(plan.scratch_bytes)); });
@@ -110,7 +113,7 @@ struct Cpu {
         p, grad_output, features, channel_filter, spatial_filter, output_mask);
     prefer_huge_pages(std::get<0>(gradients));
     prefer_huge_pages(std::get<2>(gradients));
-    const Kernels& k = kernels();
+    const Kernels& k = kernels_for(p);
     const Plan plan = k.plan_backward(p);
     // Freed with the tensor; torch's allocator so that torch's memory statistics see it.
     const auto element = static_cast<int64_t>(features.element_size());
@@ -133,6 +136,6 @@ STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) { ddf::binding::Operators<Cpu>::regis
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.
 extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cpu_capability() {
   const char* error = nullptr;
-  const Kernels* chosen = ddf::select_kernels(&error);
+  const Kernels* chosen = ddf::select_kernels(false, &error);
   return chosen != nullptr ? chosen->capability : error;
 }

@@ -10,6 +10,8 @@ namespace ddf::DDF_NAMESPACE {
 inline constexpr int64_t kBackwardTilePixels = 2048;
 inline constexpr int64_t kBackwardTilePixelsChannelLanes = 512,
                          kBackwardTileColumnsChannelLanes = 32;
+// An upsampled tile's surroundings are those of its few positions in the base grid.
+inline constexpr int64_t kBackwardTilePixelsUpsampled = 2048;
 // Tiles of a batch that suffice for the threads of a common machine.
 inline constexpr int64_t kEnoughTiles = 16;
 
@@ -106,7 +108,9 @@ Plan plan_backward(const Problem& p) {
   plan.lanes_are_channels = across;
   // The sums over a tile's pixels depend on the tiles, so these must not depend on the number of
   // threads.
-  int64_t pixels = across ? kBackwardTilePixelsChannelLanes : kBackwardTilePixels;
+  int64_t pixels = !across        ? kBackwardTilePixels
+                   : p.scale == 1 ? kBackwardTilePixelsChannelLanes
+                                  : kBackwardTilePixelsUpsampled;
   do {
     set_tiles(plan, p, pixels, across ? kBackwardTileColumnsChannelLanes : kTileColumns, L);
     pixels /= 2;

@@ -151,12 +151,13 @@ struct FeatureGradient {
                                                 channels, buffers.filter);
       finite = finite && !any_not_finite(f, padded * p.taps());
       d = strides_of(gradient, weights);
-      const Block<T, kPixelLanes> block{channels,     gradient.data,      weights,    f,         d,
-                                        buffers.walk, gradient.y.per_tap, p.kernel_y, p.kernel_x};
+      const Block<T, E, kPixelLanes> block{
+          channels,     gradient.data,      weights,    f,         d,
+          buffers.walk, gradient.y.per_tap, p.kernel_y, p.kernel_x};
       if (p.scale == 1) {
         filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, map, tile, buffers.output);
       } else {
-        filter_to_buffer<T, kPixelLanes, kMultiply>(block, buffers.output, add);
+        filter_to_buffer<T, E, kPixelLanes, kMultiply>(block, buffers.output, add);
       }
       add = true;
     });

@@ -42,12 +42,18 @@ bool has_avx512() {
 
 }  // namespace
 
-const Kernels* select_kernels(const char** error) {
+bool is_narrow(const Problem& p) {
+  return p.features.x == 1 && p.grid_width() <= (p.dtype == DType::float64 ? 4 : 8);
+}
+
+const Kernels* select_kernels(bool narrow, const char** error) {
   const char* wanted = std::getenv("DDF_SEG_CPU_CAPABILITY");
   const bool any = wanted == nullptr || *wanted == '\0';
   *error = nullptr;
+  (void)narrow;
 #if defined(DDF_WITH_AVX512)
-  if (has_avx512() && (any || std::strcmp(wanted, "avx512") == 0)) return avx512::kernels();
+  if (has_avx512() && (any ? !narrow : std::strcmp(wanted, "avx512") == 0))
+    return avx512::kernels();
 #endif
 #if defined(DDF_WITH_AVX2)
   if (has_avx2() && (any || std::strcmp(wanted, "avx2") == 0)) return avx2::kernels();

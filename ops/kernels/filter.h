@@ -12,10 +12,14 @@ inline constexpr int64_t kWalkChannels = 8, kWalkVectors = 8;
 // Spatial weights of a strip of columns: they stay in the L1 cache while the channels pass by.
 inline constexpr int64_t kStripBytes = 16384;
 
+// Sums in float64 are not worth the walking loop's code.
+template <typename T>
+inline constexpr bool kWalks = std::is_same_v<T, float>;
+
 // The 3 x 3 loop needs taps that are a whole number of rows apart.
 template <typename T, bool kPixelLanes>
 DDF_INLINE bool can_walk(const Patch<T, kPixelLanes>& patch, const Problem& p) {
-  return std::is_same_v<T, float> && p.kernel_y == 3 && p.kernel_x == 3 && patch.y.shared() &&
+  return kWalks<T> && p.kernel_y == 3 && p.kernel_x == 3 && patch.y.shared() &&
          patch.y.per_position == 1;
 }
 
@@ -41,17 +45,23 @@ DDF_INLINE Strides strides_of(const Patch<T, kPixelLanes>& patch,
   return d;
 }
 
-// A block of channels of one phase of a tile: what the inner loops read.
-template <typename T, bool kPixelLanes>
+// A block of channels of one phase of a tile: what the inner loops read. X: element type of the
+// tensor.
+template <typename T, typename X, bool kPixelLanes>
 struct Block {
   int64_t channels;
-  const T* x;
+  const T* x;  // in a packed tile
   Weights<T, kPixelLanes> weights;
   const T* f;
   Strides d;
   bool walk;
   int64_t dilation;  // rows between tap rows, if walk
   int64_t kernel_y, kernel_x;
+  // Not null: read by the walking loop instead of `x`, in the tensor. Then also: the tile in its
+  // image, and the columns between tap columns.
+  const X* source = nullptr;
+  Tile tile{};
+  int64_t height = 0, width = 0, dilation_x = 0;
 
   int64_t vectors() const { return kPixelLanes ? channels : ceil_div(channels, kLanes<T>); }
   // The filter's first tap in the order of the weights.
@@ -68,15 +78,12 @@ struct Target {
 };
 
 // Columns `columns` of positions of some of the block's vectors.
-template <typename T, typename O, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void walk_columns(const Block<T, kPixelLanes>& b, Range vectors, Range columns,
+template <typename T, typename X, typename O, bool kPixelLanes, bool kMultiply>
+DDF_INLINE void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, Range columns,
                              Target<O> to, bool add = false) {
+  static_assert(kWalks<T>);
   const int64_t rows = b.weights.rows, d = b.dilation;
-  Strip strip{d * b.d.x_row,  b.d.x_tap_column, b.d.x_position, b.d.x_vector,
-              d * b.d.s_row,  b.d.s_position,   b.d.f_tap,      b.d.f_vector,
-              d * to.row,     to.position,      to.vector,      rows,
-              columns.size(), vectors.size()};
-  const T* x = b.x + vectors.begin * b.d.x_vector + columns.begin * b.d.x_position;
+  const int64_t offset = vectors.begin * b.d.x_vector + columns.begin * b.d.x_position;
   const T* s = b.weights.data + columns.begin * b.d.s_position;
   const T* f = b.first_tap() + vectors.begin * b.d.f_vector;
   O* const final = to.out + (columns.size() - 1) * to.position;
@@ -84,22 +91,37 @@ DDF_INLINE void walk_columns(const Block<T, kPixelLanes>& b, Range vectors, Rang
     to.last = final + (rows - 1) * to.row;
     to.last_vector = to.vector;
   }
-  if (d == 1)
-    return walk_strip<T, O, kPixelLanes, kMultiply>(x, s, f, to.out, to.last, to.last_vector, strip,
-                                                    add);
+  // Every d-th row, one set of them after the other.
   for (int64_t start = 0; start < smaller(d, rows); ++start) {
-    strip.rows = ceil_div(rows - start, d);
+    Strip strip{d * b.d.x_row,  b.d.x_tap_column, b.d.x_position,
+                b.d.x_vector,   d * b.d.s_row,    b.d.s_position,
+                b.d.f_tap,      b.d.f_vector,     d * to.row,
+                to.position,    to.vector,        ceil_div(rows - start, d),
+                columns.size(), vectors.size(),   {}};
     const int64_t row = start + (strip.rows - 1) * d;
     const bool is_last = row == rows - 1;
-    walk_strip<T, O, kPixelLanes, kMultiply>(
-        x + start * b.d.x_row, s + start * b.d.s_row, f, to.out + start * to.row,
-        is_last ? to.last : final + row * to.row, is_last ? to.last_vector : to.vector, strip, add);
+    O* const out = to.out + start * to.row;
+    O* const last = is_last ? to.last : final + row * to.row;
+    const int64_t last_vector = is_last ? to.last_vector : to.vector;
+    if (b.source == nullptr) {
+      walk_strip<T, T, O, kPixelLanes, kMultiply, false>(b.x + offset + start * b.d.x_row,
+                                                         s + start * b.d.s_row, f, out, last,
+                                                         last_vector, strip, add);
+      continue;
+    }
+    const int64_t column = b.tile.columns.begin + columns.begin * (kPixelLanes ? kLanes<T> : 1);
+    const int64_t first = b.tile.rows.begin + start;
+    strip.border = {first < d, first + strip.rows * d >= b.height, column, b.width - column,
+                    b.dilation_x};
+    walk_strip<T, X, O, kPixelLanes, kMultiply, true>(b.source + offset + start * b.d.x_row,
+                                                      s + start * b.d.s_row, f, out, last,
+                                                      last_vector, strip, add);
   }
 }
 
 // `rows` rows from `row` on, to out[vector][row][position].
-template <typename T, typename O, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_blocks(const Block<T, kPixelLanes>& b, int64_t row, int64_t rows, O* out,
+template <typename T, typename X, typename O, bool kPixelLanes, bool kMultiply>
+DDF_INLINE void filter_blocks(const Block<T, X, kPixelLanes>& b, int64_t row, int64_t rows, O* out,
                               const Strides& d, bool add) {
   const T* x = b.x + row * d.x_row;
   const T* s = b.weights.data + row * d.s_row;
@@ -120,14 +142,16 @@ DDF_INLINE void filter_blocks(const Block<T, kPixelLanes>& b, int64_t row, int64
 }
 
 // To buffer[vector][row][position].
-template <typename T, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_to_buffer(const Block<T, kPixelLanes>& b, T* buffer, bool add) {
+template <typename T, typename X, bool kPixelLanes, bool kMultiply>
+DDF_INLINE void filter_to_buffer(const Block<T, X, kPixelLanes>& b, T* buffer, bool add) {
   const Strides& d = b.d;
-  if (!b.walk)
-    return filter_blocks<T, T, kPixelLanes, kMultiply>(b, 0, b.weights.rows, buffer, d, add);
-  walk_columns<T, T, kPixelLanes, kMultiply>(
-      b, {0, b.vectors()}, {0, b.weights.positions()},
-      Target<T>{buffer, d.out_row, d.out_position, d.out_vector}, add);
+  if constexpr (kWalks<T>) {
+    if (b.walk)
+      return walk_columns<T, X, T, kPixelLanes, kMultiply>(
+          b, {0, b.vectors()}, {0, b.weights.positions()},
+          Target<T>{buffer, d.out_row, d.out_position, d.out_vector}, add);
+  }
+  filter_blocks<T, X, T, kPixelLanes, kMultiply>(b, 0, b.weights.rows, buffer, d, add);
 }
 
 // Writes rows of buffer[vector][row][position], from `row` of the tile on, to the tensor.
@@ -155,42 +179,21 @@ constexpr int64_t weight_bytes() {  // of a position
   return 9 * (kPixelLanes ? kLanes<T> : 1) * static_cast<int64_t>(sizeof(T));
 }
 
-// Filters straight into the tensor as far as whole vectors fit, by way of `buffer` otherwise.
-//
-// What a vector writes past the end of its row is the beginning of the next row, if the tile is as
-// wide as the image; this thread writes that afterwards. Only the last row must end exactly.
+// The walking loop's part of filter_to_tensor(). Whole vectors go straight to the tensor, after the
+// others: what those spill lies in them.
 template <typename T, typename E, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_to_tensor(const Block<T, kPixelLanes>& b, const Map<E>& map,
-                                 const Tile& tile, T* buffer) {
+DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map, E* corner,
+                               bool dense, bool spills, T* buffer) {
   constexpr int L = kLanes<T>;
   const int64_t rows = b.weights.rows, columns = b.weights.columns;
   const int64_t positions = b.weights.positions();
-  const int64_t excess = kPixelLanes ? positions * L - columns : b.vectors() * L - b.channels;
-  const bool dense = (kPixelLanes ? map.x : map.c) == 1;
-  const bool spills = kPixelLanes && map.y == columns && excess <= columns;
-  E* const corner = map.data + tile.rows.begin * map.y + tile.columns.begin * map.x;
-
-  if (!b.walk) {
-    const int64_t direct = !dense ? 0 : excess == 0 ? rows : spills ? rows - 1 : 0;
-    if (direct > 0) {
-      Strides to = b.d;
-      to.out_row = map.y;
-      to.out_position = kPixelLanes ? L : map.x;
-      to.out_vector = kPixelLanes ? map.c : L;
-      filter_blocks<T, E, kPixelLanes, kMultiply>(b, 0, direct, corner, to, false);
-    }
-    if (direct == rows) return;
-    filter_blocks<T, T, kPixelLanes, kMultiply>(b, direct, rows - direct, buffer, b.d, false);
-    return unpack<T, kPixelLanes>(buffer, b.d, map, tile, direct, b.channels);
-  }
-
-  // Whole vectors go straight to the tensor, after the others: what those spill lies in them.
+  const int64_t excess = positions * L - columns;  // for pixel lanes
   const int64_t position = kPixelLanes ? L * map.x : map.x, vector = (kPixelLanes ? 1 : L) * map.c;
   const int64_t whole_positions = !dense ? 0 : kPixelLanes ? columns / L : positions;
   const int64_t whole_vectors = kPixelLanes ? b.vectors() : b.channels / L;
   const auto by_way_of_buffer = [&](int64_t v, int64_t p) {
-    walk_columns<T, T, kPixelLanes, kMultiply>(b, {v, v + 1}, {p, p + 1},
-                                               Target<T>{buffer, L, L, 0});
+    walk_columns<T, E, T, kPixelLanes, kMultiply>(b, {v, v + 1}, {p, p + 1},
+                                                  Target<T>{buffer, L, L, 0});
     const int64_t used = kPixelLanes ? columns - p * L : b.channels - v * L;
     for (int64_t row = 0; row < rows; ++row)
       copy_out<T>(corner + v * vector + p * position + row * map.y, kPixelLanes ? map.x : map.c,
@@ -199,8 +202,9 @@ DDF_INLINE void filter_to_tensor(const Block<T, kPixelLanes>& b, const Map<E>& m
   if (dense && spills && excess > 0 && (positions > 1 || b.dilation == 1)) {
     E* exact = reinterpret_cast<E*>(buffer);
     E* const out = corner + (positions - 1) * position;
-    walk_columns<T, E, kPixelLanes, kMultiply>(b, {0, b.vectors()}, {positions - 1, positions},
-                                               Target<E>{out, map.y, position, vector, exact, L});
+    walk_columns<T, E, E, kPixelLanes, kMultiply>(
+        b, {0, b.vectors()}, {positions - 1, positions},
+        Target<E>{out, map.y, position, vector, exact, L});
     for (int64_t v = 0; v < b.vectors(); ++v)
       for (int64_t k = 0; k < L - excess; ++k)
         out[v * vector + (rows - 1) * map.y + k] = exact[v * L + k];
@@ -212,9 +216,40 @@ DDF_INLINE void filter_to_tensor(const Block<T, kPixelLanes>& b, const Map<E>& m
   // Strips of columns whose weights stay in the L1 cache while the block's vectors pass by.
   const int64_t strip = larger(1, kStripBytes / (rows * weight_bytes<T, kPixelLanes>()));
   for (int64_t begin = 0; begin < whole_positions; begin += strip)
-    walk_columns<T, E, kPixelLanes, kMultiply>(
+    walk_columns<T, E, E, kPixelLanes, kMultiply>(
         b, {0, whole_vectors}, {begin, smaller(begin + strip, whole_positions)},
         Target<E>{corner + begin * position, map.y, position, vector});
+}
+
+// Filters straight into the tensor as far as whole vectors fit, by way of `buffer` otherwise.
+//
+// What a vector writes past the end of its row is the beginning of the next row, if the tile is as
+// wide as the image; this thread writes that afterwards. Only the last row must end exactly.
+template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map,
+                                 const Tile& tile, T* buffer) {
+  constexpr int L = kLanes<T>;
+  const int64_t rows = b.weights.rows, columns = b.weights.columns;
+  const int64_t positions = b.weights.positions();
+  const int64_t excess = kPixelLanes ? positions * L - columns : b.vectors() * L - b.channels;
+  const bool dense = (kPixelLanes ? map.x : map.c) == 1;
+  const bool spills = kPixelLanes && map.y == columns && excess <= columns;
+  E* const corner = map.data + tile.rows.begin * map.y + tile.columns.begin * map.x;
+  if constexpr (kWalks<T>) {
+    if (b.walk)
+      return walk_to_tensor<T, E, kPixelLanes, kMultiply>(b, map, corner, dense, spills, buffer);
+  }
+  const int64_t direct = !dense ? 0 : excess == 0 ? rows : spills ? rows - 1 : 0;
+  if (direct > 0) {
+    Strides to = b.d;
+    to.out_row = map.y;
+    to.out_position = kPixelLanes ? L : map.x;
+    to.out_vector = kPixelLanes ? map.c : L;
+    filter_blocks<T, E, E, kPixelLanes, kMultiply>(b, 0, direct, corner, to, false);
+  }
+  if (direct == rows) return;
+  filter_blocks<T, E, T, kPixelLanes, kMultiply>(b, direct, rows - direct, buffer, b.d, false);
+  unpack<T, kPixelLanes>(buffer, b.d, map, tile, direct, b.channels);
 }
 
 // The channel filter of a block of channels: in place where the tensor already is as the inner

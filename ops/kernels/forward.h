@@ -10,7 +10,10 @@ namespace ddf::DDF_NAMESPACE {
 // Output pixels of a tile, about, and base grid columns at most. Its spatial weights and a few
 // channels of its features stay in the L1 and L2 caches while the channels pass by.
 inline constexpr int64_t kTilePixels = 2048, kTileColumns = 384;
-inline constexpr int64_t kTilePixelsChannelLanes = 256, kTileColumnsChannelLanes = 16;
+// Channel lanes: few rows, because those of a map whose width is a power of two meet in the same
+// sets of the caches.
+inline constexpr int64_t kTilePixelsChannelLanes = 256, kTileColumnsChannelLanes = 64,
+                         kTileColumnsUpsampled = 16;
 // Outputs beyond this many bytes are streamed past the caches.
 inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
 
@@ -121,6 +124,7 @@ DDF_INLINE void interleave(const T* from, int64_t phase_stride, const Strides& d
 
 template <typename T, typename E, bool kPixelLanes, bool kMultiply>
 struct ForwardUnit {
+  static constexpr int L = kLanes<T>;
   const Problem& p;
   int64_t image, group;
   Tile tile;
@@ -128,6 +132,7 @@ struct ForwardUnit {
   ForwardBuffers<T, kPixelLanes> buffers;
   bool stream;
   int64_t used = 0;  // of the weights
+  bool direct = false, started = false;
 
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
     Weights<T, kPixelLanes> weights(phase.rows(), phase.columns(), p.taps(),
@@ -144,14 +149,47 @@ struct ForwardUnit {
         p.kernel_x, Shift{rows.begin, 0, 1, rows}, Shift{columns.begin, 0, 1, columns});
   }
 
-  Block<T, kPixelLanes> block_of(const Phase& phase, int64_t c, int64_t channels) {
+  Block<T, E, kPixelLanes> block_of(const Phase& phase, int64_t c, int64_t channels) {
     const auto& patch = buffers.patch;
     const T* f = filter_of<T, E, kPixelLanes>(p, image, phase.filter, c, channels, buffers.filter);
     const T* x = patch.data + (phase.tile.rows.begin - tile.rows.begin) * patch.per_row() +
                  (phase.tile.columns.begin - tile.columns.begin) * patch.per_column();
     const auto weights = weights_of(phase);
-    return {channels,        x,          weights,   f, strides_of(patch, weights), buffers.walk,
-            patch.y.per_tap, p.kernel_y, p.kernel_x};
+    Block<T, E, kPixelLanes> block{
+        channels,        x,          weights,   f, strides_of(patch, weights), buffers.walk,
+        patch.y.per_tap, p.kernel_y, p.kernel_x};
+    if (direct) {
+      const auto map = Map<const E>::of(p.features, image, c);
+      block.tile = phase.tile;
+      block.height = p.height;
+      block.width = p.width;
+      block.dilation_x = p.dilation_x;
+      block.source = map.data + (phase.tile.rows.begin - p.dilation_y) * map.y +
+                     (phase.tile.columns.begin - p.dilation_x) * map.x;
+      block.d.x_row = map.y;
+      block.d.x_position = kPixelLanes ? L : map.x;
+      block.d.x_vector = kPixelLanes ? map.c : L;
+      block.d.x_tap_row = p.dilation_y * map.y;
+      block.d.x_tap_column = p.dilation_x * map.x;
+    }
+    return block;
+  }
+
+  // Whether the walking loop can read the features where they are: it loads whole vectors, and the
+  // columns just outside the tile, also where they belong to the rows before and after.
+  bool reads_directly(int64_t c, int64_t channels) const {
+    if (!buffers.walk || p.stride_x != 1) return false;
+    const auto map = Map<const E>::of(p.features, image, c);
+    if ((kPixelLanes ? map.x : map.c) != 1) return false;
+    const int64_t top = larger(0, tile.rows.begin - p.dilation_y);
+    const int64_t bottom = smaller(p.height, tile.rows.end + p.dilation_y) - 1;
+    const int64_t vectors = kPixelLanes ? channels : round_up(channels, L);
+    const int64_t columns = kPixelLanes ? round_up(tile.columns.size(), L) : tile.columns.size();
+    const int64_t first = top * map.y + (tile.columns.begin - p.dilation_x) * map.x;
+    const int64_t last = bottom * map.y +
+                         (tile.columns.begin + columns - 1 + p.dilation_x) * map.x +
+                         (vectors - 1) * map.c;
+    return map.readable(first, last - first + 1);
   }
 
   void filter(const Phase& phase, int64_t c, int64_t channels) {
@@ -184,11 +222,11 @@ struct ForwardUnit {
       if (phase.empty()) continue;
       const auto block = block_of(phase, c, channels);
       // All phases with the strides of the first, the widest.
-      Block<T, kPixelLanes> same = block;
+      Block<T, E, kPixelLanes> same = block;
       if (px == 0) d = block.d;
       same.d.out_row = d.out_row;
       same.d.out_vector = d.out_vector;
-      filter_to_buffer<T, kPixelLanes, kMultiply>(
+      filter_to_buffer<T, E, kPixelLanes, kMultiply>(
           same, buffers.output + px * buffers.output_elements, false);
     }
     if (!leftmost.empty())
@@ -199,7 +237,6 @@ struct ForwardUnit {
 
   void run() {
     const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
-    buffers.patch.start();
     const int64_t n = phase_count(p.scale);
     const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
       used = 0;
@@ -220,7 +257,12 @@ struct ForwardUnit {
                });
     for (int64_t c = first; c < end; c += buffers.block) {
       const int64_t channels = smaller(buffers.block, end - c);
-      buffers.patch.fill(Map<const E>::of(p.features, image, c), channels);
+      direct = reads_directly(c, channels);
+      if (!direct) {
+        if (!started) buffers.patch.start();
+        started = true;
+        buffers.patch.fill(Map<const E>::of(p.features, image, c), channels);
+      }
       each_phase([&](const Phase& phase) { filter(phase, c, channels); },
                  [&](int64_t py) { filter_row_of_phases(py, c, channels); });
     }
@@ -251,7 +293,10 @@ Plan plan_forward(const Problem& p, int64_t threads) {
   const bool across = lanes_are_channels(p, p.features, p.output, L);
   plan.lanes_are_channels = across;
   set_tiles(plan, p, across ? kTilePixelsChannelLanes : kTilePixels,
-            across ? kTileColumnsChannelLanes : kTileColumns, L);
+            !across        ? kTileColumns
+            : p.scale == 1 ? kTileColumnsChannelLanes
+                           : kTileColumnsUpsampled,
+            L);
   plan.stream = !across && p.batch * p.channels * p.out_height * p.out_width *
                                    static_cast<int64_t>(sizeof(T)) >
                                kStreamBytes;

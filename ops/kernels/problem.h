@@ -90,7 +90,12 @@ struct Kernels {
 
 // The kernels of the best instruction set this machine has, or of the one that the environment
 // variable DDF_SEG_CPU_CAPABILITY (default, avx2, avx512) asks for. Null with `error` set if the
-// variable names one that is unknown, not compiled in or not supported by the machine.
-const Kernels* select_kernels(const char** error);
+// variable names one that is unknown, not compiled in or not supported by the machine. `narrow`:
+// for maps of half a vector or less, see is_narrow().
+const Kernels* select_kernels(bool narrow, const char** error);
+
+// Whether the rows of a contiguous map fill at most half a vector of 512 bits: shorter vectors
+// compute it in half the time, unless DDF_SEG_CPU_CAPABILITY forbids them.
+bool is_narrow(const Problem& p);
 
 }  // namespace ddf

@@ -109,6 +109,22 @@ def test_ddf_pack_with_other_normalizations(normalization: str, kernel_combine: 
     torch.testing.assert_close(pack(x), expected)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_channel_branch_pools_the_mean(dtype: torch.dtype) -> None:
+    """As nn.AdaptiveAvgPool2d, also where float16 could not hold the sum."""
+    pool = DDFPack(4).channel_branch[0]
+    x = torch.full((2, 4, 50, 60), 30.0, dtype=dtype)
+    x[:, 1] = torch.linspace(-3, 5, 60)
+    x.requires_grad_()
+    want = nn.functional.adaptive_avg_pool2d(x.detach().double(), 1)
+    torch.testing.assert_close(
+        pool(x), want.to(dtype), rtol=1e-2 if dtype.itemsize == 2 else 1e-5, atol=1e-3
+    )
+    upstream = torch.randn(2, 4, 1, 1).to(dtype)
+    (gradient,) = torch.autograd.grad(pool(x), x, upstream)
+    torch.testing.assert_close(gradient, (upstream / 3000).expand_as(x), rtol=1e-2, atol=1e-6)
+
+
 def test_branches_make_the_filters_they_promise() -> None:
     x = features(2, 6, 5, 7)
     for combine, neutral in (('mul', 1.0), ('add', 0.0)):

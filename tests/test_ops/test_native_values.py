@@ -217,6 +217,26 @@ def test_nan_and_inf_pass_as_in_the_formula(
             torch.testing.assert_close(got, want, equal_nan=True, **close)
 
 
+@pytest.mark.parametrize('view', ['contiguous', 'channels_last', 'padded_rows'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('dilation', [(1, 1), (2, 3), (1, 20)], ids=str)
+@pytest.mark.parametrize('name', ['ddf', 'ddf_upsample'])
+def test_rows_do_not_see_their_neighbours_in_memory(
+    name: str, dilation: tuple[int, int], dtype: torch.dtype, view: str
+) -> None:
+    """NaN in a row's last column reaches that column's kernels alone, not the next row's first."""
+    call = make_call(
+        name, size=(9, 37), per_group=20, dilation=dilation, dtype=dtype, views=(view,) * 4
+    )
+    x, f, s = call.tensors
+    x[..., -1] = torch.nan
+    forward = getattr(reference, f'{name}_forward')
+    output = getattr(torch.ops.ddf_seg, name)(x, f, s, *call.arguments)
+    close = {'rtol': 1e-2, 'atol': 1e-1} if dtype.itemsize == 2 else {}
+    want = forward(x, f, s, *call.arguments)
+    torch.testing.assert_close(output, want, equal_nan=True, **close)
+
+
 # --- fuzz ----------------------------------------------------------------------------------------
 
 
