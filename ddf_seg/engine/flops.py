@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mmengine.analysis import complexity_analysis
+from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
 from ..ops.registration import multiply_adds
@@ -21,3 +21,6 @@ for _name in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
     # The module offers no way to extend its defaults for analyses that others start.
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _multiply_adds
     complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('ddf')
+
+# Work per element, which mmengine does not count for others either.
+jit_analysis._IGNORED_OPS.add('ddf_seg::filter_norm')

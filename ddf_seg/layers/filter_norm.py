@@ -7,12 +7,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..ops.filter_norm import filter_norm
+
 FILTER_TYPES = ('spatial', 'channel')
 NORMALIZATIONS = ('filter_norm', 'batch_norm', 'sigmoid', 'softmax', 'none')
 # The authors add 1e-10, which float16 cannot hold and which lets a constant filter explode.
 EPS = 1e-5
-# Below this a variance is rounding noise, and the square root's derivative would be infinite.
-_LEAST_VARIANCE = 1e-24
 
 
 class FilterNorm(nn.Module):
@@ -73,13 +73,14 @@ class FilterNorm(nn.Module):
         if self.running_mean:
             nn.init.normal_(self.mean)
 
-    def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Normalises filters.
 
         Args:
             x: filters, see `filter_type`.
-            scale: the deviation that the layer before gives to inputs of deviation 1. eps counts
-                in its units where it is below 1, so that weights which decay do not end in eps.
+            scale: the deviation that the layer before gives to inputs of deviation 1, at most 1
+                (a float32 number); eps counts in its units, so that weights which decay do not
+                end in eps.
 
         Returns:
             The filters, in the shape and dtype of `x`.
@@ -92,22 +93,17 @@ class FilterNorm(nn.Module):
             raise ValueError(
                 f'x: expected shape (batch, {expected}, height, width), got {tuple(x.shape)}'
             )
-        filters = x.float().unflatten(1, (self.in_channels, -1))
-        # Sums over the taps run over whole maps at a time; torch.var_mean works pixel by pixel here
-        # and takes much longer. Seen from its first tap, a constant filter is exactly 0.
-        shifted = filters - filters[:, :, :1].detach()
-        centered = shifted - shifted.mean(dim=2, keepdim=True)
-        variance = centered.square().sum(dim=2, keepdim=True) / (filters.shape[2] - 1)
-        deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
-        normalized = centered * (deviation + EPS * scale).reciprocal()
-        shape = (1, -1) if x.dim() == 2 else (1, -1, 1, 1)
+        taps = self.kernel_size**2
+        maps = x if x.dim() == 4 else x[:, :, None, None]
+        if not (self.running_std or self.running_mean):
+            return filter_norm(maps, taps, self.gain, EPS, scale).view(x.shape)
+        gain = 1.0 if self.running_std else self.gain
+        normalized = filter_norm(maps.float(), taps, gain, EPS, scale)
         if self.running_std:
-            normalized = normalized.flatten(1, 2) * self.std.float().view(shape)
-        else:
-            normalized = normalized.flatten(1, 2) * self.std
+            normalized = normalized * self.std.float().view(1, -1, 1, 1)
         if self.running_mean:
-            normalized = normalized + self.mean.float().view(shape)
-        return normalized.to(x.dtype)
+            normalized = normalized + self.mean.float().view(1, -1, 1, 1)
+        return normalized.view(x.shape).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f'{self.in_channels}, kernel_size={self.kernel_size}, {self.filter_type}'

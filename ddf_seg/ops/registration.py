@@ -62,7 +62,7 @@ for _name, _schema in SCHEMAS.items():
     _library.impl(_name, _plain_torch(_name), 'CompositeExplicitAutograd')
 
 
-def _empty(x: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def empty_like_layout(x: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     layout = torch.channels_last if is_channels_last(like) else torch.contiguous_format
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
@@ -71,7 +71,7 @@ def _fake_forward(
     features: Tensor, channel_filter: Tensor, spatial_filter: Tensor, *_: Any
 ) -> Tensor:
     shape = (*features.shape[:2], *spatial_filter.shape[2:])
-    return _empty(features, shape, features)
+    return empty_like_layout(features, shape, features)
 
 
 def _fake_backward(
@@ -82,7 +82,7 @@ def _fake_backward(
     *arguments: Any,
 ) -> tuple[Tensor, ...]:
     return tuple(
-        _empty(x, tuple(x.shape), x) if needed else x.new_empty(0)
+        empty_like_layout(x, tuple(x.shape), x) if needed else x.new_empty(0)
         for x, needed in zip((features, channel_filter, spatial_filter), arguments[-1], strict=True)
     )
 

@@ -5,6 +5,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -51,6 +52,17 @@ inline std::string device_of(const torch::stable::Tensor& x) {
   return x.is_cuda() ? "CUDA device " + std::to_string(x.get_device_index()) : "another device";
 }
 
+inline void check_floating(const char* name, const torch::stable::Tensor& x) {
+  using torch::headeronly::ScalarType;
+  const ScalarType dtype = x.scalar_type();
+  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+            dtype == ScalarType::BFloat16,
+        [&] {
+          return std::string(name) + ": expected float64, float32, float16 or bfloat16, got " +
+                 torch::headeronly::toString(dtype);
+        });
+}
+
 inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
                             const torch::stable::Tensor& features) {
   const bool same_device = x.is_cpu() == features.is_cpu() && x.is_cuda() == features.is_cuda() &&
@@ -78,14 +90,7 @@ inline void check_arguments(const torch::stable::Tensor& features,
                             const std::vector<int64_t>& dilation,
                             const std::vector<int64_t>& stride, int64_t scale,
                             const std::string& kernel_combine, bool on_cuda) {
-  using torch::headeronly::ScalarType;
-  const ScalarType dtype = features.scalar_type();
-  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-            dtype == ScalarType::BFloat16,
-        [&] {
-          return std::string("features: expected float64, float32, float16 or bfloat16, got ") +
-                 torch::headeronly::toString(dtype);
-        });
+  check_floating("features", features);
   check(on_cuda ? features.is_cuda() : features.is_cpu(), [&] {
     return std::string("features: expected a tensor on ") +
            (on_cuda ? "a CUDA device" : "the CPU") + ", got one on " + device_of(features);
@@ -138,6 +143,25 @@ inline void check_gradient(const torch::stable::Tensor& grad_output,
   check_same_kind("grad_output", grad_output, features);
   check_shape("grad_output", grad_output, {p.batch, p.channels, p.out_height, p.out_width});
   check(output_mask.size() == 3, "output_mask: expected three values");
+}
+
+inline void check_filters(const torch::stable::Tensor& filters, int64_t taps,
+                          const torch::stable::Tensor* grad_output,
+                          const std::optional<torch::stable::Tensor>& scale) {
+  check_floating("filters", filters);
+  check(taps > 1, [&] { return "taps: expected at least 2, got " + std::to_string(taps); });
+  check(filters.dim() == 4 && filters.size(1) % taps == 0, [&] {
+    return "filters: expected shape (batch, filters * " + std::to_string(taps) +
+           ", height, width), got " + shape_of(filters);
+  });
+  if (grad_output != nullptr) {
+    check_same_kind("grad_output", *grad_output, filters);
+    check_shape("grad_output", *grad_output,
+                {filters.size(0), filters.size(1), filters.size(2), filters.size(3)});
+  }
+  check(!scale || (scale->is_cpu() && scale->numel() == 1 &&
+                   scale->scalar_type() == torch::headeronly::ScalarType::Float),
+        "scale: expected one float32 number on the CPU");
 }
 
 }  // namespace ddf::binding

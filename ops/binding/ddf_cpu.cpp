@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <tuple>
 #include <vector>
@@ -23,16 +24,17 @@ namespace {
 using ddf::Kernels;
 using ddf::Plan;
 using ddf::Problem;
+using ddf::View;
 using ddf::binding::empty;
 using ddf::binding::Gradients;
 using torch::stable::Tensor;
 
-const Kernels& kernels_for(const Problem& p) {
+const Kernels& kernels(bool narrow = false) {
   static const char* error = nullptr;
   static const Kernels* const wide = ddf::select_kernels(false, &error);
-  static const Kernels* const narrow = ddf::select_kernels(true, &error);
+  static const Kernels* const short_vectors = ddf::select_kernels(true, &error);
   if (wide == nullptr) throw std::runtime_error(error);
-  return ddf::is_narrow(p) ? *narrow : *wide;
+  return narrow ? *short_vectors : *wide;
 }
 
 // Kept by each thread from call to call: allocating it anew costs more than a small map.
@@ -99,7 +101,7 @@ struct Cpu {
     Tensor output = empty({p.batch, p.channels, p.out_height, p.out_width}, features);
     prefer_huge_pages(output);
     p.output = ddf::binding::view_of(output);
-    const Kernels& k = kernels_for(p);
+    const Kernels& k = kernels(ddf::is_narrow(p));
     const Plan plan = k.plan_forward(p, torch::stable::get_num_threads());
     for_units(plan.units, work_of(p),
               [&](int64_t unit) { k.forward(p, plan, unit, thread_scratch(plan.scratch_bytes)); });
@@ -113,7 +115,7 @@ struct Cpu {
         p, grad_output, features, channel_filter, spatial_filter, output_mask);
     prefer_huge_pages(std::get<0>(gradients));
     prefer_huge_pages(std::get<2>(gradients));
-    const Kernels& k = kernels_for(p);
+    const Kernels& k = kernels(ddf::is_narrow(p));
     const Plan plan = k.plan_backward(p);
     // Freed with the tensor; torch's allocator so that torch's memory statistics see it.
     const auto element = static_cast<int64_t>(features.element_size());
@@ -129,9 +131,54 @@ struct Cpu {
   }
 };
 
+// Of filters (B, n * taps, H, W): the normalised ones, or their gradient if there is grad_output.
+Tensor run_filter_norm(const Tensor* grad_output, const Tensor& filters, int64_t taps, double gain,
+                       double eps, const std::optional<Tensor>& scale) {
+  ddf::binding::check_filters(filters, taps, grad_output, scale);
+  ddf::FilterNormProblem p;
+  p.dtype = ddf::binding::dtype_of(filters);
+  p.batch = filters.size(0);
+  p.filters = filters.size(1) / taps;
+  p.taps = taps;
+  p.height = filters.size(2);
+  p.width = filters.size(3);
+  p.gain = gain;
+  p.eps = scale ? eps * *static_cast<const float*>(scale->mutable_data_ptr()) : eps;
+  const Tensor out = empty({p.batch, filters.size(1), p.height, p.width}, filters);
+  p.x = ddf::binding::view_of(filters);
+  p.to = ddf::binding::view_of(out);
+  if (grad_output != nullptr) p.grad_output = ddf::binding::view_of(*grad_output);
+  if (filters.numel() == 0) return out;
+  const auto dense = [&](const View& view) { return view.y == p.width * view.x; };
+  if (dense(p.x) && dense(p.to) && (grad_output == nullptr || dense(p.grad_output))) {
+    p.width *= p.height;  // rows that follow upon each other are one
+    p.height = 1;
+  }
+  p.run = 4096;
+  const Kernels& k = kernels();
+  const int64_t bytes = k.filter_norm_scratch_bytes(p);
+  for_units(p.units(), filters.numel() * 4,
+            [&](int64_t unit) { k.filter_norm(p, unit, thread_scratch(bytes)); });
+  return out;
+}
+
+Tensor filter_norm(const Tensor& filters, int64_t taps, double gain, double eps,
+                   std::optional<Tensor> scale) {
+  return run_filter_norm(nullptr, filters, taps, gain, eps, scale);
+}
+
+Tensor filter_norm_backward(const Tensor& grad_output, const Tensor& filters, int64_t taps,
+                            double gain, double eps, std::optional<Tensor> scale) {
+  return run_filter_norm(&grad_output, filters, taps, gain, eps, scale);
+}
+
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) { ddf::binding::Operators<Cpu>::register_with(m); }
+STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
+  ddf::binding::Operators<Cpu>::register_with(m);
+  m.impl("filter_norm", TORCH_BOX(&filter_norm));
+  m.impl("filter_norm_backward", TORCH_BOX(&filter_norm_backward));
+}
 
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.
 extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cpu_capability() {

@@ -1,5 +1,6 @@
 // Compiled once per instruction set, each time into its own namespace (DDF_NAMESPACE).
 #include "backward.h"
+#include "filter_norm.h"
 #include "forward.h"
 
 namespace ddf::DDF_NAMESPACE {
@@ -63,10 +64,24 @@ Plan make_backward_plan(const Problem& p) {
   return p.dtype == DType::float64 ? plan_backward<double>(p) : plan_backward<float>(p);
 }
 
+int64_t filter_norm_scratch_bytes(const FilterNormProblem& p) {
+  return p.dtype == DType::float64 ? filter_norm_scratch<double>(p) : filter_norm_scratch<float>(p);
+}
+
+void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    using T = decltype(sum);
+    using E = decltype(element);
+    (p.grad_output.data != nullptr ? filter_norm_unit<T, E, true>
+                                   : filter_norm_unit<T, E, false>)(p, unit, scratch);
+  });
+}
+
 #define DDF_STRING_(name) #name
 #define DDF_STRING(name) DDF_STRING_(name)
 constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY), make_forward_plan, run_forward,
-                           make_backward_plan,         run_backward,      run_reduce};
+                           make_backward_plan,         run_backward,      run_reduce,
+                           filter_norm_scratch_bytes,  run_filter_norm};
 
 }  // namespace
 

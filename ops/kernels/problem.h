@@ -65,6 +65,21 @@ struct Problem {
   }
 };
 
+// FilterNorm of (B, filters * taps, H, W), or its gradient.
+struct FilterNormProblem {
+  DType dtype = DType::float32;
+  int64_t batch = 0, filters = 0, taps = 2, height = 0, width = 0;
+  double gain = 1, eps = 0;
+  View x;
+  View grad_output;  // of the gradient only
+  View to;           // the output, or the gradient of x
+
+  int64_t run = 1;  // pixels of a row that a unit has
+
+  int64_t runs() const { return (width + run - 1) / run; }
+  int64_t units() const { return batch * filters * height * runs(); }
+};
+
 // How a call is cut into units. A unit is computed by one thread, start to end; which thread and
 // when changes nothing, so results do not depend on the number of threads.
 struct Plan {
@@ -86,6 +101,8 @@ struct Kernels {
   void (*backward)(const Problem&, const Plan&, int64_t unit, void* scratch);
   // Adds up the partial sums of one channel of one image, in the order of the tiles.
   void (*reduce_channel)(const Problem&, const Plan&, int64_t image_and_channel);
+  int64_t (*filter_norm_scratch_bytes)(const FilterNormProblem&);  // per thread
+  void (*filter_norm)(const FilterNormProblem&, int64_t unit, void* scratch);
 };
 
 // The kernels of the best instruction set this machine has, or of the one that the environment
