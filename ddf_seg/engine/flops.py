@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
+from ..ops import depthwise_pointwise
 from ..ops.registration import multiply_adds
 
 
@@ -22,5 +23,21 @@ for _name in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _multiply_adds
     complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('ddf')
 
+
+def _branch_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    return depthwise_pointwise.multiply_adds(*(get_shape(i) for i in inputs[:3]))
+
+
+_name = 'ddf_seg::depthwise_pointwise'
+complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _branch_multiply_adds
+complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('conv')
+
+
+def _matrix_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    return math.prod(get_shape(inputs[1])) * get_shape(inputs[2])[-1]
+
+
+complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['aten::baddbmm'] = _matrix_multiply_adds
+complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS['aten::baddbmm'] = generic_activation_jit('matmul')
 # Work per element, which mmengine does not count for others either.
 jit_analysis._IGNORED_OPS.add('ddf_seg::filter_norm')

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .native import warn_if_missing
-from .registration import empty_like_layout
+from .registration import call, empty_like_layout
 
 # Below this a variance is rounding noise, and the square root's derivative would be infinite.
 _LEAST_VARIANCE = 1e-24
@@ -43,7 +43,7 @@ def filter_norm(
     Raises:
         RuntimeError: an argument does not fit; the message names it.
     """
-    return torch.ops.ddf_seg.filter_norm(filters, taps, gain, eps, scale)
+    return call(torch.ops.ddf_seg.filter_norm.default, filters, taps, gain, eps, scale)
 
 
 def _statistics(
@@ -109,7 +109,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     filters, scale = ctx.saved_tensors
-    gradient = torch.ops.ddf_seg.filter_norm_backward(grad_output, filters, *ctx.arguments, scale)
+    op = torch.ops.ddf_seg.filter_norm_backward.default
+    gradient = call(op, grad_output, filters, *ctx.arguments, scale)
     return gradient, None, None, None, None
 
 

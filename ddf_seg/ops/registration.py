@@ -128,24 +128,24 @@ def _register_autograd(name: str) -> None:
     torch.library.register_autograd(f'ddf_seg::{name}_backward', no_double_backward, lib=_library)
 
 
-def _register_autocast(name: str, device_type: str, key: str) -> None:
-    """Casts all three tensors to autocast's current dtype, whatever it is set to at the call.
+_AUTOCAST_KEYS = (('cpu', 'AutocastCPU'), ('cuda', 'AutocastCUDA'))
+
+
+def register_autocast(name: str, library: torch.library.Library) -> None:
+    """Casts all tensors to autocast's current dtype, whatever it is set to at the call.
 
     torch.library.register_autocast would fix one dtype at registration.
     """
-    keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
     op = getattr(torch.ops.ddf_seg, name)
+    for device_type, key in _AUTOCAST_KEYS:
+        keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
 
-    def kernel(
-        features: Tensor, channel_filter: Tensor, spatial_filter: Tensor, *arguments: Any
-    ) -> Tensor:
-        dtype = torch.get_autocast_dtype(device_type)
-        with torch._C._ExcludeDispatchKeyGuard(keys):
-            return op(
-                features.to(dtype), channel_filter.to(dtype), spatial_filter.to(dtype), *arguments
-            )
+        def kernel(*arguments: Any, keys: Any = keys, device_type: str = device_type) -> Any:
+            dtype = torch.get_autocast_dtype(device_type)
+            with torch._C._ExcludeDispatchKeyGuard(keys):
+                return op(*(a.to(dtype) if isinstance(a, Tensor) else a for a in arguments))
 
-    _library.impl(name, kernel, key)
+        library.impl(name, kernel, key)
 
 
 def multiply_adds(output_elements: int, kernel_size: tuple[int, int]) -> int:
@@ -193,12 +193,9 @@ def _register_flops(name: str) -> None:
         return per_tap * _flops(grad_output, kernel_size) // 3
 
 
-_AUTOCAST_KEYS: tuple[tuple[str, str], ...] = (('cpu', 'AutocastCPU'), ('cuda', 'AutocastCUDA'))
-
 for _name in ('ddf', 'ddf_upsample'):
     torch.library.register_fake(f'ddf_seg::{_name}', _fake_forward, lib=_library)
     torch.library.register_fake(f'ddf_seg::{_name}_backward', _fake_backward, lib=_library)
     _register_autograd(_name)
-    for _device_type, _key in _AUTOCAST_KEYS:
-        _register_autocast(_name, _device_type, _key)
+    register_autocast(_name, _library)
     _register_flops(_name)

@@ -164,4 +164,24 @@ inline void check_filters(const torch::stable::Tensor& filters, int64_t taps,
         "scale: expected one float32 number on the CPU");
 }
 
+inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
+                                      const torch::stable::Tensor& depthwise,
+                                      const torch::stable::Tensor& pointwise) {
+  check_floating("x", x);
+  check(x.dim() == 4, [&] { return "x: expected 4 dimensions, got shape " + shape_of(x); });
+  check_same_kind("depthwise", depthwise, x);
+  check_same_kind("pointwise", pointwise, x);
+  check(pointwise.dim() == 3 && pointwise.size(2) == x.size(1), [&] {
+    return "pointwise: expected shape (phases, outputs, " + std::to_string(x.size(1)) + "), got " +
+           shape_of(pointwise);
+  });
+  check(depthwise.dim() == 4 && depthwise.size(0) == pointwise.size(0) &&
+            depthwise.size(1) == x.size(1) && depthwise.size(2) == depthwise.size(3) &&
+            depthwise.size(2) % 2 == 1,
+        [&] {
+          return "depthwise: expected shape (phases, " + std::to_string(x.size(1)) +
+                 ", side, side) with an odd side, got " + shape_of(depthwise);
+        });
+}
+
 }  // namespace ddf::binding

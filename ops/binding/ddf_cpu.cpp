@@ -149,12 +149,19 @@ Tensor run_filter_norm(const Tensor* grad_output, const Tensor& filters, int64_t
   p.to = ddf::binding::view_of(out);
   if (grad_output != nullptr) p.grad_output = ddf::binding::view_of(*grad_output);
   if (filters.numel() == 0) return out;
+  if (p.height * p.width == 1 && filters.is_contiguous() &&
+      (grad_output == nullptr || grad_output->is_contiguous())) {
+    // Channel filters: they take the place of the pixels.
+    for (View* view : {&p.x, &p.to, &p.grad_output}) *view = {view->data, 0, 1, 0, taps, 0};
+    p.width = p.batch * p.filters;
+    p.batch = p.filters = 1;
+  }
   const auto dense = [&](const View& view) { return view.y == p.width * view.x; };
   if (dense(p.x) && dense(p.to) && (grad_output == nullptr || dense(p.grad_output))) {
     p.width *= p.height;  // rows that follow upon each other are one
     p.height = 1;
   }
-  p.run = 4096;
+  p.run = p.x.x == 1 ? 4096 : 512;
   const Kernels& k = kernels();
   const int64_t bytes = k.filter_norm_scratch_bytes(p);
   for_units(p.units(), filters.numel() * 4,
@@ -172,12 +179,85 @@ Tensor filter_norm_backward(const Tensor& grad_output, const Tensor& filters, in
   return run_filter_norm(&grad_output, filters, taps, gain, eps, scale);
 }
 
+ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& depthwise,
+                                                 const Tensor& pointwise) {
+  ddf::binding::check_depthwise_pointwise(x, depthwise, pointwise);
+  ddf::DepthwisePointwise p;
+  p.dtype = ddf::binding::dtype_of(x);
+  p.batch = x.size(0);
+  p.channels = x.size(1);
+  p.height = x.size(2);
+  p.width = x.size(3);
+  p.phases = pointwise.size(0);
+  p.outputs = pointwise.size(1);
+  p.side = depthwise.size(2);
+  p.x = ddf::binding::view_of(x);
+  p.depthwise = depthwise.mutable_data_ptr();
+  p.pointwise = pointwise.mutable_data_ptr();
+  return p;
+}
+
+int64_t work_of(const ddf::DepthwisePointwise& p) {
+  return p.batch * p.height * p.width * p.parameter_elements();
+}
+
+Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tensor& pointwise,
+                           const Tensor& bias) {
+  const Tensor depthwise_ = torch::stable::contiguous(depthwise);
+  const Tensor pointwise_ = torch::stable::contiguous(pointwise);
+  const Tensor bias_ = torch::stable::contiguous(bias);
+  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_);
+  ddf::binding::check_same_kind("bias", bias, x);
+  ddf::binding::check_shape("bias", bias, {p.phases * p.outputs});
+  p.bias = bias_.mutable_data_ptr();
+  const Tensor out = empty({p.batch, p.phases * p.outputs, p.height, p.width}, x);
+  if (out.numel() == 0) return out;
+  p.out = ddf::binding::view_of(out);
+  const Kernels& k = kernels();
+  const Plan plan = k.plan_depthwise_pointwise(p);
+  for_units(plan.units, work_of(p), [&](int64_t unit) {
+    k.depthwise_pointwise(p, plan, unit, thread_scratch(plan.scratch_bytes));
+  });
+  return out;
+}
+
+Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& x,
+                                       const Tensor& depthwise, const Tensor& pointwise) {
+  const Tensor depthwise_ = torch::stable::contiguous(depthwise);
+  const Tensor pointwise_ = torch::stable::contiguous(pointwise);
+  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_);
+  ddf::binding::check_same_kind("grad_output", grad_output, x);
+  ddf::binding::check_shape("grad_output", grad_output,
+                            {p.batch, p.phases * p.outputs, p.height, p.width});
+  const Tensor grad_x = ddf::binding::empty_like(x, true);
+  const Tensor grad_depthwise = ddf::binding::empty_like(depthwise_, true);
+  const Tensor grad_pointwise = ddf::binding::empty_like(pointwise_, true);
+  p.out = ddf::binding::view_of(grad_output);
+  p.grad_x = ddf::binding::view_of(grad_x);
+  p.grad_depthwise = grad_depthwise.mutable_data_ptr();
+  p.grad_pointwise = grad_pointwise.mutable_data_ptr();
+  const Kernels& k = kernels();
+  const Plan plan = k.plan_depthwise_pointwise(p);
+  const auto element = static_cast<int64_t>(x.element_size());
+  const Tensor partial = empty({(plan.partial_bytes + element - 1) / element}, x);
+  p.partial_sums = partial.mutable_data_ptr();
+  for_units(plan.units, 3 * work_of(p), [&](int64_t unit) {
+    k.depthwise_pointwise(p, plan, unit, thread_scratch(plan.scratch_bytes));
+  });
+  torch::stable::parallel_for(0, p.parameter_elements(), 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) k.reduce_parameter(p, plan, i);
+  });
+  return {grad_x, grad_depthwise, grad_pointwise};
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
   ddf::binding::Operators<Cpu>::register_with(m);
   m.impl("filter_norm", TORCH_BOX(&filter_norm));
   m.impl("filter_norm_backward", TORCH_BOX(&filter_norm_backward));
+  m.impl("depthwise_pointwise", TORCH_BOX(&depthwise_pointwise));
+  m.impl("depthwise_pointwise_backward", TORCH_BOX(&depthwise_pointwise_backward));
 }
 
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.

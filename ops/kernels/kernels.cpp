@@ -1,5 +1,6 @@
 // Compiled once per instruction set, each time into its own namespace (DDF_NAMESPACE).
 #include "backward.h"
+#include "depthwise_pointwise.h"
 #include "filter_norm.h"
 #include "forward.h"
 
@@ -77,11 +78,34 @@ void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
   });
 }
 
+Plan make_depthwise_pointwise_plan(const DepthwisePointwise& p) {
+  return p.dtype == DType::float64 ? plan_depthwise_pointwise<double>(p)
+                                   : plan_depthwise_pointwise<float>(p);
+}
+
+void run_depthwise_pointwise(const DepthwisePointwise& p, const Plan& plan, int64_t unit,
+                             void* scratch) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    using T = decltype(sum);
+    using E = decltype(element);
+    (p.grad_x.data != nullptr ? depthwise_pointwise_backward_unit<T, E>
+                              : depthwise_pointwise_unit<T, E>)(p, plan, unit, scratch);
+  });
+}
+
+void run_reduce_parameter(const DepthwisePointwise& p, const Plan& plan, int64_t parameter) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    reduce_parameter<decltype(sum), decltype(element)>(p, plan, parameter);
+  });
+}
+
 #define DDF_STRING_(name) #name
 #define DDF_STRING(name) DDF_STRING_(name)
-constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY), make_forward_plan, run_forward,
-                           make_backward_plan,         run_backward,      run_reduce,
-                           filter_norm_scratch_bytes,  run_filter_norm};
+constexpr Kernels kKernels{
+    DDF_STRING(DDF_CAPABILITY), make_forward_plan,   run_forward,
+    make_backward_plan,         run_backward,        run_reduce,
+    filter_norm_scratch_bytes,  run_filter_norm,     make_depthwise_pointwise_plan,
+    run_depthwise_pointwise,    run_reduce_parameter};
 
 }  // namespace
 

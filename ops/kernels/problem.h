@@ -76,8 +76,32 @@ struct FilterNormProblem {
 
   int64_t run = 1;  // pixels of a row that a unit has
 
-  int64_t runs() const { return (width + run - 1) / run; }
-  int64_t units() const { return batch * filters * height * runs(); }
+  DDF_HOST_DEVICE int64_t runs() const { return (width + run - 1) / run; }
+  DDF_HOST_DEVICE int64_t units() const { return batch * filters * height * runs(); }
+};
+
+// Of one input (B, C, H, W), for each phase, a depthwise convolution of odd side and stride 1 with
+// zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients.
+struct DepthwisePointwise {
+  DType dtype = DType::float32;
+  int64_t batch = 0, channels = 0, height = 0, width = 0, phases = 1, outputs = 1, side = 1;
+  View x;
+  const void* depthwise = nullptr;  // (phases, channels, side, side), contiguous as the next two
+  const void* pointwise = nullptr;  // (phases, outputs, channels)
+  const void* bias = nullptr;       // (phases * outputs)
+  View out;                         // of the forward pass; its gradient in the backward pass
+
+  // Backward only.
+  View grad_x;
+  void *grad_depthwise = nullptr, *grad_pointwise = nullptr;
+  void* partial_sums = nullptr;  // of both, of one tile each, in the accumulation type
+
+  DDF_HOST_DEVICE int64_t taps() const { return side * side; }
+  DDF_HOST_DEVICE int64_t depthwise_elements() const { return phases * channels * taps(); }
+  DDF_HOST_DEVICE int64_t pointwise_elements() const { return phases * outputs * channels; }
+  DDF_HOST_DEVICE int64_t parameter_elements() const {
+    return depthwise_elements() + pointwise_elements();
+  }
 };
 
 // How a call is cut into units. A unit is computed by one thread, start to end; which thread and
@@ -103,6 +127,11 @@ struct Kernels {
   void (*reduce_channel)(const Problem&, const Plan&, int64_t image_and_channel);
   int64_t (*filter_norm_scratch_bytes)(const FilterNormProblem&);  // per thread
   void (*filter_norm)(const FilterNormProblem&, int64_t unit, void* scratch);
+  Plan (*plan_depthwise_pointwise)(const DepthwisePointwise&);
+  // One tile, of the gradients too where the problem has room for them.
+  void (*depthwise_pointwise)(const DepthwisePointwise&, const Plan&, int64_t unit, void* scratch);
+  // Adds up the partial sums of one parameter's gradient, in the order of the tiles.
+  void (*reduce_parameter)(const DepthwisePointwise&, const Plan&, int64_t parameter);
 };
 
 // The kernels of the best instruction set this machine has, or of the one that the environment

@@ -1,0 +1,171 @@
+"""The operator `depthwise_pointwise`, compiled and in plain torch, against two convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import ddf_seg.ops
+from ddf_seg.ops import depthwise_pointwise as module
+from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
+
+needs_library = pytest.mark.skipif(
+    not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
+)
+IMPLEMENTATIONS = {
+    'dispatched': (
+        torch.ops.ddf_seg.depthwise_pointwise,
+        torch.ops.ddf_seg.depthwise_pointwise_backward,
+    ),
+    'plain torch': (module._plain_forward, module._plain_backward),
+}
+# batch, channels, height, width, phases, outputs, side
+SHAPES = {
+    'DDF-Up x2': (2, 5, 6, 7, 4, 9, 3),
+    'DDF-Up x3, groups': (1, 9, 40, 70, 9, 18, 3),
+    'one phase, long rows': (1, 19, 5, 300, 1, 9, 3),
+    'several tiles across': (1, 17, 3, 520, 2, 7, 3),
+    'one pixel': (2, 8, 1, 1, 4, 25, 5),
+    'dw_kernel_size 1': (1, 3, 9, 33, 4, 9, 1),
+    'side 5': (1, 10, 13, 40, 3, 4, 5),
+    'no image': (0, 4, 5, 5, 4, 9, 3),
+}
+LAYOUTS = {
+    'contiguous': lambda x: x,
+    'channels_last': lambda x: x.to(memory_format=torch.channels_last),
+    'transposed': lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+}
+
+
+def make(shape: str, layout: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, channels, height, width, phases, outputs, side = SHAPES[shape]
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
+
+    x = LAYOUTS[layout](draw(batch, channels, height, width))
+    depthwise, pointwise = draw(phases, channels, side, side), draw(phases, outputs, channels)
+    return x, depthwise, pointwise, draw(phases * outputs)
+
+
+def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
+    """What the operator is defined by: all phases side by side, as torch's convolutions."""
+    phases, channels, side = depthwise.shape[:3]
+    copies = x.repeat(1, phases, 1, 1)
+    weight = depthwise.flatten(0, 1)[:, None]
+    between = F.conv2d(copies, weight, padding=side // 2, groups=phases * channels)
+    return F.conv2d(between, pointwise.flatten(0, 1)[..., None, None], bias, groups=phases)
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_two_convolutions(implementation: str, shape: str, layout: str, dtype: torch.dtype) -> None:
+    """And their gradients; the plain form rounds the merged weight to the dtype."""
+    forward, backward = IMPLEMENTATIONS[implementation]
+    tensors = make(shape, layout, dtype)
+    wide = [t.double().requires_grad_() for t in tensors]
+    expected = two_convolutions(*wide)
+    upstream = torch.randn(expected.shape, dtype=torch.float64).to(dtype)
+    gradients = torch.autograd.grad(expected, wide[:3], upstream.double())
+    out = forward(*tensors)
+    assert out.dtype == dtype
+    as_features = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
+    if not tensors[0].is_contiguous():
+        assert out.stride() == torch.empty_like(out, memory_format=as_features).stride()
+    tolerance = 30 * torch.finfo(dtype).eps
+    results = (out, *backward(upstream, *tensors[:3]))
+    for result, reference in zip(results, (expected, *gradients), strict=True):
+        scale = reference.abs().max().item() if reference.numel() else 1.0
+        torch.testing.assert_close(
+            result.double(), reference, rtol=0, atol=tolerance * scale, check_stride=False
+        )
+
+
+def test_torch_accepts_it() -> None:
+    tensors = [t.requires_grad_() for t in make('DDF-Up x2', 'contiguous', torch.float32)]
+    torch.library.opcheck(torch.ops.ddf_seg.depthwise_pointwise.default, tuple(tensors))
+
+
+def test_gradient_of_all_four() -> None:
+    tensors = [t.requires_grad_() for t in make('DDF-Up x2', 'channels_last', torch.float64)]
+    assert torch.autograd.gradcheck(depthwise_pointwise, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize('needed', range(4))
+def test_gradient_of_one_alone(needed: int) -> None:
+    tensors = list(make('DDF-Up x2', 'contiguous', torch.float64))
+    tensors[needed].requires_grad_()
+    upstream = torch.randn(2, 36, 6, 7, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(depthwise_pointwise(*tensors), tensors[needed], upstream)
+    (expected,) = torch.autograd.grad(two_convolutions(*tensors), tensors[needed], upstream)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_autocast_casts_all_tensors() -> None:
+    tensors = make('DDF-Up x2', 'contiguous', torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = depthwise_pointwise(*tensors)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, depthwise_pointwise(*(t.bfloat16() for t in tensors)))
+
+
+def test_compiled_graph_has_no_breaks() -> None:
+    compiled = torch.compile(depthwise_pointwise, fullgraph=True, dynamic=True, backend='aot_eager')
+    for shape in ('DDF-Up x2', 'DDF-Up x3, groups'):
+        tensors = make(shape, 'contiguous', torch.float32)
+        assert torch.equal(compiled(*tensors), depthwise_pointwise(*tensors))
+
+
+@needs_library
+def test_same_bits_on_any_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    tensors = make('DDF-Up x3, groups', 'contiguous', torch.float32)
+    upstream = torch.randn(1, 9 * 18, 40, 70)
+    results = []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            backward = torch.ops.ddf_seg.depthwise_pointwise_backward(upstream, *tensors[:3])
+            results.append((depthwise_pointwise(*tensors), *backward))
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
+
+
+@needs_library
+def test_infinity_stays_where_it_is_read() -> None:
+    x, depthwise, pointwise, bias = make('several tiles across', 'contiguous', torch.float32)
+    x[0, 3, 1, 519] = float('inf')
+    finite = depthwise_pointwise(x, depthwise, pointwise, bias).isfinite().all(dim=1)[0]
+    expected = torch.ones_like(finite)
+    expected[:, 518:] = False
+    assert torch.equal(finite, expected)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({0: torch.zeros(5, 6, 7)}, r'x: expected 4 dimensions, got shape \(5, 6, 7\)'),
+        ({0: torch.zeros(2, 5, 6, 7).int()}, 'x: expected float64.*got Int'),
+        ({1: torch.zeros(4, 5, 2, 2)}, r'depthwise: expected .*odd side, got \(4, 5, 2, 2\)'),
+        ({1: torch.zeros(3, 5, 3, 3)}, r'depthwise: expected .*got \(3, 5, 3, 3\)'),
+        ({2: torch.zeros(4, 9, 6)}, r'pointwise: expected shape .*got \(4, 9, 6\)'),
+        ({2: torch.zeros(4, 9, 5).double()}, 'pointwise: expected the dtype of .*got Double'),
+        ({3: torch.zeros(35)}, r'bias: expected shape \(36\), got \(35\)'),
+    ],
+)
+def test_bad_arguments(change: dict[int, Any], message: str) -> None:
+    tensors = list(make('DDF-Up x2', 'contiguous', torch.float32))
+    for index, tensor in change.items():
+        tensors[index] = tensor
+    with pytest.raises(RuntimeError, match=message):
+        depthwise_pointwise(*tensors)
