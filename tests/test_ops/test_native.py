@@ -67,16 +67,22 @@ def capabilities() -> list[str]:
     return found
 
 
+ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
+
+
 @needs_library
 @pytest.mark.parametrize('capability', capabilities())
 def test_forced_instruction_set_passes_the_operator_tests(capability: str) -> None:
     """All of them, because narrow maps take shorter vectors where none are forced."""
     result = run_python(
         *('-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', 'dispatched'),
-        *(str(HERE / 'test_ddf.py'), str(HERE / 'test_ddf_upsample.py')),
+        *(str(HERE / f'test_{name}.py') for name in ON_EVERY_INSTRUCTION_SET),
         **{native.CAPABILITY_VARIABLE: capability},
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
 
 
 @needs_library
