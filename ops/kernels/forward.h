@@ -134,15 +134,31 @@ struct ForwardUnit {
   int64_t used = 0;  // of the weights
   bool direct = false, started = false;
 
+  // Whether the taps of a pixel are neighbours in memory, as the walking loop wants them.
+  bool weights_in_place() const {
+    return !kPixelLanes && std::is_same_v<T, E> && buffers.walk && p.spatial_filter.c == 1;
+  }
+
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
     Weights<T, kPixelLanes> weights(phase.rows(), phase.columns(), p.taps(),
                                     buffers.walk ? Order::walk : Order::block);
+    if constexpr (std::is_same_v<T, E>) {
+      if (weights_in_place()) {
+        const auto map =
+            Map<T>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px);
+        weights.data = map.data + phase.tile.rows.begin * map.y + phase.tile.columns.begin * map.x;
+        weights.per_row = map.y;
+        weights.per_position = map.x;
+        return weights;
+      }
+    }
     weights.data = buffers.weights + used;
     used += weights.elements();
     return weights;
   }
 
   void pack_weights(const Phase& phase) {
+    if (weights_in_place()) return;
     const Range rows = phase.tile.rows, columns = phase.tile.columns;
     weights_of(phase).fill(
         Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
