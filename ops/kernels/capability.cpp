@@ -9,38 +9,26 @@ namespace ddf {
 namespace baseline {
 const Kernels* kernels();
 }
+
 #if defined(DDF_WITH_AVX2)
 namespace avx2 {
 const Kernels* kernels();
 }
+static bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
 #endif
+
 #if defined(DDF_WITH_AVX512)
 namespace avx512 {
 const Kernels* kernels();
 }
-#endif
-
-namespace {
-
-bool has_avx2() {
-#if defined(DDF_WITH_AVX2)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
-#else
-  return false;
-#endif
-}
-
-bool has_avx512() {
-#if defined(DDF_WITH_AVX512)
+static bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-  return false;
-#endif
 }
-
-}  // namespace
+#endif
 
 bool is_narrow(const Problem& p) {
   return p.features.x == 1 && p.grid_width() <= (p.dtype == DType::float64 ? 4 : 8);
