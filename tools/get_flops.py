@@ -12,11 +12,13 @@ import argparse
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import torch
 import torch.nn.functional as F
 from mmengine.analysis import get_model_complexity_info
+from mmengine.analysis.print_helper import _format_size
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -180,28 +182,45 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def complexity(model_cfg: dict[str, Any], shape: tuple[int, int]) -> tuple[int, int]:
+    """Multiply-adds and parameters of a segmentor at test time: without auxiliary heads.
+
+    Args:
+        model_cfg: its config.
+        shape: height and width of the image.
+
+    Raises:
+        UsageError: the model is no segmentor, or does not run on a bare image.
+    """
+    model_cfg = for_size(without_pretrained(model_cfg), shape)
+    model_cfg['auxiliary_head'] = None
+    model = build(model_cfg)
+    if not isinstance(model, BaseSegmentor):
+        raise UsageError(f'expected a segmentor, got a {type(model).__name__}')
+    x = torch.rand(1, 3, *shape)
+    try:
+        info = get_model_complexity_info(model, inputs=(x,), show_table=False, show_arch=False)
+    except (TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        raise UsageError(
+            'the model does not run on a bare image, without the data that come '
+            f'with it ({type(error).__name__}: {error})'
+        ) from error
+    return int(info['flops']), int(info['params'])
+
+
 def count_model(args: argparse.Namespace) -> tuple[str, str]:
-    """Multiply-adds and parameters of a config's model in training's absence: no auxiliary head."""
+    """Multiply-adds and parameters of a config's model."""
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     if 'model' not in cfg:
         raise UsageError(f'{args.config} has no model')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model_cfg = for_size(without_pretrained(cfg.model.to_dict()), args.shape)
-    model_cfg['auxiliary_head'] = None
-    with explained(cfg):
-        model = build(model_cfg)
-    if not isinstance(model, BaseSegmentor):
-        raise UsageError(f'{args.config}: expected a segmentor, got a {type(model).__name__}')
-    x = torch.rand(1, 3, *args.shape)
     try:
-        info = get_model_complexity_info(model, inputs=(x,), show_table=False, show_arch=False)
-    except (TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise UsageError(
-            f'{args.config}: the model does not run on a bare image, without the data that come '
-            f'with it ({type(error).__name__}: {error})'
-        ) from error
-    return info['flops_str'], info['params_str']
+        with explained(cfg):
+            flops, parameters = complexity(cfg.model.to_dict(), args.shape)
+    except UsageError as error:
+        raise UsageError(f'{args.config}: {error}') from error
+    return _format_size(flops), _format_size(parameters)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from mmseg.datasets import BaseSegDataset
@@ -22,15 +23,36 @@ class CamVidDataset(BaseSegDataset):
     with the `labels_grouped` or `labels_strict` that tools/dataset_converters/camvid.py writes.
 
     Args:
+        drives: keep the images of these drives, which file names begin with (0001TP, 0006R0 or
+            0016E5; the Seq05VD of the test split); default: all. The usual splits cut through a
+            drive: all of val is of 0016E5, as is more than half of train.
         kwargs: as for mmseg's BaseSegDataset.
+
+    Raises:
+        ValueError: no image is of these drives.
     """
 
     METAINFO: ClassVar[dict[str, Any]] = metainfo('camvid')
 
     def __init__(
-        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any
+        self,
+        img_suffix: str = '.png',
+        seg_map_suffix: str = '.png',
+        drives: Sequence[str] | None = None,
+        **kwargs: Any,
     ) -> None:
+        self.drives = drives
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """mmseg's list of the images, less what is of other drives."""
+        images: list[dict[str, Any]] = super().load_data_list()
+        if self.drives is None:
+            return images
+        drives = [Path(image['img_path']).name.partition('_')[0] for image in images]
+        if not set(drives) & set(self.drives):
+            raise ValueError(f'drives: expected some of {sorted(set(drives))}, got {self.drives}')
+        return [image for image, drive in zip(images, drives, strict=True) if drive in self.drives]
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:

@@ -55,7 +55,7 @@ def _run(name: str) -> int:
     tool = _load_tool(name)
     args = parse(tool.parse_args)
     cfg = read_config(args.config, args.cfg_options)
-    build = functools.partial(_build_runner, name, args)
+    build = functools.partial(build_runner, name, args.cfg_options)
     tool.parse_args = lambda: args
     tool.Config = SimpleNamespace(fromfile=lambda _: cfg)
     tool.Runner = SimpleNamespace(from_cfg=build)
@@ -110,7 +110,17 @@ def parse(parse_args: Callable[[], argparse.Namespace]) -> argparse.Namespace:
         raise UsageError(f'--cfg-options: expected KEY=VALUE …, got {error}') from error
 
 
-def _build_runner(name: str, args: argparse.Namespace, cfg: Config) -> Runner:
+def build_runner(name: str, options: dict[str, Any] | None, cfg: Config) -> Runner:
+    """Check what a config needs and build its runner.
+
+    Args:
+        name: 'train' or 'test'.
+        options: What ``--cfg-options`` changed in the config.
+        cfg: The config.
+
+    Raises:
+        UsageError: If something it names is missing or does not fit.
+    """
     check_swallowed_arguments(cfg)
     hooks: list[Hook] = [LabelCheckHook()]
     if name == 'train':
@@ -120,7 +130,7 @@ def _build_runner(name: str, args: argparse.Namespace, cfg: Config) -> Runner:
         rank = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))
         if cfg.get('dataset_check', True) and rank == '0':
             check_quickly(cfg, splits)
-        if cfg.resume and 'load_from' not in (args.cfg_options or {}):
+        if cfg.resume and 'load_from' not in (options or {}):
             # mmengine would resume from the config's load_from, where the training once started.
             cfg.resume = check_resume(cfg.work_dir)
             if cfg.resume:

@@ -1,4 +1,4 @@
-"""What the heads and the neck share: refinement, guided upsampling, and the levels' strides."""
+"""What the heads and the neck share: refinement, upsampling, and the levels' strides."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
+from mmcv.cnn import ConvModule, build_upsample_layer
 from mmengine.model import BaseModule, ModuleList, Sequential
 from mmseg.models.utils import resize
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import DDFPack, DDFUpPack
 
+# What a channel's upsampled response is multiplied by before training.
+_FIRST_GAIN = 0.1
 
+
+@MODELS.register_module()
 class DDFRefinement(BaseModule):
     """Adds to a map what a DDF and a 1×1 convolution make of it.
 
@@ -62,12 +67,90 @@ def projected_refinement(
     )
 
 
+@MODELS.register_module()
+class SeparableRefinement(BaseModule):
+    """Adds to a map what a depthwise 3×3 and a 1×1 convolution make of it.
+
+    Args:
+        channels: channels of input and output.
+        norm_cfg, act_cfg: mmcv configs of normalisation and activation.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        norm_cfg: dict[str, Any] | None,
+        act_cfg: dict[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.mix = ConvModule(
+            channels, channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same."""
+        return x + self.mix(self.depthwise(x))
+
+
+@MODELS.register_module()
+class PlainUpsample(BaseModule):
+    """Upsamples a map to the size of a finer one, whose content it does not look at.
+
+    Args:
+        in_channels: channels of the coarser map.
+        channels: channels of the output.
+        scale_factor: how many times finer the output is, up to rounding at the border.
+        resize_cfg: mode and align_corners of the interpolation.
+        layer: config of an upsampling layer for mmcv's builder; default: interpolation.
+        residual: add the layer's output to the interpolation, with a gain as in `GuidedUpsample`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        scale_factor: int,
+        resize_cfg: dict[str, Any],
+        layer: dict[str, Any] | None = None,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.project = (
+            nn.Conv2d(in_channels, channels, 1, bias=False) if in_channels != channels else None
+        )
+        self.layer = (
+            build_upsample_layer(dict(channels=channels, scale_factor=scale_factor, **layer))
+            if layer is not None
+            else None
+        )
+        if residual:
+            self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
+        self.residual = residual
+        self.resize_cfg = resize_cfg
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """(B, in_channels, H, W) and (B, any, H', W') to (B, channels, H', W')."""
+        height, width = guide.shape[2:]
+        if self.project is not None:
+            x = self.project(x)
+        if self.layer is None:
+            return resize(x, size=(height, width), **self.resize_cfg)
+        # A level's size is rounded up, so the layer's output may be a row and a column larger.
+        out = self.layer(x)[:, :, :height, :width]
+        if self.residual:
+            out = resize(x, size=(height, width), **self.resize_cfg) + self.gain * out
+        return out
+
+
+@MODELS.register_module()
 class GuidedUpsample(BaseModule):
     """Interpolates a map to the guide's size and adds what joint DDF-Up makes of it.
 
     The filters come from the guide, so edges and thin things are drawn where the finer level sees
-    them; the interpolation lets training start from what a plain decoder does. Between levels of
-    one stride there is nothing to upsample, and the map passes as it is.
+    them. Training starts near what a plain decoder does, since what the filters make counts little
+    at first: FilterNorm gives even random filters their full deviation. Between levels of one
+    stride there is nothing to upsample, and the map passes as it is.
 
     Args:
         in_channels: channels of the coarser map.
@@ -101,6 +184,8 @@ class GuidedUpsample(BaseModule):
             if scale_factor > 1
             else None
         )
+        if self.ddf_up is not None:
+            self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
         self.scale_factor = scale_factor
         self.resize_cfg = resize_cfg
 
@@ -122,7 +207,7 @@ class GuidedUpsample(BaseModule):
             x = self.project(x)
         if self.ddf_up is None:
             return x
-        return resize(x, size=high, **self.resize_cfg) + self.ddf_up(x, guide)
+        return resize(x, size=high, **self.resize_cfg) + self.gain * self.ddf_up(x, guide)
 
 
 class GuidedFusion(BaseModule):

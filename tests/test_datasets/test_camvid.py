@@ -44,3 +44,15 @@ def test_a_subset_of_the_classes_keeps_void_ignored(root):
     dataset, labels = labels_of(root, metainfo=dict(classes=('Pole', 'Car')))
     assert labels == [255, 255, 0, 255, 255, 255, 255, 255, 1, 255, 255, 255]
     assert dataset.metainfo['palette'] == [[192, 192, 128], [64, 0, 128]]
+
+
+def test_drives_are_chosen_by_the_names_beginning(root):
+    for name in ('0016E5_00390', '0006R0_f00930'):
+        cv2.imwrite(str(root / f'train/{name}.png'), np.zeros((12, 10, 3), np.uint8))
+        cv2.imwrite(str(root / f'trainannot/{name}.png'), np.zeros((12, 10), np.uint8))
+    dataset, _ = labels_of(root, drives=['0001TP'])
+    assert dataset.get_data_info(0)['img_path'].endswith('0001TP_006690.png')
+    with pytest.raises(
+        ValueError, match=r"drives: expected some of \['0001TP', '0006R0', '0016E5'\]"
+    ):
+        labels_of(root, drives=['0005VD'])

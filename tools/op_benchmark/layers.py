@@ -25,7 +25,7 @@ SMALL_PACK_SHAPES: tuple[Shape, ...] = ((1, 32, 24, 24),)
 SMALL_UPSAMPLE_SHAPE: Shape = (1, 32, 12, 12)
 
 
-def carafe_pack(channels: int) -> nn.Module | None:
+def carafe_pack(channels: int, scale_factor: int = SCALE) -> nn.Module | None:
     """mmcv's CARAFEPack with its reassembly by `ddf_upsample`; None without mmcv."""
     if find_spec('mmcv') is None or find_spec('mmengine') is None:
         return None
@@ -39,7 +39,7 @@ def carafe_pack(channels: int) -> nn.Module | None:
             neutral = x.new_ones(1).expand(*x.shape[:2], k, k)
             return ddf_upsample(x, neutral, mask, k, self.scale_factor)
 
-    return Carafe(channels, SCALE)
+    return Carafe(channels, scale_factor)
 
 
 def assert_carafe_reassembles(carafe: Any) -> None:
@@ -56,7 +56,7 @@ def assert_carafe_reassembles(carafe: Any) -> None:
     torch.testing.assert_close(carafe.feature_reassemble(x, mask), want, rtol=1e-4, atol=1e-4)
 
 
-def dysample(channels: int) -> nn.Module | None:
+def dysample(channels: int, scale_factor: int = SCALE, groups: int = 4) -> nn.Module | None:
     """The DySample of the package spandrel; None without it.
 
     Its file is loaded alone: the package's top imports torchvision, which nothing here needs.
@@ -71,7 +71,7 @@ def dysample(channels: int) -> nn.Module | None:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     # The paper's form: no convolution after sampling.
-    return module.DySample(channels, channels, SCALE, end_convolution=False)
+    return module.DySample(channels, channels, scale_factor, groups, end_convolution=False)
 
 
 def _forward(layer: nn.Module, x: Tensor) -> Run:

@@ -7,6 +7,9 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
+    # The backbone pads on both sides of a map of odd size and on one side of an even one, so its
+    # coarse levels lie elsewhere than in training where a stride does not divide the image.
+    test_cfg=dict(size_divisor=32),
 )
 model = dict(
     type='EncoderDecoder',

@@ -1,0 +1,2 @@
+# DDFHead: joint DDF-Up, and DDF refinement.
+_base_ = ['../_base_/study.py']
