@@ -32,7 +32,6 @@ struct Maps {
   int64_t rows = 0, columns = 0, pitch = 0, reach = 0;
   T* data = nullptr;
 
-  Maps() = default;
   Maps(Scratch& scratch, int64_t count, const Plan& plan, int64_t reach_) : reach(reach_) {
     rows = plan.tile_rows + 2 * reach;
     columns = plan.tile_columns + 2 * reach;
@@ -169,7 +168,9 @@ DDF_INLINE void in_runs(int64_t count, const Body& body) {
   if constexpr (kMost > 1)
     for (; m < count; ++m) body(m, std::integral_constant<int, 1>{});
 }
-inline constexpr bool kManyRegisters = DDF_VECTOR_BYTES == 64;
+// Rows whose sums fit into the registers: of a filter's outputs, and of a block's channels.
+inline constexpr int kOutputRows = DDF_VECTOR_BYTES == 64 ? 9 : 5;
+inline constexpr int kChannelRows = DDF_VECTOR_BYTES == 64 ? kBlockChannels : 4;
 
 // out[m, x] (+)= Σ left[m, k] * right[k, x], for whole steps of x.
 template <typename T, int kRows>
@@ -181,7 +182,7 @@ void multiply(const T* left, int64_t row, int64_t step, int64_t rows, int64_t de
   });
 }
 
-// The mask of a row's last vectors.
+// A vector of a row that counts as 0 from `columns` on.
 template <typename T>
 DDF_INLINE Vec<T> load_below(const T* from, int64_t x, int64_t columns) {
   const Vec<T> value = load<T>(from + x);
@@ -247,26 +248,21 @@ void dot_taps(const T* in, int64_t pitch, const T* grad, int64_t grad_pitch, int
       });
 }
 
-// The parameters in the type of the sums: depthwise[phase, channel, tap], the same turned by half a
-// turn, and pointwise[phase, output, channel].
+// The parameters in the type of the sums: depthwise[phase, channel, tap] and
+// pointwise[phase, output, channel].
 template <typename T>
 struct Parameters {
-  T *depthwise, *turned, *pointwise;
+  T *depthwise, *pointwise;
 
   Parameters(Scratch& scratch, const DepthwisePointwise& p) {
     depthwise = scratch.take<T>(p.depthwise_elements());
-    turned = scratch.take<T>(p.depthwise_elements());
     pointwise = scratch.take<T>(p.pointwise_elements());
   }
 
   template <typename E>
   void fill(const DepthwisePointwise& p) const {
-    const int64_t taps = p.taps();
-    for (int64_t i = 0; i < p.depthwise_elements(); i += taps)
-      for (int64_t t = 0; t < taps; ++t) {
-        depthwise[i + t] = load_scalar<T>(static_cast<const E*>(p.depthwise) + i + t);
-        turned[i + taps - 1 - t] = depthwise[i + t];
-      }
+    for (int64_t i = 0; i < p.depthwise_elements(); ++i)
+      depthwise[i] = load_scalar<T>(static_cast<const E*>(p.depthwise) + i);
     for (int64_t i = 0; i < p.pointwise_elements(); ++i)
       pointwise[i] = load_scalar<T>(static_cast<const E*>(p.pointwise) + i);
   }
@@ -310,7 +306,7 @@ void depthwise_pointwise_unit(const DepthwisePointwise& p, const Plan& plan, int
               b.between + c * of_map, kBlockChannels * of_map, b.between_pitch, columns, false);
         for (int64_t i = 0; i < phases(); ++i)
           for (int64_t r = 0; r < rows_at_once(); ++r)
-            multiply<T, kManyRegisters ? 9 : 5>(
+            multiply<T, kOutputRows>(
                 b.parameters.pointwise + (phase + i) * p.outputs * p.channels + first, p.channels,
                 int64_t{1}, p.outputs, count,
                 b.between + i * kBlockChannels * of_map + r * b.between_pitch, of_map,
@@ -326,6 +322,7 @@ void depthwise_pointwise_unit(const DepthwisePointwise& p, const Plan& plan, int
 template <typename T>
 struct DepthwisePointwiseBackward {
   Parameters<T> parameters;
+  T* turned;  // the depthwise filters, by half a turn
   Maps<T> x, upstream, between, grad_x;
   T* filtered;  // of two rows of a block's channels
   int64_t filtered_pitch;
@@ -333,6 +330,7 @@ struct DepthwisePointwiseBackward {
 
   DepthwisePointwiseBackward(Scratch& scratch, const DepthwisePointwise& p, const Plan& plan)
       : parameters(scratch, p),
+        turned(scratch.take<T>(p.depthwise_elements())),
         x(scratch, kBlockChannels, plan, p.side / 2),
         upstream(scratch, p.phases * p.outputs, plan, p.side / 2),
         between(scratch, kBlockChannels, plan, p.side / 2),
@@ -357,6 +355,8 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
   T* const grad_depthwise = static_cast<T*>(p.partial_sums) + unit * p.parameter_elements();
   T* const grad_pointwise = grad_depthwise + p.depthwise_elements();
   b.parameters.template fill<E>(p);
+  for (int64_t i = 0; i < p.depthwise_elements(); i += taps)
+    for (int64_t t = 0; t < taps; ++t) b.turned[i + t] = b.parameters.depthwise[i + taps - 1 - t];
   b.upstream.template fill<E>(p.out, image, 0, p.phases * p.outputs, tile, p.height, p.width);
   for (int64_t first = 0; first < p.channels; first += kBlockChannels) {
     const int64_t count = smaller(kBlockChannels, p.channels - first);
@@ -368,17 +368,15 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
       };
       // The gradient between the two convolutions, on the tile and around it.
       for (int64_t y = -reach; y < rows + reach; ++y)
-        multiply<T, kManyRegisters ? kBlockChannels : 4>(
-            pointwise, int64_t{1}, p.channels, count, p.outputs,
-            b.upstream.row(phase * p.outputs, y), b.upstream.size(), b.between.row(0, y),
-            b.between.size(), b.between.columns, false);
+        multiply<T, kChannelRows>(pointwise, int64_t{1}, p.channels, count, p.outputs,
+                                  b.upstream.row(phase * p.outputs, y), b.upstream.size(),
+                                  b.between.row(0, y), b.between.size(), b.between.columns, false);
       Vec<T>* const sums = b.sums;
       for (int64_t c = 0; c < count; ++c) {
         in_runs<2>(rows, [&](int64_t y, auto rows_at_once) {
           depthwise<T, 1, rows_at_once()>(b.between.map(c) + y * b.between.pitch, b.between.pitch,
-                                          weights(b.parameters.turned, c), 0, p.side,
-                                          b.grad_x.row(c, y), 0, b.grad_x.pitch, columns,
-                                          phase > 0);
+                                          weights(b.turned, c), 0, p.side, b.grad_x.row(c, y), 0,
+                                          b.grad_x.pitch, columns, phase > 0);
         });
         for (int64_t t = 0; t < taps; ++t) sums[t] = Vec<T>{};
         dot_taps<T>(b.x.map(c), b.x.pitch, b.between.row(c, 0) + reach, b.between.pitch, rows,
@@ -394,7 +392,7 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
               b.filtered + 2 * c * b.filtered_pitch, 0, b.filtered_pitch, columns, false);
         for (int64_t r = 0; r < rows_at_once(); ++r)
           in_runs<2>(count, [&](int64_t c, auto channels) {
-            in_runs<kManyRegisters ? 9 : 5>(p.outputs, [&](int64_t o, auto n) {
+            in_runs<kOutputRows>(p.outputs, [&](int64_t o, auto n) {
               dot_rows<T, n(), channels()>(
                   b.upstream.row(phase * p.outputs + o, y + r) + reach, b.upstream.size(),
                   b.filtered + (2 * c + r) * b.filtered_pitch, 2 * b.filtered_pitch, columns,

@@ -154,7 +154,13 @@ def test_infinity_stays_where_it_is_read() -> None:
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({0: torch.zeros(5, 6, 7)}, r'x: expected 4 dimensions, got shape \(5, 6, 7\)'),
+        ({0: torch.zeros(5, 6, 7)}, r'x: expected 4 dimensions.*got shape \(5, 6, 7\)'),
+        ({0: torch.zeros(2, 5, 0, 7)}, r'x: .*at least one .*row.*got shape \(2, 5, 0, 7\)'),
+        (
+            {0: torch.zeros(2, 0, 6, 7), 1: torch.zeros(4, 0, 3, 3), 2: torch.zeros(4, 9, 0)},
+            r'x: .*at least one channel.*got shape \(2, 0, 6, 7\)',
+        ),
+        ({2: torch.zeros(0, 9, 5)}, r'pointwise: expected shape .*got \(0, 9, 5\)'),
         ({0: torch.zeros(2, 5, 6, 7).int()}, 'x: expected float64.*got Int'),
         ({1: torch.zeros(4, 5, 2, 2)}, r'depthwise: expected .*odd side, got \(4, 5, 2, 2\)'),
         ({1: torch.zeros(3, 5, 3, 3)}, r'depthwise: expected .*got \(3, 5, 3, 3\)'),
@@ -169,3 +175,6 @@ def test_bad_arguments(change: dict[int, Any], message: str) -> None:
         tensors[index] = tensor
     with pytest.raises(RuntimeError, match=message):
         depthwise_pointwise(*tensors)
+    if 3 not in change:  # the bias has no part in the gradients
+        with pytest.raises(RuntimeError, match=message):
+            torch.ops.ddf_seg.depthwise_pointwise_backward(torch.zeros(2, 36, 6, 7), *tensors[:3])
