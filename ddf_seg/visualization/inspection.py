@@ -56,6 +56,18 @@ class Inspection:
         )
         return down, across
 
+    def extent(self, call: FilterCall | None = None) -> tuple[float, float, float, float]:
+        """What a map of a call's filters covers, in pixels of the image: left, right, bottom, top.
+
+        Without a call: the image itself. A padded input makes maps that reach beyond it.
+        """
+        height, width = map(float, self.size)
+        if call is not None:
+            (height, width) = (
+                n / density for n, density in zip(call.size, self.density(call.size), strict=True)
+            )
+        return 0.0, width, height, 0.0
+
     def pixel(self, call: FilterCall, x: int, y: int) -> tuple[int, int]:
         """The pixel (y, x) of a call's filters that lies under a pixel of the image."""
         rows, columns = self._indices(call)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+from networks import HEAD, build_segmentor, make_inspection
 
 from ddf_seg.visualization import Point, pick_points, pictures
 from ddf_seg.visualization.basis import FilterBasis
@@ -166,6 +167,24 @@ def test_maps_cover_the_image_and_name_its_layer(inspection, figures):
     assert low == 0
     assert 'everywhere' in panels['norm'].get_title(loc='left')
     assert high > np.asarray(panels['norm'].images[0].get_array()).max()
+
+
+def test_maps_of_a_padded_input_stand_where_they_stand_in_the_image(image):
+    """Of an image of 45×61 padded to 64×64, a map shows its part of 45×61, not all of it."""
+    options = dict(preprocessor=dict(test_cfg=dict(size_divisor=32)))
+    inspection = make_inspection(build_segmentor(HEAD, **options), image)
+    (maps,) = (f for n, f in pictures.layer_pictures([inspection], LAST, POINTS) if n == 'maps')
+    overview = pictures.draw_overview([inspection], POINTS)
+    for figure, beside, title in (
+        (maps, 'image', 'filter colours'),
+        (overview, 'image and points', LAST),
+    ):
+        panels = {axes.get_title(loc='left').partition('  ')[0]: axes for axes in figure.axes}
+        assert panels[title].images[0].get_extent() == pytest.approx([0, 64, 64, 0])
+        assert panels[beside].images[0].get_extent() == [0, 61, 45, 0]
+        for name in (title, beside):
+            assert panels[name].get_xlim() == (0, 61)
+            assert panels[name].get_ylim() == (45, 0)
 
 
 def test_classes_are_those_of_the_ground_truth(inspection, figures):

@@ -26,14 +26,16 @@ def _aspect(inspection: Inspection) -> float:
     return inspection.size[0] / inspection.size[1]
 
 
-def _show_map(axes: Axes, inspection: Inspection, values: Any, title: str, **kwargs: Any) -> Any:
-    height, width = inspection.size
-    # A pixel of a coarse layer shall stand where it stands in the image.
-    shown = axes.imshow(
-        values, extent=(0, width, height, 0), aspect='equal', interpolation='nearest', **kwargs
-    )
+def _show_map(
+    axes: Axes,
+    inspection: Inspection,
+    call: FilterCall | None,
+    values: Any,
+    title: str,
+    **kwargs: Any,
+) -> Any:
+    shown = style.draw_map(axes, values, inspection.extent(call), inspection.size, **kwargs)
     axes.set_title(title, loc='left')
-    style.bare(axes)
     return shown
 
 
@@ -84,8 +86,10 @@ def draw_maps(
         for number, inspection in enumerate(inspections):
             axes = grid[2 * number : 2 * number + 2].ravel()
             before = f'{inspection.title}: ' if len(calls) > 1 else ''
-            _show_map(axes[0], inspection, inspection.image, f'{before}image')
-            _show_map(axes[1], inspection, basis.colours(filters[number]), 'filter colours')
+            _show_map(axes[0], inspection, None, inspection.image, f'{before}image')
+            call = calls[number]
+            colours = basis.colours(filters[number])
+            _show_map(axes[1], inspection, call, colours, 'filter colours')
             scalars = [
                 (axes[2], norms[number], norm_title, least, most),
                 (axes[3], entropies[number], 'entropy', None, None),
@@ -93,14 +97,14 @@ def draw_maps(
             ]
             for target, values, name, low, high in scalars:
                 shown = _show_map(
-                    target, inspection, values.numpy(), name,
+                    target, inspection, call, values.numpy(), name,
                     cmap=style.SEQUENTIAL, vmin=low, vmax=high,
                 )  # fmt: skip
                 figure.colorbar(shown, cax=style.beside(target))
             # Directions have no mean: those of the first group.
             anisotropy, direction = (x[0] for x in orientations[number])
             colours = _direction_colours(anisotropy, direction)
-            _show_map(axes[5], inspection, colours, 'dominant direction')
+            _show_map(axes[5], inspection, call, colours, 'dominant direction')
             wheel = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 180), style.CYCLIC)
             bar = figure.colorbar(wheel, cax=style.beside(axes[5]), ticks=range(0, 181, 45))
             bar.ax.set_yticklabels(['0°  ─', '45°  ╱', '90°  │', '135°  ╲', '180°  ─'])

@@ -70,26 +70,30 @@ def draw_overview(
     """
     first = inspections[0]
     bases = bases or layer_bases(inspections)
-    panels: list[tuple[Any, str, bool]] = [(first.image, 'image and points', True)]
+    whole = first.extent()
+    panels: list[tuple[Any, str, Any, bool]] = [(first.image, 'image and points', whole, True)]
     for inspection in inspections:
         of = f' of {inspection.title}' if len(inspections) > 1 else ''
-        panels.append((class_colours(inspection, inspection.prediction), f'prediction{of}', False))
+        colours = class_colours(inspection, inspection.prediction)
+        panels.append((colours, f'prediction{of}', whole, False))
     if first.truth is not None:
-        panels.append((class_colours(first, first.truth), 'ground truth', False))
+        panels.append((class_colours(first, first.truth), 'ground truth', whole, False))
         for inspection in inspections:
             of = f' of {inspection.title}' if len(inspections) > 1 else ''
             known = first.truth >= 0
             share = (
                 float((inspection.prediction != first.truth)[known].mean()) if known.any() else 0
             )
-            panels.append((error_colours(inspection), f'error{of}: {100 * share:.1f} %', False))
+            title = f'error{of}: {100 * share:.1f} %'
+            panels.append((error_colours(inspection), title, whole, False))
     for call in first.calls:
         height, width = call.size
         for inspection in inspections:
             of = f'{inspection.title}: ' if len(inspections) > 1 else ''
-            filters = inspection.call(call.layer).spatial_filters()
+            own = inspection.call(call.layer)
+            colours = bases[call.layer].colours(own.spatial_filters())
             title = f'{of}{call.layer}  ({width}×{height})'
-            panels.append((bases[call.layer].colours(filters), title, False))
+            panels.append((colours, title, inspection.extent(own), False))
     columns = 3 if len(inspections) == 1 else 4
     rows = -(-len(panels) // columns)
     height, width = first.size
@@ -108,10 +112,9 @@ def draw_overview(
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        for axes, (values, title, marked) in zip(grid, panels, strict=False):
-            axes.imshow(values, extent=(0, width, height, 0), interpolation='nearest')
+        for axes, (values, title, extent, marked) in zip(grid, panels, strict=False):
+            style.draw_map(axes, values, extent, first.size)
             axes.set_title(title, loc='left')
-            style.bare(axes)
             if marked:
                 _mark(axes, points)
         used = np.unique(np.concatenate([i.prediction.ravel() for i in inspections]))

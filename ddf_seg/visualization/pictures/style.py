@@ -98,6 +98,28 @@ def symmetric_limit(values: np.ndarray) -> float:
     return float(finite.max(initial=0.0)) or 1.0
 
 
+def draw_map(
+    axes: Axes,
+    values: Any,
+    extent: tuple[float, float, float, float],
+    size: tuple[int, int],
+    **kwargs: Any,
+) -> Any:
+    """Draws a map so that each of its pixels stands where it stands in the image.
+
+    Args:
+        values: (H', W') or (H', W', 3), for `Axes.imshow`.
+        extent: see `Inspection.extent`.
+        size: (H, W) of the image; what lies beyond is cut off.
+        kwargs: for `Axes.imshow`.
+    """
+    shown = axes.imshow(values, extent=extent, aspect='equal', interpolation='nearest', **kwargs)
+    axes.set_xlim(0, size[1])
+    axes.set_ylim(size[0], 0)
+    bare(axes)
+    return shown
+
+
 def draw_filter(axes: Axes, values: np.ndarray, limit: float, numbers: bool = True) -> None:
     """A filter as coloured squares, each with its value.
 
