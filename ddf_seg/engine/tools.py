@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,10 +35,27 @@ from .pretrained import check_pretrained, check_weights
 def show_usage_errors(main: Callable[[], int]) -> int:
     """Run a tool; its user's mistakes become one message on stderr and exit code 1."""
     try:
-        return main()
+        code = main()
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         sys.stderr.write(f'error: {error}\n')
         return 1
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return 1
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`; then, drop what is left."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno())
+    if not any(event & select.POLLERR for _, event in watch.poll(0)):
+        return False
+    # Python flushes once more when it exits (https://docs.python.org/3/library/signal.html).
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def run_mmseg_tool(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -207,3 +208,13 @@ def test_a_run_is_scored_and_an_interrupted_one_goes_on(
     path.write_text('{}')
     assert study('run', 'bilinear', '--seed', 3, *folders)[0] == 0
     assert path.read_text() == '{}'
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    """`study.py table | head -1`: no traceback after the line."""
+    write(tmp_path, *(result(f'row{i}', 0) for i in range(500)), result('bilinear', 0))
+    command = f'"{sys.executable}" "{TOOLS}/study.py" table --results "{tmp_path}" | head -1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith('| row | seeds |')
+    assert 'BrokenPipe' not in done.stderr
+    assert 'Traceback' not in done.stderr
