@@ -1,5 +1,6 @@
 """Segments an image, a folder or a video: python tools/predict.py CONFIG CHECKPOINT INPUT
 
+With --demo and nothing else, the network in checkpoints/ segments road scenes drawn for it.
 Writes to --out-dir: overlays/ (the classes' colours over the picture; of a video, a video), ids/
 (class ids as PNG, of a video one per frame) and classes.csv (what the ids and colours mean).
 """
@@ -26,6 +27,12 @@ from ddf_seg.engine.errors import UsageError
 from ddf_seg.engine.inference import check_device, find_classes, load_model
 from ddf_seg.engine.inputs import IMAGES, VIDEOS, UnreadableError, find_inputs, read_image
 from ddf_seg.engine.tools import parse, read_config, show_usage_errors
+from ddf_seg.synthetic import render_scene
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_finetune.py'
+DEMO_CHECKPOINT = ROOT / 'checkpoints' / 'ddf_camvid.pth'
+DEMO_SCENES = 6
 
 
 @dataclass
@@ -56,9 +63,17 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('input', type=Path, help='image, video, or folder of such')
+    files = [
+        parser.add_argument('config', nargs='?', help="config file, or a package's: mmseg::fcn/…"),
+        parser.add_argument('checkpoint', nargs='?', help='checkpoint file or URL'),
+        parser.add_argument('input', nargs='?', type=Path, help='image, video, or folder of such'),
+    ]
+    parser.add_argument(
+        '--demo',
+        action='store_true',
+        help=f'draw {DEMO_SCENES} scenes to OUT_DIR/scenes, and segment them by '
+        f'{DEMO_CHECKPOINT.relative_to(ROOT)}',
+    )
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'))
     parser.add_argument(
         '--device', default='cuda:0' if torch.cuda.is_available() else 'cpu', help='cpu, cuda:0, …'
@@ -70,7 +85,22 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:
         parser.error(f'--opacity: expected 0 to 1, got {args.opacity}')
+    given = [file.dest for file in files if getattr(args, file.dest) is not None]
+    if args.demo and given:
+        parser.error(f'--demo: expected no further file, got {", ".join(given)}')
+    if args.demo:
+        args.config, args.checkpoint = str(DEMO_CONFIG), str(DEMO_CHECKPOINT)
+        args.input = args.out_dir / 'scenes'
+    elif len(given) < len(files):
+        missing = ', '.join(file.dest for file in files if file.dest not in given)
+        parser.error(f'the following arguments are required: {missing} (or --demo)')
     return args
+
+
+def draw_scenes(folder: Path) -> None:
+    """Road scenes of CamVid's size."""
+    for seed in range(DEMO_SCENES):
+        write_image(folder / f'{seed}.png', render_scene(seed, (360, 480))[0])
 
 
 def load_predictor(args: argparse.Namespace) -> tuple[Predictor, list[str]]:
@@ -133,6 +163,11 @@ def predict_video(
 
 def main() -> int:
     args = parse(parse_args)
+    if args.demo:
+        try:
+            draw_scenes(args.input)
+        except OSError as error:
+            raise UsageError(f'--out-dir: {error}') from error
     inputs = find_inputs(args.input, IMAGES | VIDEOS)
     predictor, classes = load_predictor(args)
     failed = {}

@@ -51,6 +51,7 @@ CASES = {
     'ddf_acdc': Case(layouts.acdc),
     'ddf_bdd100k': Case(layouts.bdd100k),
     'ddf_camvid': Case(layouts.camvid),
+    'ddf_camvid_finetune': Case(layouts.camvid),
     'ddf_camvid-720x960': Case(layouts.camvid_strict, ('camvid', 'camvid_full')),
     'ddf_camvid32': Case(layouts.camvid_all, ('camvid', 'camvid_full')),
     'ddf_cityscapes': Case(layouts.cityscapes, ('cityscapes', 'cityscapes')),
@@ -88,7 +89,7 @@ CASES = {
 
 def test_every_config_is_here() -> None:
     assert {file.stem for file in (ROOT / 'configs').glob('*.py')} == set(CASES)
-    assert len(CASES) == 25
+    assert len(CASES) == 26
 
 
 def convert(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,62 @@
+"""A published checkpoint: smaller, of half precision, and the same network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import pytest
+import torch
+from tool_runs import load_tool
+
+from ddf_seg.engine.tools import show_usage_errors
+
+tool = load_tool('model_converters/publish')
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path) -> int:
+    monkeypatch.setattr(sys, 'argv', ['publish.py', str(source), str(out)])
+    return show_usage_errors(tool.main)
+
+
+def test_weights_and_classes_are_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = trained / 'iter_4.pth', tmp_path / 'new' / 'small.pth'
+    assert publish(monkeypatch, source, out) == 0
+    before = torch.load(source, weights_only=True)
+    after = torch.load(out, weights_only=True)
+    assert out.stat().st_size < source.stat().st_size
+    assert after.keys() == {'meta', 'state_dict'}
+    assert after['meta']['dataset_meta'] == before['meta']['dataset_meta']
+    assert after['state_dict'].keys() == before['state_dict'].keys()
+    for name, weight in before['state_dict'].items():
+        half = after['state_dict'][name]
+        expected = torch.float16 if weight.is_floating_point() else weight.dtype
+        assert half.dtype == expected, name
+        # Half precision rounds to 11 bits.
+        torch.testing.assert_close(half.to(weight.dtype), weight, rtol=2**-11, atol=2**-24)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'does not exist'),
+        ({'weight': torch.ones(1)}, 'has no state_dict'),
+        ({'state_dict': {'w': torch.tensor([1e6])}}, 'w is not finite in half precision'),
+    ],
+)
+def test_what_cannot_be_published(
+    content: object,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    if content is not None:
+        torch.save(content, source)
+    assert publish(monkeypatch, source, out) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()

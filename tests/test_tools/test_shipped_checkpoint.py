@@ -1,0 +1,41 @@
+"""The network in checkpoints/ scores on CamVid what configs/metafile.yaml says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import pytest
+from mmengine.fileio import load
+from tool_runs import TOOLS
+
+ROOT = TOOLS.parent
+MODELS = load(ROOT / 'configs' / 'metafile.yaml')['Models']
+
+
+@pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
+def test_files_are_there(model: dict) -> None:
+    assert (ROOT / model['Config']).stem == model['Name']
+    assert 1e6 < (ROOT / model['Weights']).stat().st_size < 20e6
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'camvid/val').is_dir(),
+    reason='no CamVid in $DDF_DATA_ROOT/camvid',
+)
+@pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
+def test_score(model: dict, tmp_path: Path) -> None:
+    """By mmseg's own test.py and metrics, on the validation images that no training saw."""
+    files = [TOOLS / 'test.py', ROOT / model['Config'], ROOT / model['Weights']]
+    command = [sys.executable, *map(str, files), '--work-dir', str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob('*/*.json'))
+    for result in model['Results']:
+        for metric, published in result['Metrics'].items():
+            # Other instruction sets round differently, and move a pixel here and there.
+            assert scores[metric] == pytest.approx(published, abs=0.1), metric
