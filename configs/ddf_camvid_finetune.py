@@ -1,6 +1,6 @@
 # The second stage of training on CamVid: on from what ddf_camvid.py gave, whose class weights teach
-# the rare classes early, but have them predicted where they are not, too. Here poles alone, a pixel
-# or two wide, keep a weight, and the thin classes are trained for their IoU as well.
+# the rare classes early, but have them predicted where they are not, too. Here poles, a pixel or
+# two wide, and signs alone keep a weight, and the thin classes are trained for their IoU as well.
 _base_ = ['./ddf_camvid.py']
 
 load_from = 'work_dirs/ddf_camvid/iter_2000.pth'

@@ -17,7 +17,7 @@ from ddf_seg.engine.errors import UsageError, hint
 from ddf_seg.engine.tools import build_runner, explained, read_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'study'
-# CamVid's 360×480, padded as for scoring.
+# CamVid's 360×480, padded as configs/ddf_camvid.py scores it.
 IMAGE = (384, 480)
 # 'drives': CamVid's own splits share a drive, of which all of val is. Here they do not.
 SPLITS: dict[str, dict[str, list[str]]] = {
