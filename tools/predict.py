@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,15 @@ def load_predictor(args: argparse.Namespace) -> tuple[Predictor, list[str]]:
     return Predictor(model, classes.palette[:, ::-1].copy(), args.opacity), classes.names
 
 
+@contextmanager
+def out_dir_errors() -> Iterator[None]:
+    """Names the option where what it leads to cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f'--out-dir: {error}') from error
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image):
@@ -164,14 +175,12 @@ def predict_video(
 def main() -> int:
     args = parse(parse_args)
     if args.demo:
-        try:
+        with out_dir_errors():
             draw_scenes(args.input)
-        except OSError as error:
-            raise UsageError(f'--out-dir: {error}') from error
     inputs = find_inputs(args.input, IMAGES | VIDEOS)
     predictor, classes = load_predictor(args)
     failed = {}
-    try:
+    with out_dir_errors():
         args.out_dir.mkdir(parents=True, exist_ok=True)
         with open(args.out_dir / 'classes.csv', 'w', newline='') as table:
             rows = zip(classes, predictor.palette[:, ::-1].tolist(), strict=True)
@@ -187,8 +196,6 @@ def main() -> int:
                         predict_image(predictor, file, name, args.out_dir)
                 except UnreadableError as error:
                     failed[file] = error
-    except OSError as error:
-        raise UsageError(f'--out-dir: {error}') from error
     print(f'{len(inputs) - len(failed)} of {len(inputs)} inputs segmented, see {args.out_dir}')
     if failed:
         files = ''.join(f'\n  {file}: {error}' for file, error in failed.items())
