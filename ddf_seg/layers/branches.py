@@ -99,6 +99,7 @@ class ChannelBranch(nn.Sequential):
         phases: independent branches that run as one, on the same pooled input.
         nonlinearity: what follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
+        start: what all filters are before training, see `FilterNorm`.
 
     Raises:
         ValueError: `se_ratio` not above 0.
@@ -112,6 +113,7 @@ class ChannelBranch(nn.Sequential):
         phases: int = 1,
         nonlinearity: str = 'relu',
         normalization: str = 'filter_norm',
+        start: float | None = None,
     ) -> None:
         if se_ratio <= 0:
             raise ValueError(f'se_ratio: expected a value above 0, got {se_ratio}')
@@ -122,7 +124,9 @@ class ChannelBranch(nn.Sequential):
             nn.Conv2d(in_channels, squeezed, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(squeezed, filters * kernel_size**2, 1, groups=phases),
-            build_normalization(normalization, filters, kernel_size, 'channel', nonlinearity),
+            build_normalization(
+                normalization, filters, kernel_size, 'channel', nonlinearity, start
+            ),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,13 +15,17 @@ from .branches import ChannelBranch, PhaseSpatialBranch, SpatialBranch
 BRANCHES = ('both', 'spatial', 'channel')
 
 
-def _check_arguments(in_channels: int, kernel_size: int, head: int, branches: str) -> None:
+def _check_arguments(
+    in_channels: int, kernel_size: int, head: int, branches: str, neutral_start: bool
+) -> None:
     if kernel_size < 3 or kernel_size % 2 == 0:
         raise ValueError(f'kernel_size: expected an odd value of at least 3, got {kernel_size}')
     if head < 1 or in_channels % head:
         raise ValueError(f'head: expected a divisor of in_channels {in_channels}, got {head}')
     if branches not in BRANCHES:
         raise ValueError(f'branches: expected one of {BRANCHES}, got {branches!r}')
+    if neutral_start and branches != 'both':
+        raise ValueError(f"branches: expected 'both' for a neutral start, got {branches!r}")
 
 
 def check_input(x: Tensor, in_channels: int) -> None:
@@ -31,9 +35,14 @@ def check_input(x: Tensor, in_channels: int) -> None:
         )
 
 
-def _neutral(x: Tensor, shape: tuple[int, ...], kernel_combine: str) -> Tensor:
+def _neutral(kernel_combine: str) -> float:
+    """What leaves the other branch's filters as they are."""
+    return 1.0 if kernel_combine == 'mul' else 0.0
+
+
+def _neutral_filter(x: Tensor, shape: tuple[int, ...], kernel_combine: str) -> Tensor:
     """A filter that leaves the other branch's as it is, spread from a single number."""
-    return x.new_full((1,), 1.0 if kernel_combine == 'mul' else 0.0).expand(shape)
+    return x.new_full((1,), _neutral(kernel_combine)).expand(shape)
 
 
 def _reset(module: nn.Module) -> None:
@@ -61,6 +70,8 @@ class DDFPack(nn.Module):
         kernel_combine: 'mul' or 'add'.
         normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
         branches: 'both', or 'spatial' or 'channel' alone (ablation).
+        neutral_start: channel filters that change nothing at first (1 where they multiply, 0 where
+            they are added) and learn an offset; default: drawn at random, as the authors do.
 
     Raises:
         ValueError: an argument outside its range.
@@ -78,9 +89,10 @@ class DDFPack(nn.Module):
         kernel_combine: str = 'mul',
         normalization: str = 'filter_norm',
         branches: str = 'both',
+        neutral_start: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(in_channels, kernel_size, head, branches)
+        _check_arguments(in_channels, kernel_size, head, branches, neutral_start)
         self.in_channels = in_channels
         self.kernel_size = kernel_size
         self.stride = stride
@@ -98,6 +110,7 @@ class DDFPack(nn.Module):
                 se_ratio,
                 nonlinearity=nonlinearity,
                 normalization=normalization,
+                start=_neutral(kernel_combine) if neutral_start else None,
             )
         self.branches = branches
 
@@ -123,14 +136,14 @@ class DDFPack(nn.Module):
     def _channel_filter(self, x: Tensor) -> Tensor:
         shape = (x.shape[0], self.in_channels, self.kernel_size, self.kernel_size)
         if self.branches == 'spatial':
-            return _neutral(x, shape, self.kernel_combine)
+            return _neutral_filter(x, shape, self.kernel_combine)
         return self.channel_branch(x).view(shape)
 
     def _filter(self, x: Tensor, channel_filter: Tensor) -> Tensor:
         k, s = self.kernel_size, self.stride
         if self.branches == 'channel':
             size = (-(-x.shape[2] // s), -(-x.shape[3] // s))
-            spatial_filter = _neutral(x, (x.shape[0], k * k, *size), self.kernel_combine)
+            spatial_filter = _neutral_filter(x, (x.shape[0], k * k, *size), self.kernel_combine)
         else:
             spatial_filter = self.spatial_branch(x)
         return ddf(x, channel_filter, spatial_filter, k, self.dilation, s, self.kernel_combine)
@@ -157,6 +170,8 @@ class DDFUpPack(nn.Module):
         kernel_combine: 'mul' or 'add'.
         normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
         branches: 'both', or 'spatial' or 'channel' alone (ablation).
+        neutral_start: channel filters that change nothing at first (1 where they multiply, 0 where
+            they are added) and learn an offset; default: drawn at random, as the authors do.
 
     Raises:
         ValueError: an argument outside its range.
@@ -176,9 +191,10 @@ class DDFUpPack(nn.Module):
         kernel_combine: str = 'mul',
         normalization: str = 'filter_norm',
         branches: str = 'both',
+        neutral_start: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(in_channels, kernel_size, head, branches)
+        _check_arguments(in_channels, kernel_size, head, branches, neutral_start)
         if scale_factor < 1:
             raise ValueError(f'scale_factor: expected at least 1, got {scale_factor}')
         self.in_channels = in_channels
@@ -210,7 +226,13 @@ class DDFUpPack(nn.Module):
                 )
         if branches != 'spatial':
             self.channel_branch = ChannelBranch(
-                in_channels, kernel_size, se_ratio, scale_factor**2, nonlinearity, normalization
+                in_channels,
+                kernel_size,
+                se_ratio,
+                scale_factor**2,
+                nonlinearity,
+                normalization,
+                _neutral(kernel_combine) if neutral_start else None,
             )
         self.register_load_state_dict_pre_hook(_stack_phases)
 
@@ -247,11 +269,11 @@ class DDFUpPack(nn.Module):
         k, r = self.kernel_size, self.scale_factor
         size = (r * height, r * width) if joint_x is None else tuple(joint_x.shape[2:])
         if self.branches == 'spatial':
-            channel_filter = _neutral(x, (batch, channels, k, k), self.kernel_combine)
+            channel_filter = _neutral_filter(x, (batch, channels, k, k), self.kernel_combine)
         else:
             channel_filter = self.channel_branch(x).view(batch, r * r, channels, k, k)
         if self.branches == 'channel':
-            spatial_filter = _neutral(x, (batch, k * k, *size), self.kernel_combine)
+            spatial_filter = _neutral_filter(x, (batch, k * k, *size), self.kernel_combine)
         else:
             spatial_filter = self.spatial_branch(x if joint_x is None else joint_x)
         return ddf_upsample(

@@ -30,10 +30,12 @@ class FilterNorm(nn.Module):
             (Kaiming initialisation of a depthwise filter, equation 6).
         running_std: learn σ, one value a tap, instead of keeping it fixed.
         running_mean: learn an offset, one value a tap.
+        start: filters to start from: σ starts at 0, the offset at this value. Needs both to be
+            learned; default: they are drawn at random, as the authors do.
 
     Raises:
-        ValueError: an unknown `filter_type`, less than one filter, or a kernel of one tap, whose
-            deviation does not exist.
+        ValueError: an unknown `filter_type`, less than one filter, a kernel of one tap, whose
+            deviation does not exist, or a `start` where σ or the offset is not learned.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class FilterNorm(nn.Module):
         nonlinearity: str = 'linear',
         running_std: bool = False,
         running_mean: bool = False,
+        start: float | None = None,
     ) -> None:
         super().__init__()
         if filter_type not in FILTER_TYPES:
@@ -54,9 +57,12 @@ class FilterNorm(nn.Module):
             raise ValueError(
                 f'kernel_size: expected at least 2 (one tap has no deviation), got {kernel_size}'
             )
+        if start is not None and not (running_std and running_mean):
+            raise ValueError(f'start: expected running_std and running_mean with it, got {start}')
         self.in_channels = in_channels
         self.kernel_size = kernel_size
         self.filter_type = filter_type
+        self.start = start
         self.running_std = running_std
         self.running_mean = running_mean
         self.gain = nn.init.calculate_gain(cast(Any, nonlinearity)) / kernel_size
@@ -67,7 +73,11 @@ class FilterNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws σ and the offset anew, as the authors do."""
+        """Draws σ and the offset anew, as the authors do, or sets them to `start`."""
+        if self.start is not None:
+            nn.init.zeros_(self.std)
+            nn.init.constant_(self.mean, self.start)
+            return
         if self.running_std:
             nn.init.normal_(self.std, std=self.gain)
         if self.running_mean:
@@ -127,20 +137,27 @@ class _Activation(nn.Module):
 
 
 def build_normalization(
-    kind: str, in_channels: int, kernel_size: int, filter_type: str, nonlinearity: str
+    kind: str,
+    in_channels: int,
+    kernel_size: int,
+    filter_type: str,
+    nonlinearity: str,
+    start: float | None = None,
 ) -> nn.Module:
     """FilterNorm or one of its alternatives in the paper's ablation (table 8).
 
     Args:
         kind: 'filter_norm' (σ learned for channel filters, fixed for spatial ones), 'batch_norm',
             'sigmoid', 'softmax' (over the taps) or 'none'.
-        in_channels, kernel_size, filter_type, nonlinearity: see `FilterNorm`.
+        in_channels, kernel_size, filter_type, nonlinearity, start: see `FilterNorm`.
 
     Raises:
-        ValueError: an unknown `kind`.
+        ValueError: an unknown `kind`, or a `start` of another kind than 'filter_norm'.
     """
     if kind not in NORMALIZATIONS:
         raise ValueError(f'normalization: expected one of {NORMALIZATIONS}, got {kind!r}')
+    if start is not None and kind != 'filter_norm':
+        raise ValueError(f"normalization: expected 'filter_norm' for a start, got {kind!r}")
     if kind == 'filter_norm':
         return FilterNorm(
             in_channels,
@@ -148,6 +165,8 @@ def build_normalization(
             filter_type,
             nonlinearity,
             running_std=filter_type == 'channel',
+            running_mean=start is not None,
+            start=start,
         )
     if kind == 'batch_norm':
         return nn.BatchNorm2d(in_channels * kernel_size**2)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddf_seg.layers import DDFPack, DDFUpPack
+from ddf_seg.layers import DDFPack, DDFUpPack, FilterNorm
 
 # eps of 1e-5 where the authors have 1e-10, and statistics in float32.
 AS_THE_AUTHORS = {'rtol': 1e-3, 'atol': 1e-4}
@@ -289,6 +289,40 @@ def test_up_branches_make_the_filters_they_promise() -> None:
     f = channel.double().channel_branch(x).view(2, 4, 6, 9)
     s = torch.ones(2, 9, 6, 8, dtype=torch.float64)
     torch.testing.assert_close(channel(x), authors.guided_upsample(x, f, s, 3, 2))
+
+
+@pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])
+@pytest.mark.parametrize('combine', ['mul', 'add'])
+def test_a_neutral_start_is_the_spatial_branch_alone(
+    layer: type[DDFPack] | type[DDFUpPack], combine: str
+) -> None:
+    x = features(2, 6, 5, 7)
+    both = layer(6, kernel_combine=combine, neutral_start=True).double()
+    alone = layer(6, kernel_combine=combine, branches='spatial').double()
+    alone.spatial_branch.load_state_dict(both.spatial_branch.state_dict())
+    torch.testing.assert_close(both(x), alone(x), rtol=1e-12, atol=1e-12)
+    # From there it learns to tell channels and taps apart, and to look at the image's mean.
+    optimizer = torch.optim.SGD(both.parameters(), lr=1.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        both(x).square().mean().backward()
+        optimizer.step()
+    assert all(p.grad is not None and p.grad.any() for p in both.channel_branch.parameters())
+    both.init_weights()
+    alone.spatial_branch.load_state_dict(both.spatial_branch.state_dict())
+    torch.testing.assert_close(both(x), alone(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])
+def test_a_neutral_start_needs_both_filters_and_their_norm(
+    layer: type[DDFPack] | type[DDFUpPack],
+) -> None:
+    with pytest.raises(ValueError, match="branches: expected 'both' for a neutral start"):
+        layer(6, branches='channel', neutral_start=True)
+    with pytest.raises(ValueError, match="normalization: expected 'filter_norm' for a start"):
+        layer(6, normalization='softmax', neutral_start=True)
+    with pytest.raises(ValueError, match='start: expected running_std and running_mean with it'):
+        FilterNorm(6, 3, 'channel', running_std=True, start=1.0)
 
 
 def test_softmax_over_the_spatial_branch_alone_is_carafe() -> None:
