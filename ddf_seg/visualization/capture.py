@@ -68,6 +68,11 @@ class FilterCall:
         """r² where each phase has channel filters of its own, otherwise 1."""
         return self.channel_filter.shape[1] if self.channel_filter.dim() == 5 else 1
 
+    @property
+    def channels_neutral(self) -> bool:
+        """Whether the channel filters change nothing, as those of a layer without that branch."""
+        return bool((self.channel_filter == (self.kernel_combine == 'mul')).all())
+
     def channel_filters(self, image: int = 0) -> Tensor:
         """The channel filters of one image, (phases, C, kh, kw), float32."""
         return self.channel_filter[image].float().view(-1, self.channels, *self.kernel_size)

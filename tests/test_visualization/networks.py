@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from ddf_seg.engine.inference import Classes
 from ddf_seg.visualization import Inspection, inspect_image
 
-HEAD = dict(type='DDFHead', channels=6, widths=[6, 8, 8, 8], ddf_cfg=dict(head=2))
+HEAD = dict(type='DDFHead', channels=6, widths=[6, 8, 8, 8], ddf_cfg=dict(head=2, branches='both'))
 CLASSES = Classes(
     ['road', 'building', 'traffic light', 'pole'],
     np.array([[128, 64, 128], [70, 70, 70], [250, 170, 30], [153, 153, 153]], np.uint8),

@@ -153,6 +153,36 @@ def test_phases_beside_bilinear_weights(inspection, figures):
         np.testing.assert_allclose(cells(grid[0, 3])[window], weights[down, across])
 
 
+def test_spatial_filters_that_all_channels_share_stand_alone(image):
+    """Effective filters and channel filters would show the same again, or ones."""
+    alone = {**HEAD, 'ddf_cfg': dict(branches='spatial')}
+    inspection = make_inspection(build_segmentor(alone), image)
+    found = dict(pictures.layer_pictures([inspection], UP, POINTS))
+    assert set(found) == {'points', 'phases', 'maps', 'classes'}
+    call = inspection.call(UP)
+    for name, heads in (
+        ('points', ['image', 'under the taps', 'spatial']),
+        ('phases', ['image', 'spatial filters', 'bilinear weights']),
+    ):
+        titles = [axes.get_title() for axes in found[name].axes if axes.images]
+        assert [title for title in titles if title] == heads
+    y, x = inspection.pixel(call, POINTS[0].x, POINTS[0].y)
+    for channel in (0, 5):
+        effective = call.effective_filter(y, x, channel)
+        np.testing.assert_array_equal(cells(found['points'].axes[2]), effective)
+    asked = dict(pictures.layer_pictures([inspection], UP, POINTS, channels=[1]))
+    assert any(axes.get_title() == 'effective, ch. 1' for axes in asked['points'].axes)
+
+
+def test_groups_of_channels_are_told_apart(image):
+    """Without channel filters, too, a pixel's groups differ."""
+    of_groups = {**HEAD, 'ddf_cfg': dict(branches='spatial', head=2)}
+    inspection = make_inspection(build_segmentor(of_groups), image)
+    found = dict(pictures.layer_pictures([inspection], LAST, POINTS))
+    assert 'channels' not in found
+    assert sum('effective' in axes.get_title() for axes in found['points'].axes) == 3
+
+
 def test_maps_cover_the_image_and_name_its_layer(inspection, figures):
     figure = figures['last/maps']
     assert LAST in figure.get_suptitle()

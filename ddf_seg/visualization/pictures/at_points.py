@@ -27,6 +27,11 @@ def pick_channels(call: FilterCall, number: int = 3) -> list[int]:
     return [int(order[place]) for place in places]
 
 
+def _spatial_says_all(call: FilterCall) -> bool:
+    """Whether a pixel's spatial filter is the effective one of every channel."""
+    return call.groups == 1 and call.channels_neutral
+
+
 def _draw_surroundings(
     axes: Axes, inspection: Inspection, call: FilterCall, y: int, x: int, margin: float
 ) -> None:
@@ -72,6 +77,8 @@ def draw_points(
 ) -> Figure:
     """A row a point: the image around it, its taps, its spatial and some effective filters.
 
+    Where the spatial filter is what every channel gets, it stands alone by default.
+
     Args:
         inspections: one, or two of the same image to compare.
         layer: name of the call.
@@ -80,9 +87,10 @@ def draw_points(
         first_number: number of the first point.
     """
     calls = [inspection.call(layer) for inspection in inspections]
-    channels = list(channels or pick_channels(calls[0]))
+    alone = not channels and all(_spatial_says_all(call) for call in calls)
+    channels = [] if alone else list(channels or pick_channels(calls[0]))
     pixels = [inspections[0].pixel(calls[0], point.x, point.y) for point in points]
-    group = calls[0].group(channels[0])
+    group = 0 if alone else calls[0].group(channels[0])
     spatial = np.stack(
         [[c.spatial_filters()[group, :, :, y, x].numpy() for y, x in pixels] for c in calls]
     )
@@ -92,9 +100,16 @@ def draw_points(
             for c in calls
         ]
     )
-    s_limit, e_limit = style.symmetric_limit(spatial), style.symmetric_limit(effective)
+    s_limit = style.symmetric_limit(spatial)
+    e_limit = s_limit if alone else style.symmetric_limit(effective)
     of_group = f' of group {group}' if calls[0].groups > 1 else ''
     combine = '×' if calls[0].kernel_combine == 'mul' else '+'
+    of_channels = (
+        'every channel is filtered by it.'
+        if alone
+        else f'the same for all its channels.  Effective filter of a channel: spatial {combine} '
+        'channel filter.'
+    )
     with style.style():
         block = 1 + len(channels)
         columns = 2 + block * len(calls)
@@ -104,8 +119,7 @@ def draw_points(
             1.2 + 1.12 * len(points),
             _title(calls[0], 'filters at points'),
             'Orange box and white grid: what the taps cover of the image.  Spatial filter'
-            f'{of_group}: the same for all its channels.  '
-            f'Effective filter of a channel: spatial {combine} channel filter.',
+            f'{of_group}: {of_channels}',
         )
         grid = figure.subplots(
             len(points), columns, squeeze=False,
@@ -140,10 +154,11 @@ def draw_points(
             figure, grid[:, 2].tolist(), s_limit, 'spatial filter',
             location='bottom', aspect=8, pad=0.02,
         )  # fmt: skip
-        style.add_bar(
-            figure, grid[:, 3 : 2 + block].ravel().tolist(), e_limit, 'effective filter',
-            location='bottom', aspect=24, pad=0.02,
-        )  # fmt: skip
+        if not alone:
+            style.add_bar(
+                figure, grid[:, 3 : 2 + block].ravel().tolist(), e_limit, 'effective filter',
+                location='bottom', aspect=24, pad=0.02,
+            )  # fmt: skip
     return figure
 
 
@@ -155,9 +170,11 @@ def draw_phases(
     Args:
         layer: name of a call of `ddf_upsample`.
         points: pixels of the image.
-        channel: whose effective filters to show; default: the first of `pick_channels`.
+        channel: whose effective filters to show; default: the first of `pick_channels`, or none
+            where the spatial filter is what every channel gets.
     """
     call = inspection.call(layer)
+    alone = channel is None and _spatial_says_all(call)
     channel = pick_channels(call)[0] if channel is None else channel
     r, (kh, kw) = call.scale_factor, call.kernel_size
     group = call.group(channel)
@@ -173,12 +190,17 @@ def draw_phases(
                 spatial[row, down, across] = call.spatial_filters()[group, :, :, y, x].numpy()
                 effective[row, down, across] = call.effective_filter(y, x, channel).numpy()
     bilinear = bilinear_weights(r, (kh, kw)).view(r, r, kh, kw).numpy()
-    shown = [spatial, effective, np.broadcast_to(bilinear, spatial.shape)]
-    heads = ['spatial filters', f'effective, channel {channel}', 'bilinear weights']
+    shown = {
+        'spatial filters': spatial,
+        f'effective, channel {channel}': effective,
+        'bilinear weights': np.broadcast_to(bilinear, spatial.shape),
+    }
+    if alone:
+        del shown[f'effective, channel {channel}']
     with style.style():
         side = max(1.6, 0.26 * (r * (kh + 1) - 1))
         figure = style.new_figure(
-            1.6 + 4.9 * side,
+            1.6 + (1.9 + len(shown)) * side,
             1.3 + side * len(points),
             _title(call, f'the {r * r} phases'),
             f'One pixel of the features becomes {r}×{r} pixels; each has filters of its own, shown '
@@ -186,7 +208,10 @@ def draw_phases(
         )
         figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # type: ignore[union-attr, call-arg]
         grid = figure.subplots(
-            len(points), 4, squeeze=False, gridspec_kw=dict(width_ratios=[WIDE, 1, 1, 1])
+            len(points),
+            1 + len(shown),
+            squeeze=False,
+            gridspec_kw=dict(width_ratios=[WIDE, *[1] * len(shown)]),
         )
         for row, (point, (y, x)) in enumerate(zip(points, corners, strict=True)):
             _draw_surroundings(grid[row, 0], inspection, call, y, x, _margin(inspection, call))
@@ -195,15 +220,15 @@ def draw_phases(
                 f'{name}\n({point.x}, {point.y})',
                 rotation=0, ha='right', va='center', color=style.INK, labelpad=6,
             )  # fmt: skip
-            for place, tiles in enumerate(shown):
+            for place, tiles in enumerate(shown.values()):
                 limit = style.symmetric_limit(tiles)
                 axes = grid[row, 1 + place]
                 style.draw_filter(axes, style.mosaic(tiles[row]), limit, numbers=False)
                 for spine in axes.spines.values():
                     spine.set_visible(False)
-        for axes, head in zip(grid[0], ['image', *heads], strict=True):
+        for axes, head in zip(grid[0], ['image', *shown], strict=True):
             axes.set_title(head)
-        for place, (tiles, head) in enumerate(zip(shown, heads, strict=True)):
+        for place, (head, tiles) in enumerate(shown.items()):
             style.add_bar(
                 figure, grid[:, 1 + place].tolist(), style.symmetric_limit(tiles), head,
                 location='bottom', aspect=14, pad=0.02,

@@ -34,7 +34,8 @@ def layer_pictures(
         points: pixels of the image.
         channels: whose effective filters to show; default: some that differ.
         basis: of the filter colours; default: the layer's own.
-        names: which pictures. 'phases' exists of upsampling layers only.
+        names: which pictures. 'phases' exists of upsampling layers only, 'channels' of layers
+            with channel filters.
     """
     several = len(inspections) > 1
     if 'points' in names:
@@ -58,5 +59,6 @@ def layer_pictures(
         for number, inspection in enumerate(inspections):
             which = f'-{"AB"[number]}' if several else ''
             yield f'classes{which}', draw_classes(inspection, layer)
-    if 'channels' in names:
+    calls = [inspection.call(layer) for inspection in inspections]
+    if 'channels' in names and not all(call.channels_neutral for call in calls):
         yield 'channels', draw_channels(inspections, layer)
