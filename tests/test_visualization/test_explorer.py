@@ -8,7 +8,7 @@ import time
 import matplotlib as mpl
 import numpy as np
 import pytest
-from networks import make_inspection
+from networks import HEAD, build_segmentor, make_inspection
 
 from ddf_seg.visualization import statistics
 from ddf_seg.visualization.basis import FilterBasis
@@ -310,6 +310,31 @@ def test_two_networks_beside_each_other(browser, inspection, segmentor, image, t
     similarity = statistics.similarity(other.call(LAST).spatial_filters(), *pinned).numpy()
     colours = mpl.colormaps['cividis']((similarity + 1) / 2, bytes=True)
     assert np.abs(page.overlay()[..., :3].astype(int) - colours[..., :3]).max() <= 6
+
+
+@needs_browser
+def test_it_says_where_all_channels_share_the_spatial_filter(browser, inspection, image, tmp_path):
+    """The upsampled layer here has spatial filters alone, those of the backbone have both."""
+    alone = make_inspection(build_segmentor({**HEAD, 'ddf_cfg': dict(branches='spatial')}), image)
+    file = tmp_path / 'alone.html'
+    file.write_text(build_page([alone], 'Spatial filters alone'), encoding='utf-8')
+    browser.get(file.as_uri())
+    page = Page(browser, inspection.size)
+    page.wait(READY)
+    page.choose('layer', UP)
+    page.wait("ddfExplorer.layers[0].operator === 'ddf_upsample'")
+    page.choose('channel', 3)
+    page.move(30, 10)
+    assert page.text('effective-title') == 'Effective filter (the spatial one, in all channels)'
+    _, of_effective = tolerance(alone.call(UP))
+    spatial, effective = expected(alone.call(UP), alone, 30, 10, 3)
+    np.testing.assert_array_equal(spatial, effective)
+    np.testing.assert_allclose(page.blocks('effective')['pointer'], effective, atol=of_effective)
+    both = next(call.layer for call in alone.calls if call.layer.startswith('backbone'))
+    page.choose('layer', both)
+    page.wait("ddfExplorer.layers[0].operator === 'ddf'")
+    page.move(31, 11)
+    assert page.text('effective-title').startswith('Effective filter (spatial × channel ')
 
 
 def test_the_page_is_one_file_with_nothing_to_load(page_file):

@@ -317,8 +317,10 @@
       const first = this.layers[0];
       const limits = this.layers.map((layer) => layer.effectiveLimit(channel));
       const combined = first.combine === 'mul' ? '×' : '+';
-      element('effective-title').textContent =
-        `Effective filter (spatial ${combined} channel ${channel})`;
+      const alike = this.layers.every((layer) => layer.channels_neutral && layer.groups === 1);
+      element('effective-title').textContent = alike
+        ? 'Effective filter (the spatial one, in all channels)'
+        : `Effective filter (spatial ${combined} channel ${channel})`;
       this.drawBlocks('spatial', blocks.spatial, Math.max(...this.layers.map((l) => l.limit)));
       this.drawBlocks('effective', blocks.effective, Math.max(...limits));
       this.drawBoxes();

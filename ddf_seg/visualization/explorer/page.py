@@ -66,6 +66,7 @@ def _layer_data(
         'groups': call.groups,
         'kernel': list(call.kernel_size),
         'channels': call.channels,
+        'channels_neutral': call.channels_neutral,
         'phases': call.phases,
         'scale_factor': call.scale_factor,
         'combine': call.kernel_combine,
