@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..layers import DDFPack, DDFUpPack
 from .errors import UsageError
 
 _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
@@ -61,9 +62,10 @@ def find_damage(path: Path) -> str:
 
 
 def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
-    """Make sure that a checkpoint has every weight of a model, in its shape.
+    """Make sure that a checkpoint has all weights of a model, in shape, and no DDF branch more.
 
-    mmengine leaves a weight that does not fit as it was initialised, and only logs it.
+    mmengine leaves a weight that does not fit as it was initialised, drops one that the model has
+    not, and only logs it.
 
     Args:
         model: What the checkpoint is loaded into.
@@ -75,17 +77,27 @@ def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
     """
     weights = checkpoint.get('state_dict', checkpoint)
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    for key, value in model.state_dict().items():
-        if key not in weights:
-            problem = f'it lacks {key}'
-        elif weights[key].shape != value.shape:
-            problem = f'{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}'
-        else:
-            continue
+    if problem := _misfit(model, weights):
         raise UsageError(
             f'checkpoint {name} is of another model than the config describes: {problem}. Give the '
             'config that it was trained with'
         )
+
+
+def _misfit(model: nn.Module, weights: dict[str, Any]) -> str:
+    expected = model.state_dict()
+    for key, value in expected.items():
+        if key not in weights:
+            return f'it lacks {key}'
+        if weights[key].shape != value.shape:
+            return f'{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}'
+    # What else a checkpoint holds is not needed, as an auxiliary head's weights. But a DDF layer
+    # without one of its branches filters otherwise than it was trained to.
+    layers = [n for n, layer in model.named_modules() if isinstance(layer, DDFPack | DDFUpPack)]
+    for key in weights:
+        if key not in expected and any(key.startswith(f'{layer}.') for layer in layers):
+            return f'it has {key}, of a branch that this layer has not (branches)'
+    return ''
 
 
 def check_resume(work_dir: str | Path) -> bool:

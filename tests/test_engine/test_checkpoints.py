@@ -9,6 +9,7 @@ from torch import nn
 
 from ddf_seg.engine.checkpoints import check_checkpoint, check_fit, check_resume
 from ddf_seg.engine.errors import UsageError
+from ddf_seg.layers import DDFPack, DDFUpPack
 
 WEIGHTS = {'state_dict': {'weight': torch.arange(50_000.0)}}
 
@@ -99,3 +100,15 @@ def test_a_checkpoint_of_another_model_does_not_fit() -> None:
         check_fit(model, nn.Linear(3, 4).state_dict(), 'x.pth')
     with pytest.raises(UsageError, match='lacks bias'):
         check_fit(model, nn.Linear(3, 2, bias=False).state_dict(), 'x.pth')
+
+
+@pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])
+def test_a_checkpoint_with_a_branch_more_does_not_fit(
+    layer: type[DDFPack] | type[DDFUpPack],
+) -> None:
+    """Its spatial filters were trained to be multiplied by channel filters."""
+    both = nn.Sequential(nn.Conv2d(3, 8, 1), layer(8)).state_dict()
+    spatial = nn.Sequential(nn.Conv2d(3, 8, 1), layer(8, branches='spatial'))
+    check_fit(spatial, spatial.state_dict(), 'x.pth')
+    with pytest.raises(UsageError, match=r'x\.pth .* it has 1\.channel_branch\.1\.weight, of a br'):
+        check_fit(spatial, both, 'x.pth')

@@ -14,7 +14,7 @@ from ..checkpoints import check_fit
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Raises where the loaded checkpoint lacks a weight of the model, or its shape differs."""
+    """Raises where the loaded checkpoint is of another model, see `check_fit`."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         model = runner.model
