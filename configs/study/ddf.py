@@ -1,2 +1,2 @@
-# DDFHead: joint DDF-Up, and DDF refinement.
+# DDFHead: joint DDF-Up and DDF refinement, by spatial filters alone.
 _base_ = ['../_base_/study.py']

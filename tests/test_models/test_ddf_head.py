@@ -81,10 +81,12 @@ def test_every_parameter_learns():
     assert not still
 
 
-def test_two_levels_against_the_formula():
+@pytest.mark.parametrize('ddf_cfg', [None, dict(branches='both')])
+def test_two_levels_against_the_formula(ddf_cfg):
     """The whole head written out with torch's functions and the reference operator."""
     torch.manual_seed(0)
-    head = build(in_channels=[3, 4], in_index=[0, 1], channels=4, norm_cfg=None).eval()
+    arguments = dict(in_channels=[3, 4], in_index=[0, 1], channels=4, norm_cfg=None)
+    head = build(**arguments, ddf_cfg=ddf_cfg).eval()
     fine, coarse = levels(10, 14, [3, 4])
 
     def filter_norm(filters, std, taps=9):
@@ -98,6 +100,8 @@ def test_two_levels_against_the_formula():
     def branches(pack, x, guide, phases, gain):
         conv = pack.spatial_branch[0]
         spatial = filter_norm(F.conv2d(guide, conv.weight, conv.bias), gain / 3)
+        if ddf_cfg is None:  # spatial filters alone: a product with channel filters of 1
+            return torch.ones(2, phases * 4 * 9), spatial
         _, squeeze, _, excite, norm = pack.channel_branch
         pooled = x.mean((2, 3), keepdim=True)
         hidden = F.conv2d(pooled, squeeze.weight, squeeze.bias).relu()
@@ -133,7 +137,7 @@ def test_two_levels_against_the_formula():
         dict(head=2),
         dict(kernel_combine='add'),
         dict(normalization='softmax'),
-        dict(branches='spatial'),
+        dict(branches='channel'),
     ],
 )
 def test_the_ablation_runs_from_the_config(ddf_cfg):

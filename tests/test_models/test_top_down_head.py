@@ -11,8 +11,10 @@ from ddf_seg.models.utils import PlainUpsample
 BN = dict(type='BN')
 RESIZE = dict(mode='bilinear', align_corners=False)
 STATIC = dict(upsample=dict(type='PlainUpsample'), refine=dict(type='SeparableRefinement'))
+SPATIAL = dict(branches='spatial')
 GUIDED = dict(
-    upsample=dict(type='GuidedUpsample', ddf_cfg={}), refine=dict(type='DDFRefinement', ddf_cfg={})
+    upsample=dict(type='GuidedUpsample', ddf_cfg=SPATIAL),
+    refine=dict(type='DDFRefinement', ddf_cfg=SPATIAL),
 )
 
 

@@ -24,7 +24,7 @@ CLIP = 5.0
 class Network(nn.Module):
     """DDFHead on a backbone of a convolution a level."""
 
-    def __init__(self) -> None:
+    def __init__(self, branches: str) -> None:
         super().__init__()
         widths = (3, 8, 16, 24)
         self.levels = nn.ModuleList(
@@ -41,6 +41,7 @@ class Network(nn.Module):
                 channels=12,
                 num_classes=len(CLASSES),
                 norm_cfg=dict(type='BN'),
+                ddf_cfg=dict(branches=branches),
             )
         )
         self.head.init_weights()
@@ -99,9 +100,10 @@ def deviations(network: Network, images: Tensor) -> dict[str, tuple[float, float
     return found
 
 
-def test_some_hundred_steps(scenes: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize('branches', ['spatial', 'both'])
+def test_some_hundred_steps(scenes: tuple[Tensor, Tensor], branches: str) -> None:
     torch.manual_seed(0)
-    start = Network().train()
+    start = Network(branches).train()
     before = deviations(start, scenes[0])
     networks = {bfloat16: copy.deepcopy(start) for bfloat16 in (False, True)}
     ends = {}

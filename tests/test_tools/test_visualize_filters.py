@@ -94,7 +94,7 @@ def test_a_folder_with_a_page_of_each_image(tmp_path: Path, run: Run) -> None:
         folder = tmp_path / 'out' / name
         found = {str(file.relative_to(folder)) for file in folder.rglob('*.p*')}
         layer = 'decode_head.refinements.0.ddf'
-        expected = [f'{layer}/{kind}' for kind in ('points', 'maps', 'classes', 'channels')]
+        expected = [f'{layer}/{kind}' for kind in ('points', 'maps', 'classes')]
         expected.append('overview')
         assert found == {f'{n}.{suffix}' for n in expected for suffix in ('png', 'pdf')}
         page = (folder / 'explorer.html').read_text()

@@ -15,13 +15,15 @@ class DDFHead(TopDownHead):
     """Top-down decoder over a backbone's levels with decoupled dynamic filters.
 
     A map is upsampled with filters that the next finer level predicts (`GuidedUpsample`), and
-    refined by a filter of each pixel's own (`DDFRefinement`).
+    refined by a filter of each pixel's own (`DDFRefinement`). The filters are the spatial ones
+    alone, unless ddf_cfg asks for both branches: with channel filters multiplied in, which start
+    from noise, networks trained for a short time have come out worse (docs/study.md).
 
     Args:
         in_channels: channels of the level, or of the levels, finest first.
         channels: width of the finest level, where the classifier stands.
         ddf_cfg: further arguments of `DDFPack` and `DDFUpPack` (kernel_size, head,
-            kernel_combine, normalization, branches).
+            kernel_combine, normalization, branches); branches is 'spatial' if not given.
         kwargs: as for `TopDownHead`.
 
     Raises:
@@ -36,7 +38,7 @@ class DDFHead(TopDownHead):
         ddf_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        ddf_cfg = dict(ddf_cfg or {})
+        ddf_cfg = {'branches': 'spatial', **(ddf_cfg or {})}
         super().__init__(
             in_channels,
             channels,
