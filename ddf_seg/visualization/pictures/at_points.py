@@ -190,13 +190,10 @@ def draw_phases(
                 spatial[row, down, across] = call.spatial_filters()[group, :, :, y, x].numpy()
                 effective[row, down, across] = call.effective_filter(y, x, channel).numpy()
     bilinear = bilinear_weights(r, (kh, kw)).view(r, r, kh, kw).numpy()
-    shown = {
-        'spatial filters': spatial,
-        f'effective, channel {channel}': effective,
-        'bilinear weights': np.broadcast_to(bilinear, spatial.shape),
-    }
-    if alone:
-        del shown[f'effective, channel {channel}']
+    shown = {'spatial filters': spatial}
+    if not alone:
+        shown[f'effective, channel {channel}'] = effective
+    shown['bilinear weights'] = np.broadcast_to(bilinear, spatial.shape)
     with style.style():
         side = max(1.6, 0.26 * (r * (kh + 1) - 1))
         figure = style.new_figure(
