@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..layers import DDFPack, DDFUpPack
+from ..layers.ddf_pack import stack_phases
 from .errors import UsageError
 
 _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
@@ -85,6 +86,10 @@ def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
 
 
 def _misfit(model: nn.Module, weights: dict[str, Any]) -> str:
+    # DDF-Up takes the authors' keys, too.
+    for name, layer in model.named_modules():
+        if isinstance(layer, DDFUpPack):
+            stack_phases(layer, weights, f'{name}.')
     expected = model.state_dict()
     for key, value in expected.items():
         if key not in weights:

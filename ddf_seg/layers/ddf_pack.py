@@ -234,7 +234,7 @@ class DDFUpPack(nn.Module):
                 normalization,
                 _neutral(kernel_combine) if neutral_start else None,
             )
-        self.register_load_state_dict_pre_hook(_stack_phases)
+        self.register_load_state_dict_pre_hook(stack_phases)
 
     def init_weights(self) -> None:
         """Keeps the layer's own initialisation where a network initialises every convolution."""
@@ -289,7 +289,7 @@ _PARTS = {
 _PHASE_KEY = re.compile(r'(spatial_branch|channel_branch)\.(\d+)\.(1\.0|1\.1|0|1|3|4)\.(\w+)$')
 
 
-def _stack_phases(module: DDFUpPack, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+def stack_phases(module: DDFUpPack, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     """Replaces the authors' per-phase entries by ours, where all phases of an entry are there.
 
     An incomplete entry stays as it is, so that a strict load reports it.

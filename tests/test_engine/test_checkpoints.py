@@ -112,3 +112,25 @@ def test_a_checkpoint_with_a_branch_more_does_not_fit(
     check_fit(spatial, spatial.state_dict(), 'x.pth')
     with pytest.raises(UsageError, match=r'x\.pth .* it has 1\.channel_branch\.1\.weight, of a br'):
         check_fit(spatial, both, 'x.pth')
+
+
+def test_a_checkpoint_with_the_authors_keys_fits() -> None:
+    """DDF-Up loads them; the check must see what the layer sees."""
+    up = nn.Sequential(nn.Conv2d(3, 8, 1), DDFUpPack(8))
+    parts = {'depthwise': '0', 'pointwise': '1.0', '1': '1', '3': '3', '4': '4'}
+    theirs = {}
+    for key, value in up.state_dict().items():
+        _, _, rest = key.partition('_branch.')
+        if not rest:
+            theirs[key] = value
+            continue
+        part, _, name = rest.rpartition('.')
+        for phase, piece in enumerate(value.chunk(4)):
+            theirs[key.replace(rest, f'{phase}.{parts[part]}.{name}')] = piece
+    kept = dict(theirs)
+    up.load_state_dict(dict(theirs))
+    check_fit(up, {'state_dict': theirs}, 'x.pth')
+    assert theirs.keys() == kept.keys()
+    del theirs['1.channel_branch.2.4.std']
+    with pytest.raises(UsageError, match=r'lacks 1\.channel_branch\.4\.std'):
+        check_fit(up, {'state_dict': theirs}, 'x.pth')
