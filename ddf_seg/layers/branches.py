@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.affinity import affinity
 from ..ops.depthwise_pointwise import depthwise_pointwise
 from .filter_norm import FilterNorm, build_normalization
 
@@ -62,6 +63,64 @@ class SpatialBranch(nn.Sequential):
         """(B, in_channels, H, W) to (B, groups·k², ceil(H / stride), ceil(W / stride))."""
         conv, norm = cast(nn.Conv2d, self[0]), self[1]
         return _normalize(norm, _few_outputs(conv, x), conv.weight)
+
+
+class GuidedBranch(nn.Module):
+    """Logits of upsampling filters: what the guide says, and how alike guide and features are.
+
+    l_i(p) = (W g(p))_i + ⟨Q g(p), K x(i)⟩ / √d for guide g at fine pixel p and the features x at
+    tap i. W and Q start at 0, and with them all logits. The guide alone cannot tell to which of the
+    coarse pixels around it a fine one belongs; the products with these can, as in local attention.
+
+    Args:
+        guide_channels: channels of the guide.
+        in_channels: channels of the features.
+        kernel_size: side k of the filters.
+        groups: filters a pixel.
+        scale_factor: how many times finer the guide is.
+        affinity_channels: d, the length of the vectors compared; 0: the guide alone.
+    """
+
+    def __init__(
+        self,
+        guide_channels: int,
+        in_channels: int,
+        kernel_size: int,
+        groups: int,
+        scale_factor: int,
+        affinity_channels: int,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.groups = groups
+        self.scale_factor = scale_factor
+        self.affinity_channels = affinity_channels
+        width = groups * (kernel_size**2 + affinity_channels)
+        # W and Q in one: the guide is large, and read once.
+        self.guide = nn.Conv2d(guide_channels, width, 1)
+        if affinity_channels:
+            self.key = nn.Conv2d(in_channels, groups * affinity_channels, 1, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.guide.weight)
+        nn.init.zeros_(cast(Tensor, self.guide.bias))
+        if self.affinity_channels:
+            self.key.reset_parameters()
+
+    def forward(self, guide: Tensor, x: Tensor) -> Tensor:
+        """(B, guide_channels, H', W') and (B, in_channels, H, W) to (B, groups·k², H', W')."""
+        of_guide = _few_outputs(self.guide, guide)
+        if not self.affinity_channels:
+            return of_guide
+        own, query = of_guide.split(
+            [self.groups * self.kernel_size**2, self.groups * self.affinity_channels], dim=1
+        )
+        key = self.key(x) * self.affinity_channels**-0.5
+        if self.groups > 1:
+            query, key = (y.unflatten(1, (self.groups, -1)).flatten(0, 1) for y in (query, key))
+        alike = affinity(query, key, self.kernel_size, self.scale_factor)
+        return own + alike.view(own.shape)
 
 
 def _few_outputs(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf, ddf_upsample
-from .branches import ChannelBranch, PhaseSpatialBranch, SpatialBranch
+from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch
+from .interpolation import InterpolationSoftmax
 
 BRANCHES = ('both', 'spatial', 'channel')
 
@@ -192,6 +193,8 @@ class DDFUpPack(nn.Module):
         normalization: str = 'filter_norm',
         branches: str = 'both',
         neutral_start: bool = False,
+        affinity_channels: int = 0,
+        interpolation: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check_arguments(in_channels, kernel_size, head, branches, neutral_start)
@@ -205,9 +208,17 @@ class DDFUpPack(nn.Module):
         self.joint_channels = joint_channels
         self.branches = branches
         self.head = head
-        if branches != 'channel':
+        self.interpolation: InterpolationSoftmax | None = None
+        if normalization == 'interpolation':
+            self.interpolation = InterpolationSoftmax(
+                head, kernel_size, scale_factor, **(interpolation or {})
+            )
+            self.spatial_branch: Any = GuidedBranch(
+                joint_channels, in_channels, kernel_size, head, scale_factor, affinity_channels
+            )
+        elif branches != 'channel':
             if joint_channels < 1:
-                self.spatial_branch: nn.Module = PhaseSpatialBranch(
+                self.spatial_branch = PhaseSpatialBranch(
                     in_channels,
                     kernel_size,
                     head,
@@ -274,6 +285,8 @@ class DDFUpPack(nn.Module):
             channel_filter = self.channel_branch(x).view(batch, r * r, channels, k, k)
         if self.branches == 'channel':
             spatial_filter = _neutral_filter(x, (batch, k * k, *size), self.kernel_combine)
+        elif self.interpolation is not None:
+            spatial_filter = self.interpolation(self.spatial_branch(joint_x, x), (height, width))
         else:
             spatial_filter = self.spatial_branch(x if joint_x is None else joint_x)
         return ddf_upsample(

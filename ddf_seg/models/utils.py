@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import DDFPack, DDFUpPack
+from ..layers.gated import GatedDDFConv2d
 
 # What a channel's upsampled response is multiplied by before training.
 _FIRST_GAIN = 0.1
@@ -91,6 +92,23 @@ class SeparableRefinement(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
         return x + self.mix(self.depthwise(x))
+
+
+@MODELS.register_module()
+class GatedRefinement(SeparableRefinement):
+    """`SeparableRefinement` whose depthwise convolution has gated dynamic filters beside it.
+
+    They count nothing at first, so that it starts as the static one, whose keys it has.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        norm_cfg: dict[str, Any] | None,
+        act_cfg: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(channels, norm_cfg, act_cfg)
+        self.depthwise = GatedDDFConv2d(channels, groups=channels)
 
 
 @MODELS.register_module()
@@ -184,7 +202,8 @@ class GuidedUpsample(BaseModule):
             if scale_factor > 1
             else None
         )
-        if self.ddf_up is not None:
+        self.interpolates = ddf_cfg.get('normalization') == 'interpolation'
+        if self.ddf_up is not None and not self.interpolates:
             self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
         self.scale_factor = scale_factor
         self.resize_cfg = resize_cfg
@@ -207,6 +226,8 @@ class GuidedUpsample(BaseModule):
             x = self.project(x)
         if self.ddf_up is None:
             return x
+        if self.interpolates:
+            return self.ddf_up(x, guide)
         return resize(x, size=high, **self.resize_cfg) + self.gain * self.ddf_up(x, guide)
 
 
