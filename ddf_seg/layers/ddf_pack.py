@@ -47,7 +47,8 @@ def _neutral_filter(x: Tensor, shape: tuple[int, ...], kernel_combine: str) -> T
 
 
 def _reset(module: nn.Module) -> None:
-    for child in module.modules():
+    # A module's own start, as of zeros, comes after that of its parts.
+    for child in reversed(list(module.modules())):
         reset: Callable[[], None] | None = getattr(child, 'reset_parameters', None)
         if reset is not None and child is not module:
             reset()
