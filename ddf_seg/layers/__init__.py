@@ -3,6 +3,17 @@
 from .conv import DDFConv2d
 from .ddf_pack import DDFPack, DDFUpPack
 from .filter_norm import FilterNorm
+from .gated import GatedDDF, GatedDDFConv2d
+from .interpolation import InterpolationSoftmax
 from .upsample import DDFUpsample
 
-__all__ = ['DDFConv2d', 'DDFPack', 'DDFUpPack', 'DDFUpsample', 'FilterNorm']
+__all__ = [
+    'DDFConv2d',
+    'DDFPack',
+    'DDFUpPack',
+    'DDFUpsample',
+    'FilterNorm',
+    'GatedDDF',
+    'GatedDDFConv2d',
+    'InterpolationSoftmax',
+]

@@ -62,7 +62,7 @@ class SpatialBranch(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², ceil(H / stride), ceil(W / stride))."""
         conv, norm = cast(nn.Conv2d, self[0]), self[1]
-        return _normalize(norm, _few_outputs(conv, x), conv.weight)
+        return _normalize(norm, few_outputs(conv, x), conv.weight)
 
 
 class GuidedBranch(nn.Module):
@@ -110,7 +110,7 @@ class GuidedBranch(nn.Module):
 
     def forward(self, guide: Tensor, x: Tensor) -> Tensor:
         """(B, guide_channels, H', W') and (B, in_channels, H, W) to (B, groups·k², H', W')."""
-        of_guide = _few_outputs(self.guide, guide)
+        of_guide = few_outputs(self.guide, guide)
         if not self.affinity_channels:
             return of_guide
         own, query = of_guide.split(
@@ -123,7 +123,7 @@ class GuidedBranch(nn.Module):
         return own + alike.view(own.shape)
 
 
-def _few_outputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def few_outputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """A 1×1 convolution to a few channels, as a matrix product where that is faster.
 
     For contiguous maps on the CPU torch's convolution first reorders all channels of the input: for
@@ -219,6 +219,7 @@ class PhaseSpatialBranch(nn.Module):
         dw_kernel_size: side of the depthwise convolution, odd.
         nonlinearity: what follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
+        zero_start: all values are 0 before training.
 
     Raises:
         ValueError: an even `dw_kernel_size`.
@@ -233,6 +234,7 @@ class PhaseSpatialBranch(nn.Module):
         dw_kernel_size: int = 3,
         nonlinearity: str = 'linear',
         normalization: str = 'filter_norm',
+        zero_start: bool = False,
     ) -> None:
         super().__init__()
         if dw_kernel_size % 2 == 0:
@@ -250,6 +252,14 @@ class PhaseSpatialBranch(nn.Module):
         self.norm = build_normalization(
             normalization, phases * groups, kernel_size, 'spatial', nonlinearity
         )
+        self.zero_start = zero_start
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets the last convolution to 0 where all is to start so."""
+        if self.zero_start:
+            nn.init.zeros_(self.pointwise.weight)
+            nn.init.zeros_(cast(Tensor, self.pointwise.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², r·H, r·W)."""

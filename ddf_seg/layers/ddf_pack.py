@@ -170,10 +170,15 @@ class DDFUpPack(nn.Module):
         dw_kernel_size: side of the depthwise convolution in the unguided spatial branches, odd.
         joint_channels: channels of the guide; below 1: no guide.
         kernel_combine: 'mul' or 'add'.
-        normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
+        normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation), or
+            'interpolation': spatial filters that start as interpolation and always sum to 1
+            (`InterpolationSoftmax`), in place of the paper's; it wants branches 'spatial'.
         branches: 'both', or 'spatial' or 'channel' alone (ablation).
         neutral_start: channel filters that change nothing at first (1 where they multiply, 0 where
             they are added) and learn an offset; default: drawn at random, as the authors do.
+        affinity_channels: length of the vectors by which the guide is compared with the features
+            (`GuidedBranch`), for normalization 'interpolation' with a guide; 0: not compared.
+        interpolation: mode and align_corners of the interpolation to start from.
 
     Raises:
         ValueError: an argument outside its range.
@@ -211,31 +216,27 @@ class DDFUpPack(nn.Module):
         self.head = head
         self.interpolation: InterpolationSoftmax | None = None
         if normalization == 'interpolation':
+            if branches != 'spatial' or dilation != 1:
+                raise ValueError(
+                    "normalization: 'interpolation' wants branches 'spatial' and dilation 1, got "
+                    f'{branches!r} and {dilation}'
+                )
             self.interpolation = InterpolationSoftmax(
                 head, kernel_size, scale_factor, **(interpolation or {})
             )
-            self.spatial_branch: Any = GuidedBranch(
-                joint_channels, in_channels, kernel_size, head, scale_factor, affinity_channels
+        elif affinity_channels or interpolation:
+            raise ValueError(
+                "affinity_channels, interpolation: expected with normalization 'interpolation' "
+                f'alone, got {affinity_channels} and {interpolation} with {normalization!r}'
             )
-        elif branches != 'channel':
-            if joint_channels < 1:
-                self.spatial_branch = PhaseSpatialBranch(
-                    in_channels,
-                    kernel_size,
-                    head,
-                    scale_factor,
-                    dw_kernel_size,
-                    nonlinearity,
-                    normalization,
-                )
-            else:
-                self.spatial_branch = SpatialBranch(
-                    joint_channels,
-                    kernel_size,
-                    head,
-                    nonlinearity=nonlinearity,
-                    normalization=normalization,
-                )
+        if affinity_channels and joint_channels < 1:
+            raise ValueError(
+                f'affinity_channels: expected 0 without a guide, got {affinity_channels}'
+            )
+        if branches != 'channel':
+            self.spatial_branch = self._spatial_branch(
+                nonlinearity, dw_kernel_size, normalization, affinity_channels
+            )
         if branches != 'spatial':
             self.channel_branch = ChannelBranch(
                 in_channels,
@@ -247,6 +248,30 @@ class DDFUpPack(nn.Module):
                 _neutral(kernel_combine) if neutral_start else None,
             )
         self.register_load_state_dict_pre_hook(stack_phases)
+
+    def _spatial_branch(
+        self, nonlinearity: str, dw_kernel_size: int, normalization: str, affinity_channels: int
+    ) -> nn.Module:
+        k, groups, r = self.kernel_size, self.head, self.scale_factor
+        interpolates = self.interpolation is not None
+        if self.joint_channels < 1:
+            return PhaseSpatialBranch(
+                self.in_channels,
+                k,
+                groups,
+                r,
+                dw_kernel_size,
+                nonlinearity,
+                'none' if interpolates else normalization,
+                zero_start=interpolates,
+            )
+        if interpolates:
+            return GuidedBranch(
+                self.joint_channels, self.in_channels, k, groups, r, affinity_channels
+            )
+        return SpatialBranch(
+            self.joint_channels, k, groups, nonlinearity=nonlinearity, normalization=normalization
+        )
 
     def init_weights(self) -> None:
         """Keeps the layer's own initialisation where a network initialises every convolution."""
@@ -286,13 +311,20 @@ class DDFUpPack(nn.Module):
             channel_filter = self.channel_branch(x).view(batch, r * r, channels, k, k)
         if self.branches == 'channel':
             spatial_filter = _neutral_filter(x, (batch, k * k, *size), self.kernel_combine)
-        elif self.interpolation is not None:
-            spatial_filter = self.interpolation(self.spatial_branch(joint_x, x), (height, width))
         else:
-            spatial_filter = self.spatial_branch(x if joint_x is None else joint_x)
+            spatial_filter = self._spatial_filter(x, joint_x)
         return ddf_upsample(
             x, channel_filter, spatial_filter, k, r, self.dilation, self.kernel_combine
         )
+
+    def _spatial_filter(self, x: Tensor, joint_x: Tensor | None) -> Tensor:
+        if isinstance(self.spatial_branch, GuidedBranch):
+            made = self.spatial_branch(joint_x, x)
+        else:
+            made = self.spatial_branch(x if joint_x is None else joint_x)
+        if self.interpolation is None:
+            return made
+        return self.interpolation(made, (x.shape[2], x.shape[3]))
 
 
 # The authors' names of a phase's parts, and the names of ours.

@@ -1,4 +1,4 @@
-"""A convolution that dynamic filters add to: it starts as the convolution alone."""
+"""Dynamic filters that count nothing at first: what they are added to starts as it was."""
 
 from __future__ import annotations
 
@@ -6,24 +6,52 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf
-from .branches import _few_outputs
+from .branches import few_outputs
 from .filter_norm import FilterNorm
 
 
-class GatedDDFConv2d(nn.Conv2d):
-    r"""A k×k convolution of a map to as many channels, and gated filters of each pixel's own.
+class GatedDDF(nn.Module):
+    r"""Gated filters of each pixel's own, shared by the channels.
 
     .. math::
-        y_c(p) = (s * x)_c(p) + a \cdot \sigma(g(p)) \sum_i w_i(p) x_c(p + i)
+        y_c(p) = a \cdot \sigma(g(p)) \sum_i w_i(p) x_c(p + i)
 
-    with s the static weights (dense or depthwise), w filters that a 1×1 convolution of x makes and
-    FilterNorm normalises (arXiv 2104.14107, equation 5), shared by the channels, g a logit beside
-    them, and a a factor that starts at 0: with a convolution's weights, it starts as that one. The
-    keys of s are nn.Conv2d's.
+    w are filters that a 1×1 convolution of x makes and FilterNorm normalises (arXiv 2104.14107,
+    equation 5), g is a logit beside them, a a factor that starts at 0.
+
+    Args:
+        channels: channels of the map.
+        kernel_size: k, odd, at least 3.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.filters_and_gate = nn.Conv2d(channels, kernel_size**2 + 1, 1)
+        self.norm = FilterNorm(1, kernel_size, 'spatial', 'relu')
+        self.factor = nn.Parameter(torch.zeros(()))
+
+    def filters(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to gated filters, (B, k², H, W)."""
+        made = few_outputs(self.filters_and_gate, x)
+        filters, gate = made.split([self.kernel_size**2, 1], dim=1)
+        return self.norm(filters) * (self.factor * gate.sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same."""
+        k = self.kernel_size
+        one = x.new_ones(1).expand(*x.shape[:2], k, k)
+        return ddf(x, one, self.filters(x), k)
+
+
+class GatedDDFConv2d(nn.Conv2d):
+    """A convolution of a map to as many channels, and `GatedDDF` of the map added to it.
+
+    With a convolution's weights, under nn.Conv2d's keys, it starts as that convolution.
 
     Args:
         channels: channels of input and output.
-        kernel_size: k, odd.
+        kernel_size: side of both filters, odd, at least 3; the output is as large as the input.
         groups: 1 (dense) or channels (depthwise).
         bias: whether the convolution has one.
     """
@@ -34,19 +62,13 @@ class GatedDDFConv2d(nn.Conv2d):
         super().__init__(
             channels, channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=bias
         )
-        self.taps = kernel_size**2
-        self.dynamic = nn.Conv2d(channels, self.taps + 1, 1)
-        self.norm = FilterNorm(1, kernel_size, 'spatial', 'relu')
-        self.factor = nn.Parameter(torch.zeros(()))
+        self.gated = GatedDDF(channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
-        filters, gate = _few_outputs(self.dynamic, x).split([self.taps, 1], dim=1)
-        filters = self.norm(filters) * (self.factor * gate.sigmoid())
-        k = self.kernel_size[0]
         if self.groups == 1:
-            one = x.new_ones(1).expand(*x.shape[:2], k, k)
-            return super().forward(x) + ddf(x, one, filters, k)
+            return super().forward(x) + self.gated(x)
+        # Both are one filter a channel and pixel: the sum of a static and a dynamic one.
         static = self.weight.squeeze(1).to(x.dtype).expand(x.shape[0], -1, -1, -1)
-        out = ddf(x, static, filters, k, kernel_combine='add')
+        out = ddf(x, static, self.gated.filters(x), self.kernel_size[0], kernel_combine='add')
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)

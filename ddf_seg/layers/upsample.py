@@ -16,7 +16,9 @@ class DDFUpsample(DDFUpPack):
     Args:
         in_channels: channels of the input (`channels` is another name for it, CARAFE's).
         out_channels: channels of the output. If given, a 1×1 convolution with normalisation and
-            activation comes first, at low resolution, where it costs r² times less.
+            activation comes first, at low resolution, where it costs r² times less. Filters that
+            start as interpolation (normalization 'interpolation') come before the activation, so
+            that the layer starts as interpolation, convolution, normalisation, activation.
         scale_factor: r.
         norm_cfg: mmcv config of the normalisation after the 1×1 convolution.
         act_cfg: mmcv config of its activation; None: none.
@@ -54,6 +56,12 @@ class DDFUpsample(DDFUpPack):
             from mmcv.cnn import ConvModule
 
             self.projection = ConvModule(width, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        # Interpolation commutes with all of the projection but the activation.
+        self.activates_last = (
+            self.projection is not None
+            and self.interpolation is not None
+            and self.projection.with_activation
+        )
 
     def init_weights(self) -> None:
         """Keeps the layer's own initialisation where a network initialises every convolution."""
@@ -62,7 +70,10 @@ class DDFUpsample(DDFUpPack):
             self.projection.init_weights()
 
     def _upsample(self, x: Tensor) -> Tensor:
-        return super().forward(x if self.projection is None else self.projection(x))
+        if self.projection is not None:
+            x = self.projection(x, activate=not self.activates_last)
+        x = super().forward(x)
+        return self.projection.activate(x) if self.activates_last else x
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(B, in_channels, H, W) to (B, out_channels, r·H, r·W)."""

@@ -7,6 +7,7 @@ layers in place of its 3×3 convolutions must then give the same, and only then.
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
+from ddf_seg.models.utils import GuidedFusion, GuidedUpsample
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.utils import Upsample
@@ -15,7 +16,6 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from ddf_seg.layers import DDFPack, DDFUpPack
-from ddf_seg.models.utils import GuidedFusion, GuidedUpsample
 
 CHANNELS = [6, 8, 10, 12]
 CROP, KITTI, CAMVID = (769, 769), (375, 1242), (360, 480)

@@ -5,16 +5,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.model import BaseModule, ModuleList
+import torch.nn.functional as F
+from mmengine.model import BaseModule, ModuleList, Sequential
 from mmseg.models.decode_heads.fpn_head import FPNHead
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..utils import GuidedUpsample, projected_refinement, scale_factors
+from ..blocks.levels import layer_arguments, scale_factors, starts_as_interpolation
+from ..blocks.refinement import gate_convolutions, projected_refinement
+from ..blocks.upsampling import GuidedUpsample
+
+
+class _GuidedScale(Sequential):
+    """The parent's convolutions and upsamplings of one level, guided where there is a level.
+
+    Args:
+        layers: the parent's: in turns a ConvModule and an upsampling by 2.
+        guides: for each of its upsamplings, the index of the level that it leads to, if any.
+        in_channels: channels of all levels.
+        channels: channels after the first convolution.
+        resize_cfg, ddf_cfg: as for `GuidedUpsample`.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        guides: Sequence[int | None],
+        in_channels: Sequence[int],
+        channels: int,
+        resize_cfg: dict[str, Any],
+        ddf_cfg: dict[str, Any],
+    ) -> None:
+        layers = list(layers)
+        self.guides = dict(zip(range(1, len(layers), 2), guides, strict=True))
+        for place, guide in self.guides.items():
+            if guide is not None:
+                layers[place] = GuidedUpsample(
+                    channels, channels, 2, resize_cfg, ddf_cfg, in_channels[guide]
+                )
+        super().__init__(*layers)
+        gate_convolutions(self)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """The levels up to this one, finest first, to (B, channels, H, W) of the finest."""
+        x = levels[-1]
+        for place, layer in enumerate(self):
+            index = self.guides.get(place)
+            if index is None:
+                x = layer(x)
+                continue
+            # The parent doubles sizes, also where the next level's is odd.
+            guide = levels[index]
+            below, right = (2 * n - m for n, m in zip(x.shape[2:], guide.shape[2:], strict=True))
+            x = layer(x, F.pad(guide, (0, right, 0, below), mode='replicate'))
+        return x
 
 
 class _Ascent(BaseModule):
-    """One level's way to the finest: in turns a refinement and a guided upsampling.
+    """One level's way to the finest by the paper's filters: refinement, guided upsampling, …
 
     Args:
         in_channels: channels of the levels up to this one, finest first.
@@ -58,14 +107,17 @@ class _Ascent(BaseModule):
 
 @MODELS.register_module()
 class DDFFPNHead(FPNHead):
-    """mmseg's FPNHead whose levels climb to the finest by joint DDF-Up and DDF refinement.
+    """mmseg's FPNHead whose levels climb to the finest by joint DDF-Up.
 
-    Each level is refined before each step, as the parent convolves it by 3×3, and every step is
-    guided by the level it leads to. The strides of the levels are `feature_strides`.
+    Every step by 2 is guided by the level it leads to, and the 3×3 convolutions between them have
+    gated filters beside them. All else is the parent's, with its keys: with the parent's weights it
+    computes, at first, what the parent does. The strides of the levels are `feature_strides`.
+
+    With another normalization than 'interpolation' in ddf_cfg, the paper's filters: each level is
+    refined by DDF before each step, in place of the 3×3 convolutions.
 
     Args:
-        ddf_cfg: further arguments of `DDFPack` and `DDFUpPack` (kernel_size, head, se_ratio,
-            kernel_combine, …).
+        ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too).
         kwargs: as for FPNHead.
 
     Raises:
@@ -76,7 +128,21 @@ class DDFFPNHead(FPNHead):
         super().__init__(**kwargs)
         factors = scale_factors(self.feature_strides, len(self.in_channels))
         resize_cfg = dict(mode='bilinear', align_corners=self.align_corners)
-        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=dict(ddf_cfg or {}))
+        ddf_cfg = layer_arguments(ddf_cfg)
+        if starts_as_interpolation(ddf_cfg):
+            self.scale_heads = ModuleList(
+                _GuidedScale(
+                    head,
+                    [self._level_of(2**step) for step in reversed(range(len(head) // 2))],
+                    self.in_channels,
+                    self.channels,
+                    resize_cfg,
+                    ddf_cfg,
+                )
+                for head in self.scale_heads
+            )
+            return
+        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
         self.scale_heads = ModuleList(
             _Ascent(
                 self.in_channels[: level + 1], self.channels, factors[:level], resize_cfg, layers
@@ -84,8 +150,19 @@ class DDFFPNHead(FPNHead):
             for level in range(len(self.in_channels))
         )
 
+    def _level_of(self, factor: int) -> int | None:
+        """The first level that is this many times as coarse as the finest."""
+        relative = [stride / self.feature_strides[0] for stride in self.feature_strides]
+        return relative.index(factor) if factor in relative else None
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The backbone's levels to class scores (B, out_channels, H, W) at the finest of them."""
         levels = self._transform_inputs(inputs)
         maps = [head(levels[: level + 1]) for level, head in enumerate(self.scale_heads)]
-        return self.cls_seg(sum(maps[1:], start=maps[0]))
+        total = maps[0]
+        for x in maps[1:]:
+            # Doubled odd sizes have ended larger.
+            total = total + resize(
+                x, size=total.shape[2:], mode='bilinear', align_corners=self.align_corners
+            )
+        return self.cls_seg(total)

@@ -12,7 +12,18 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...layers import DDFPack, DDFUpPack
-from ..utils import DDFRefinement, GuidedUpsample, split_ddf_cfg
+from ..blocks.levels import layer_arguments, split_ddf_cfg, starts_as_interpolation
+from ..blocks.refinement import DDFRefinement, GatedAddition
+from ..blocks.upsampling import GuidedUpsample
+
+
+def _refinement(
+    channels: int, norm_cfg: Any, act_cfg: dict[str, Any], layers: dict[str, Any]
+) -> nn.Module:
+    """What refines a map that has no finer level to guide its upsampling."""
+    if starts_as_interpolation(layers):
+        return GatedAddition(channels)
+    return DDFRefinement(channels, norm_cfg, act_cfg, layers)
 
 
 class _OwnInitialisation(BaseModule):
@@ -56,7 +67,7 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
             for factor, guide in zip(factors, guide_channels, strict=True)
         )
         self.ddf_refinement = (
-            None if guide_index else DDFRefinement(channels, self.norm_cfg, self.act_cfg, layers)
+            None if guide_index else _refinement(channels, self.norm_cfg, self.act_cfg, layers)
         )
 
     def _apply_ddf(self, features: Tensor, guides: Sequence[Tensor]) -> Tensor:
@@ -100,10 +111,10 @@ class _RefinedConv(nn.Conv2d):
 
     Args:
         conv: its weights are taken over.
-        ddf_cfg: further arguments of `DDFPack`.
+        ddf_cfg: its normalization says how; see `build_guided_head`.
     """
 
-    def __init__(self, conv: nn.Conv2d, ddf_cfg: dict[str, Any]) -> None:
+    def __init__(self, conv: nn.Conv2d, ddf_cfg: dict[str, Any] | None) -> None:
         kernel_size: Any = conv.kernel_size
         stride: Any = conv.stride
         padding: Any = conv.padding
@@ -116,7 +127,9 @@ class _RefinedConv(nn.Conv2d):
             bias=conv.bias is not None,
         )
         self.weight, self.bias = conv.weight, conv.bias
-        self.ddf_refinement = DDFRefinement(conv.out_channels, None, dict(type='ReLU'), ddf_cfg)
+        self.ddf_refinement = _refinement(
+            conv.out_channels, None, dict(type='ReLU'), layer_arguments(ddf_cfg)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H', W')."""
@@ -142,7 +155,7 @@ class _RefinedMasks(_OwnInitialisation):
             )
         super().__init__(**kwargs)
         decoder = self.pixel_decoder
-        decoder.mask_feature = _RefinedConv(decoder.mask_feature, dict(ddf_cfg or {}))
+        decoder.mask_feature = _RefinedConv(decoder.mask_feature, ddf_cfg)
 
 
 def _mask_heads() -> list[type]:

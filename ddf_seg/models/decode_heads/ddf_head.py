@@ -1,4 +1,4 @@
-"""The flagship decoder: top-down, with guided DDF upsampling and DDF refinement at every level."""
+"""The flagship decoder: top-down, with guided upsampling and gated filters at every level."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from mmseg.registry import MODELS
 
+from ..blocks.levels import layer_arguments, starts_as_interpolation
 from .top_down_head import TopDownHead
 
 
@@ -14,16 +15,18 @@ from .top_down_head import TopDownHead
 class DDFHead(TopDownHead):
     """Top-down decoder over a backbone's levels with decoupled dynamic filters.
 
-    A map is upsampled with filters that the next finer level predicts (`GuidedUpsample`), and
-    refined by a filter of each pixel's own (`DDFRefinement`). The filters are the spatial ones
-    alone, unless ddf_cfg asks for both branches: with channel filters multiplied in, which start
-    from noise, networks trained for a short time have come out worse (docs/study.md).
+    A map is upsampled by filters that the next finer level predicts and that start as
+    interpolation (`GuidedUpsample`), and refined by a depthwise and a 1×1 convolution with gated
+    filters of each pixel's own (`GatedRefinement`).
+
+    With another normalization than 'interpolation' in ddf_cfg, the paper's filters
+    (`DDFRefinement`), the spatial ones alone unless it asks for both branches. So checkpoints of
+    before version 0.2 load with ddf_cfg=dict(normalization='filter_norm').
 
     Args:
         in_channels: channels of the level, or of the levels, finest first.
         channels: width of the finest level, where the classifier stands.
-        ddf_cfg: further arguments of `DDFPack` and `DDFUpPack` (kernel_size, head,
-            kernel_combine, normalization, branches); branches is 'spatial' if not given.
+        ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too).
         kwargs: as for `TopDownHead`.
 
     Raises:
@@ -38,11 +41,14 @@ class DDFHead(TopDownHead):
         ddf_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        ddf_cfg = {'branches': 'spatial', **(ddf_cfg or {})}
+        ddf_cfg = {'branches': 'spatial', **layer_arguments(ddf_cfg)}
+        refine: dict[str, Any] = dict(type='GatedRefinement')
+        if not starts_as_interpolation(ddf_cfg):
+            refine = dict(type='DDFRefinement', ddf_cfg=ddf_cfg)
         super().__init__(
             in_channels,
             channels,
             upsample=dict(type='GuidedUpsample', ddf_cfg=ddf_cfg),
-            refine=dict(type='DDFRefinement', ddf_cfg=ddf_cfg),
+            refine=refine,
             **kwargs,
         )

@@ -9,20 +9,22 @@ from mmseg.models.decode_heads.segformer_head import SegformerHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..utils import GuidedFusion, split_ddf_cfg
+from ..blocks.levels import split_ddf_cfg
+from ..blocks.upsampling import GuidedFusion
 
 
 @MODELS.register_module()
 class DDFSegformerHead(SegformerHead):
     """mmseg's SegformerHead whose fusion brings the levels to the finest by joint DDF-Up.
 
-    All else is the parent's, with its keys.
+    All else is the parent's, with its keys: with the parent's weights it computes, at first, what
+    the parent does.
 
     Args:
-        ddf_cfg: further arguments of `DDFUpPack` (kernel_size, head, se_ratio, kernel_combine, …),
-            and `strides`: those of the levels, finest first; default: each twice the one before.
+        ddf_cfg: as for `GuidedUpsample`, and `strides`: those of the levels, finest first;
+            default: each twice the one before.
         kwargs: as for SegformerHead; interpolate_mode is that of the interpolation which the
-            dynamic filters add to.
+            dynamic filters start from.
 
     Raises:
         ValueError: strides that do not fit the levels.

@@ -10,27 +10,24 @@ from mmseg.models.decode_heads.uper_head import UPerHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..utils import (
-    DDFRefinement,
-    GuidedFusion,
-    GuidedUpsample,
-    add_top_down,
-    projected_refinement,
-    split_ddf_cfg,
-)
+from ..blocks.levels import split_ddf_cfg, starts_as_interpolation
+from ..blocks.refinement import DDFRefinement, gate_convolutions, projected_refinement
+from ..blocks.upsampling import GuidedFusion, GuidedUpsample, add_top_down
 
 
 @MODELS.register_module()
 class DDFUPerHead(UPerHead):
     """mmseg's UPerHead whose top-down path and fusion upsample by joint DDF.
 
-    Its 3×3 convolutions become DDF refinements, after a 1×1 convolution where the width changes.
-    The pyramid pooling and the laterals stay, with the parent's keys.
+    The 3×3 convolutions of the top-down path have gated filters beside them. All else is the
+    parent's, with its keys: with the parent's weights it computes, at first, what the parent does.
+
+    With another normalization than 'interpolation' in ddf_cfg, the paper's filters: all 3×3
+    convolutions become DDF refinements, after a 1×1 convolution where the width changes.
 
     Args:
-        ddf_cfg: further arguments of `DDFPack` and `DDFUpPack` (kernel_size, head, se_ratio,
-            kernel_combine, …), and `strides`: those of the levels, finest first; default: each
-            twice the one before.
+        ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too), and
+            `strides`: those of the levels, finest first; default: each twice the one before.
         kwargs: as for UPerHead.
 
     Raises:
@@ -42,13 +39,18 @@ class DDFUPerHead(UPerHead):
         levels = len(self.in_channels)
         factors, ddf_cfg = split_ddf_cfg(ddf_cfg, levels)
         resize_cfg = dict(mode='bilinear', align_corners=self.align_corners)
-        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
-        pooled = len(self.psp_modules) * self.channels
-        self.bottleneck = projected_refinement(
-            self.in_channels[-1] + pooled, self.channels, **layers
-        )
-        self.fpn_convs = ModuleList(DDFRefinement(self.channels, **layers) for _ in factors)
-        self.fpn_bottleneck = projected_refinement(levels * self.channels, self.channels, **layers)
+        if starts_as_interpolation(ddf_cfg):
+            gate_convolutions(self.fpn_convs)
+        else:
+            layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
+            pooled = len(self.psp_modules) * self.channels
+            self.bottleneck = projected_refinement(
+                self.in_channels[-1] + pooled, self.channels, **layers
+            )
+            self.fpn_convs = ModuleList(DDFRefinement(self.channels, **layers) for _ in factors)
+            self.fpn_bottleneck = projected_refinement(
+                levels * self.channels, self.channels, **layers
+            )
         self.upsamples = ModuleList(
             GuidedUpsample(self.channels, self.channels, factor, resize_cfg, ddf_cfg)
             for factor in factors

@@ -12,7 +12,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..utils import scale_factors
+from ..blocks.levels import scale_factors
 
 
 @MODELS.register_module()

@@ -11,7 +11,8 @@ from mmseg.models.necks.fpn import FPN
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..utils import GuidedUpsample, add_top_down, split_ddf_cfg
+from ..blocks.levels import split_ddf_cfg
+from ..blocks.upsampling import GuidedUpsample, add_top_down
 
 
 @MODELS.register_module()

@@ -1,0 +1,1 @@
+"""What heads and necks are built of."""

@@ -1,0 +1,204 @@
+"""Blocks that bring a map to the size of a finer one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
+from typing import Any
+
+import torch
+from mmcv.cnn import build_upsample_layer
+from mmengine.model import BaseModule, ModuleList
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...layers import DDFUpPack
+from .levels import layer_arguments, starts_as_interpolation
+
+# What a channel's upsampled response is multiplied by before training.
+_FIRST_GAIN = 0.1
+# Filters that start as interpolation: the spatial ones alone, wide enough to reach past the nearest
+# pixels (docs/study.md).
+INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16)
+
+
+@MODELS.register_module()
+class PlainUpsample(BaseModule):
+    """Upsamples a map to the size of a finer one, whose content it does not look at.
+
+    Args:
+        in_channels: channels of the coarser map.
+        channels: channels of the output.
+        scale_factor: how many times finer the output is, up to rounding at the border.
+        resize_cfg: mode and align_corners of the interpolation.
+        layer: config of an upsampling layer for mmcv's builder; default: interpolation.
+        residual: add the layer's output to the interpolation, with a gain as in `GuidedUpsample`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        scale_factor: int,
+        resize_cfg: dict[str, Any],
+        layer: dict[str, Any] | None = None,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.project = (
+            nn.Conv2d(in_channels, channels, 1, bias=False) if in_channels != channels else None
+        )
+        self.layer = (
+            build_upsample_layer(dict(channels=channels, scale_factor=scale_factor, **layer))
+            if layer is not None
+            else None
+        )
+        if residual:
+            self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
+        self.residual = residual
+        self.resize_cfg = resize_cfg
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """(B, in_channels, H, W) and (B, any, H', W') to (B, channels, H', W')."""
+        height, width = guide.shape[2:]
+        if self.project is not None:
+            x = self.project(x)
+        if self.layer is None:
+            return resize(x, size=(height, width), **self.resize_cfg)
+        # A level's size is rounded up, so the layer's output may be a row and a column larger.
+        out = self.layer(x)[:, :, :height, :width]
+        if self.residual:
+            out = resize(x, size=(height, width), **self.resize_cfg) + self.gain * out
+        return out
+
+
+@MODELS.register_module()
+class GuidedUpsample(BaseModule):
+    """Upsamples a map by joint DDF-Up to the size of a finer one, which guides it.
+
+    The filters come from the guide and from its affinity with the map, so edges and thin things
+    are drawn where the finer level sees them. They start as interpolation
+    (`ddf_seg.layers.InterpolationSoftmax`), so a network trained with interpolation keeps what it
+    computes when this takes its place. Between levels of one stride there is nothing to upsample,
+    and the map passes as it is.
+
+    With another normalization in `ddf_cfg` ('filter_norm', …) the filters are the paper's, their
+    response is added to the interpolation, and training starts near a plain decoder: each channel
+    has a gain that starts at 0.1, since FilterNorm gives even random filters their full deviation.
+
+    Args:
+        in_channels: channels of the coarser map.
+        channels: channels of the output.
+        scale_factor: how many times finer the guide is, up to rounding at the border; at least 1.
+        resize_cfg: mode and align_corners of the interpolation.
+        ddf_cfg: further arguments of `DDFUpPack`; normalization is 'interpolation' if not given,
+            and with it kernel_size 5 and affinity_channels 16.
+        guide_channels: channels of the guide; default: `channels`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        scale_factor: int,
+        resize_cfg: dict[str, Any],
+        ddf_cfg: dict[str, Any] | None = None,
+        guide_channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.project = (
+            nn.Conv2d(in_channels, channels, 1, bias=False) if in_channels != channels else None
+        )
+        layers = layer_arguments(ddf_cfg)
+        self.ddf_up: DDFUpPack | None = None
+        self.gain: nn.Parameter | None = None
+        if scale_factor > 1:
+            if starts_as_interpolation(layers):
+                layers = {**INTERPOLATION, 'interpolation': resize_cfg, **layers}
+            else:
+                self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
+            guide = guide_channels or channels
+            self.ddf_up = DDFUpPack(
+                channels, scale_factor=scale_factor, joint_channels=guide, **layers
+            )
+        self.scale_factor = scale_factor
+        self.resize_cfg = resize_cfg
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """(B, in_channels, H, W) and (B, guide_channels, H', W') to (B, channels, H', W').
+
+        Raises:
+            ValueError: the guide is not scale_factor times as large as x.
+        """
+        low, high, r = tuple(x.shape[2:]), tuple(guide.shape[2:]), self.scale_factor
+        if any(abs(fine - r * coarse) >= r for coarse, fine in zip(low, high, strict=True)):
+            raise ValueError(
+                f'strides: expected the finer of two levels to have {r} times the size of the '
+                f'coarser, {low} (± {r - 1}), got {high}; give the strides of the levels, finest '
+                'first, in ddf_cfg=dict(strides=[…]) (DDFHead: strides, DDFFPNHead: '
+                'feature_strides)'
+            )
+        if self.project is not None:
+            x = self.project(x)
+        if self.ddf_up is None:
+            return x
+        out = self.ddf_up(x, guide)
+        if self.gain is None:
+            return out
+        return resize(x, size=high, **self.resize_cfg) + self.gain * out
+
+
+class GuidedFusion(BaseModule):
+    """Brings the maps of all levels to the finest and concatenates them there.
+
+    Each map gets there in one step, guided by the finest level, as interpolation does it. The
+    paper's filters (another normalization) climb from level to level, each of which guides its
+    step, and all maps that take the same step share them: one step over several levels would need
+    a channel branch for each of its many phases.
+
+    Args:
+        channels: channels of every map.
+        factors: scale factors between neighbouring levels, finest first.
+        resize_cfg, ddf_cfg: as for `GuidedUpsample`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        factors: Sequence[int],
+        resize_cfg: dict[str, Any],
+        ddf_cfg: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.direct = starts_as_interpolation(ddf_cfg)
+        self.upsamples = ModuleList(
+            GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg)
+            for factor in (accumulate(factors, mul) if self.direct else factors)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
+        if self.direct:
+            finest, *others = maps
+            return torch.cat(
+                [finest, *(up(x, finest) for up, x in zip(self.upsamples, others, strict=True))], 1
+            )
+        raised = [maps[-1]]
+        for guide, upsample in zip(reversed(maps[:-1]), reversed(self.upsamples), strict=True):
+            raised = [guide, *(upsample(x, guide) for x in raised)]
+        return torch.cat(raised, dim=1)
+
+
+def add_top_down(maps: Sequence[Tensor], upsamples: Sequence[nn.Module]) -> list[Tensor]:
+    """Adds to every map but the coarsest the next coarser sum, upsampled under its guidance.
+
+    Args:
+        maps: maps of one width, finest first.
+        upsamples: `GuidedUpsample` to each map but the coarsest, finest first.
+    """
+    sums = [maps[-1]]
+    for x, upsample in zip(reversed(maps[:-1]), reversed(upsamples), strict=True):
+        sums.insert(0, x + upsample(sums[0], x))
+    return sums
