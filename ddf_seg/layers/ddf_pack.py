@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -316,6 +316,35 @@ class DDFUpPack(nn.Module):
         return ddf_upsample(
             x, channel_filter, spatial_filter, k, r, self.dilation, self.kernel_combine
         )
+
+    def upsample_alike(
+        self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], joint_x: Tensor
+    ) -> list[Tensor]:
+        """Upsamples several maps by the filters of the first, for normalization 'interpolation'.
+
+        Args:
+            maps: (B, in_channels, H, W) each.
+            sources: the size that each map was interpolated from, in steps such as this one: its
+                filters start as the rest of that interpolation.
+            joint_x: the guide, as for `forward`.
+
+        Returns:
+            (B, in_channels, H', W') each.
+        """
+        assert self.interpolation is not None
+        low, high = tuple(maps[0].shape[2:]), tuple(joint_x.shape[2:])
+        deviation = self.interpolation.deviation(self.spatial_branch(joint_x, maps[0]), low)
+        upsampled = []
+        for x, source in zip(maps, sources, strict=True):
+            start = self.interpolation.start(low, high, source).to(deviation)
+            filters = deviation + start.repeat(self.head, 1, 1)
+            upsampled.append(self._apply(x, filters))
+        return upsampled
+
+    def _apply(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
+        k = self.kernel_size
+        one = _neutral_filter(x, (*x.shape[:2], k, k), 'mul')
+        return ddf_upsample(x, one, spatial_filter, k, self.scale_factor)
 
     def _spatial_filter(self, x: Tensor, joint_x: Tensor | None) -> Tensor:
         if isinstance(self.spatial_branch, GuidedBranch):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch import Tensor, nn
+
+Size = tuple[int, int]
 
 MODES = ('bilinear', 'nearest')
 # What each axis' weights are raised by before their logarithm is taken: where interpolation has a
@@ -15,42 +18,82 @@ _FLOOR = 0.05
 _OUTSIDE = -1e4
 
 
+def _positions(source: int, size: int, align_corners: bool) -> Tensor:
+    """Where the samples of a map lie, counted in samples of the map it is interpolated from."""
+    samples = torch.arange(size, dtype=torch.float64)
+    if align_corners:
+        return samples * ((source - 1) / max(size - 1, 1))
+    return ((samples + 0.5) * source / size - 0.5).clamp(0, source - 1)
+
+
 def axis_weights(
-    low: int, high: int, scale_factor: int, kernel_size: int, mode: str, align_corners: bool
+    source: int,
+    low: int,
+    high: int,
+    scale_factor: int,
+    kernel_size: int,
+    mode: str,
+    align_corners: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Interpolation from `low` to `high` samples as filters around each sample's parent.
+    """Interpolation from `low` to `high` samples, as filters around each sample's parent.
 
     The parent of fine sample y is min(y // r, low − 1), as for `ddf_upsample`; its taps lie at
-    parent − (k − 1) / 2 and on. All samples agree with torch.nn.functional.interpolate, which
-    clamps at the ends.
+    parent − (k − 1) / 2 and on. The `low` samples are themselves interpolated from `source` ones,
+    and the filters continue that interpolation: what comes out is the one from `source` to `high`,
+    as torch.nn.functional.interpolate makes it. Interpolation is linear between neighbouring
+    samples of the source, so a line through two `low` samples between the same neighbours meets it
+    exactly, and may be followed beyond them. Where there are no two (sizes that are no multiples),
+    the weights are those from `low` to `high`.
 
     Returns:
         The weights, (kernel_size, high), float32, and where taps lie inside, of the same shape.
     """
-    fine = torch.arange(high, dtype=torch.float64)
-    parent = (fine / scale_factor).floor().clamp(max=low - 1)
-    if mode == 'nearest':
-        position = (fine * low / high).floor()
-    elif align_corners:
-        position = fine * ((low - 1) / max(high - 1, 1))
-    else:
-        position = ((fine + 0.5) * low / high - 0.5).clamp(min=0)
-    before = position.floor().clamp(max=low - 1)
-    part = position - before
-    after = (before + 1).clamp(max=low - 1)
+    fine = torch.arange(high)
+    parent = torch.div(fine, scale_factor, rounding_mode='floor').clamp(max=low - 1)
     taps = parent + torch.arange(kernel_size)[:, None] - kernel_size // 2
-    weights = (taps == before) * (1 - part) + (taps == after) * part
-    return weights.float(), (taps >= 0) & (taps < low)
+    inside = (taps >= 0) & (taps < low)
+    if mode == 'nearest':
+        # Nearest neighbours of nearest neighbours are those of the source at multiples.
+        nearest = torch.div(fine * low, high, rounding_mode='floor')
+        return (taps == nearest).float(), inside
+    plain = _weights_on_a_line(
+        _positions(low, high, align_corners), torch.arange(low, dtype=torch.float64), taps, inside
+    )
+    if source == low:
+        return plain.float(), inside
+    target = _positions(source, high, align_corners)
+    continued = _weights_on_a_line(target, _positions(source, low, align_corners), taps, inside)
+    solved = continued.isfinite().all(dim=0)
+    return continued.where(solved, plain).float(), inside
 
 
-def _tables(low: int, high: int, *arguments: object) -> tuple[Tensor, Tensor, Tensor]:
-    """Of an axis: interpolation's weights, their raised logarithms, and the softmax of these."""
-    weights, inside = axis_weights(low, high, *arguments)  # type: ignore[arg-type]
-    logits = torch.where(inside, (weights + _FLOOR).log(), _OUTSIDE)
-    return weights, logits, logits.softmax(dim=0)
+def _weights_on_a_line(target: Tensor, samples: Tensor, taps: Tensor, inside: Tensor) -> Tensor:
+    """Weights that meet, at each target, the line through two taps of its interval.
+
+    Args:
+        target: positions to reach, (high).
+        samples: positions of the low samples, (low), ascending.
+        taps: indices of samples, (k, high), some of them outside.
+        inside: which taps are not.
+
+    Returns:
+        (k, high); not a number where no tap, or a single one beside the target, is in the interval.
+    """
+    at = samples[taps.clamp(0, samples.shape[0] - 1)]
+    start = target.floor()
+    usable = inside & (at >= start) & (at <= start + 1)
+    distance = (at - target).abs().where(usable, math.inf)
+    near, first = distance.min(dim=0)
+    a = at.gather(0, first[None])
+    # Clamped ends put several samples in one place, which make no line.
+    far, second = distance.where(at != a, math.inf).min(dim=0)
+    part = (target - a) / (at.gather(0, second[None]) - a)
+    part = torch.where(far.isfinite(), part, math.nan).where(near > 0, 0.0)[0]
+    index = torch.arange(taps.shape[0])[:, None]
+    return (index == first) * (1 - part) + (index == second) * part
 
 
-_cached_tables = functools.lru_cache(maxsize=256)(_tables)
+_cached_weights = functools.lru_cache(maxsize=512)(axis_weights)
 
 
 class InterpolationSoftmax(nn.Module):
@@ -82,7 +125,7 @@ class InterpolationSoftmax(nn.Module):
         kernel_size: int,
         scale_factor: int,
         mode: str = 'bilinear',
-        align_corners: bool = False,
+        align_corners: bool | None = None,
     ) -> None:
         super().__init__()
         least = 3 if scale_factor <= 2 else 5
@@ -97,28 +140,61 @@ class InterpolationSoftmax(nn.Module):
         self.kernel_size = kernel_size
         self.scale_factor = scale_factor
         self.mode = mode
-        self.align_corners = align_corners
+        self.align_corners = bool(align_corners)
 
-    def forward(self, logits: Tensor, low: tuple[int, int]) -> Tensor:
+    def _axis(self, source: int, low: int, high: int) -> tuple[Tensor, Tensor]:
+        weights = axis_weights if torch.compiler.is_compiling() else _cached_weights
+        return weights(
+            source,
+            low,
+            high,
+            self.scale_factor,
+            self.kernel_size,
+            self.mode,
+            self.align_corners,
+        )
+
+    def deviation(self, logits: Tensor, low: Size) -> Tensor:
+        """What logits (B, groups·k², H', W') change in the filters of maps of size `low`."""
+        prior, first = [], []
+        for n, m in zip(low, logits.shape[2:], strict=True):
+            weights, inside = self._axis(n, n, m)
+            prior.append(torch.where(inside, (weights + _FLOOR).log(), _OUTSIDE))
+            first.append(prior[-1].softmax(dim=0))
+        start = _outer(first[0], first[1], torch.mul).to(logits)
+        by_group = logits.unflatten(1, (self.groups, -1))
+        by_group = by_group + _outer(prior[0], prior[1], torch.add).to(logits)
+        return (by_group.softmax(dim=2) - start).flatten(1, 2)
+
+    def start(self, low: Size, high: Size, source: Size | None = None) -> Tensor:
+        """The filters while the logits are 0, (k², H', W'), float32.
+
+        Args:
+            low: size of the maps.
+            high: size of the output.
+            source: size of what the maps were interpolated from, by other steps such as this:
+                these filters continue that interpolation. Default: `low`.
+        """
+        rows, columns = (
+            self._axis(s, n, m)[0] for s, n, m in zip(source or low, low, high, strict=True)
+        )
+        return _outer(rows, columns, torch.mul)
+
+    def forward(self, logits: Tensor, low: Size) -> Tensor:
         """Logits (B, groups·k², H', W') for maps of size `low` to filters of the same shape."""
         high = (logits.shape[2], logits.shape[3])
-        tables = _tables if torch.compiler.is_compiling() else _cached_tables
-        rows, columns = (
-            tables(n, m, self.scale_factor, self.kernel_size, self.mode, self.align_corners)
-            for n, m in zip(low, high, strict=True)
-        )
-        weights, start, first = (
-            (by_row[:, None, :, None], by_column[None, :, None, :])
-            for by_row, by_column in zip(rows, columns, strict=True)
-        )
-        to = dict(device=logits.device, dtype=logits.dtype)
-        prior = (start[0] + start[1]).flatten(0, 1).to(**to)
-        rest = (weights[0] * weights[1] - first[0] * first[1]).flatten(0, 1).to(**to)
-        by_group = logits.unflatten(1, (self.groups, -1))
-        return ((by_group + prior).softmax(dim=2) + rest).flatten(1, 2)
+        start = self.start(low, high).to(logits)
+        return self.deviation(logits, low) + start.repeat(self.groups, 1, 1)
 
     def extra_repr(self) -> str:
         return (
             f'{self.groups}, kernel_size={self.kernel_size}, scale_factor={self.scale_factor}, '
             f'mode={self.mode!r}, align_corners={self.align_corners}'
         )
+
+
+def _outer(rows: Tensor, columns: Tensor, combine: object) -> Tensor:
+    """Two axes' values, (k, H') and (k, W'), combined to (k², H', W')."""
+    assert callable(combine)
+    combined: Tensor = combine(rows[:, None, :, None], columns[None, :, None, :])
+    return combined.flatten(0, 1)

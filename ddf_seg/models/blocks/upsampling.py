@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
-from operator import mul
 from typing import Any
 
 import torch
@@ -132,6 +130,35 @@ class GuidedUpsample(BaseModule):
         Raises:
             ValueError: the guide is not scale_factor times as large as x.
         """
+        self._check_sizes(x, guide)
+        if self.project is not None:
+            x = self.project(x)
+        if self.ddf_up is None:
+            return x
+        out = self.ddf_up(x, guide)
+        if self.gain is None:
+            return out
+        return resize(x, size=guide.shape[2:], **self.resize_cfg) + self.gain * out
+
+    def shared(
+        self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], guide: Tensor
+    ) -> list[Tensor]:
+        """Upsamples several maps by the filters that the first of them and the guide make.
+
+        Args:
+            maps: (B, channels, H, W) each.
+            sources: the size that each was interpolated from; these filters continue that.
+            guide: (B, guide_channels, H', W').
+
+        Returns:
+            (B, channels, H', W') each.
+        """
+        self._check_sizes(maps[0], guide)
+        if self.ddf_up is None:
+            return list(maps)
+        return self.ddf_up.upsample_alike(maps, sources, guide)
+
+    def _check_sizes(self, x: Tensor, guide: Tensor) -> None:
         low, high, r = tuple(x.shape[2:]), tuple(guide.shape[2:]), self.scale_factor
         if any(abs(fine - r * coarse) >= r for coarse, fine in zip(low, high, strict=True)):
             raise ValueError(
@@ -140,28 +167,35 @@ class GuidedUpsample(BaseModule):
                 'first, in ddf_cfg=dict(strides=[…]) (DDFHead: strides, DDFFPNHead: '
                 'feature_strides)'
             )
-        if self.project is not None:
-            x = self.project(x)
-        if self.ddf_up is None:
-            return x
-        out = self.ddf_up(x, guide)
-        if self.gain is None:
-            return out
-        return resize(x, size=high, **self.resize_cfg) + self.gain * out
 
 
-class GuidedFusion(BaseModule):
-    """Brings the maps of all levels to the finest and concatenates them there.
-
-    Each map gets there in one step, guided by the finest level, as interpolation does it. The
-    paper's filters (another normalization) climb from level to level, each of which guides its
-    step, and all maps that take the same step share them: one step over several levels would need
-    a channel branch for each of its many phases.
+def build_fusion(
+    channels: int, factors: Sequence[int], resize_cfg: dict[str, Any], ddf_cfg: dict[str, Any]
+) -> BaseModule:
+    """What brings the maps of all levels to the finest and concatenates them there.
 
     Args:
         channels: channels of every map.
         factors: scale factors between neighbouring levels, finest first.
         resize_cfg, ddf_cfg: as for `GuidedUpsample`.
+
+    Returns:
+        A module: maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the
+        finest.
+    """
+    fusion = GuidedFusion if starts_as_interpolation(ddf_cfg) else ResidualFusion
+    return fusion(channels, factors, resize_cfg, ddf_cfg)
+
+
+class GuidedFusion(BaseModule):
+    """Maps climb from level to level by filters that start as interpolation in one step.
+
+    Each level guides the step to it, compared with the next coarser level's own map, and all maps
+    that take a step share what is learned of its filters. What they start from differs: each
+    continues the interpolation of its map (`InterpolationSoftmax.start`).
+
+    Args:
+        channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
     """
 
     def __init__(
@@ -172,19 +206,43 @@ class GuidedFusion(BaseModule):
         ddf_cfg: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.direct = starts_as_interpolation(ddf_cfg)
-        self.upsamples = ModuleList(
-            GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg)
-            for factor in (accumulate(factors, mul) if self.direct else factors)
+        self.steps = ModuleList(
+            GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
-        if self.direct:
-            finest, *others = maps
-            return torch.cat(
-                [finest, *(up(x, finest) for up, x in zip(self.upsamples, others, strict=True))], 1
-            )
+        raised, sources = [maps[-1]], [maps[-1].shape[2:]]
+        for guide, step in zip(reversed(maps[:-1]), reversed(self.steps), strict=True):
+            raised = [guide, *step.shared(raised, sources, guide)]
+            sources = [guide.shape[2:], *sources]
+        return torch.cat(raised, dim=1)
+
+
+class ResidualFusion(BaseModule):
+    """Maps climb from level to level by the paper's filters, added to interpolation.
+
+    All maps that take a step share its filters. One step over several levels would need a channel
+    branch for each of its many phases.
+
+    Args:
+        channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        factors: Sequence[int],
+        resize_cfg: dict[str, Any],
+        ddf_cfg: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.upsamples = ModuleList(
+            GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
         raised = [maps[-1]]
         for guide, upsample in zip(reversed(maps[:-1]), reversed(self.upsamples), strict=True):
             raised = [guide, *(upsample(x, guide) for x in raised)]

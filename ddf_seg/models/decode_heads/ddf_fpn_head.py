@@ -58,7 +58,7 @@ class _GuidedScale(Sequential):
             # The parent doubles sizes, also where the next level's is odd.
             guide = levels[index]
             below, right = (2 * n - m for n, m in zip(x.shape[2:], guide.shape[2:], strict=True))
-            x = layer(x, F.pad(guide, (0, right, 0, below), mode='replicate'))
+            x = layer(x, F.pad(guide, (0, max(right, 0), 0, max(below, 0)), mode='replicate'))
         return x
 
 

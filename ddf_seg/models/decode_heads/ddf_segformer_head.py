@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..blocks.levels import split_ddf_cfg
-from ..blocks.upsampling import GuidedFusion
+from ..blocks.upsampling import build_fusion
 
 
 @MODELS.register_module()
@@ -34,7 +34,7 @@ class DDFSegformerHead(SegformerHead):
         super().__init__(**kwargs)
         factors, ddf_cfg = split_ddf_cfg(ddf_cfg, len(self.in_channels))
         resize_cfg = dict(mode=self.interpolate_mode, align_corners=self.align_corners)
-        self.fusion = GuidedFusion(self.channels, factors, resize_cfg, ddf_cfg)
+        self.fusion = build_fusion(self.channels, factors, resize_cfg, ddf_cfg)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The backbone's levels to class scores (B, out_channels, H, W) at the finest of them."""

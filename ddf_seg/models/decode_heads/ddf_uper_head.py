@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..blocks.levels import split_ddf_cfg, starts_as_interpolation
 from ..blocks.refinement import DDFRefinement, gate_convolutions, projected_refinement
-from ..blocks.upsampling import GuidedFusion, GuidedUpsample, add_top_down
+from ..blocks.upsampling import GuidedUpsample, add_top_down, build_fusion
 
 
 @MODELS.register_module()
@@ -55,7 +55,7 @@ class DDFUPerHead(UPerHead):
             GuidedUpsample(self.channels, self.channels, factor, resize_cfg, ddf_cfg)
             for factor in factors
         )
-        self.fusion = GuidedFusion(self.channels, factors, resize_cfg, ddf_cfg)
+        self.fusion = build_fusion(self.channels, factors, resize_cfg, ddf_cfg)
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """The fused map of the finest level, (B, channels, H, W)."""
