@@ -7,7 +7,7 @@ layers in place of its 3×3 convolutions must then give the same, and only then.
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
-from ddf_seg.models.utils import GuidedFusion, GuidedUpsample
+from ddf_seg.models.blocks.upsampling import GuidedUpsample, ResidualFusion
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.utils import Upsample
@@ -174,7 +174,7 @@ def test_fpn(size, kwargs):
 
 def test_fusion_lets_every_map_climb_level_by_level():
     torch.manual_seed(0)
-    fusion = GuidedFusion(8, [2, 1, 2], dict(mode='bilinear', align_corners=False), {})
+    fusion = ResidualFusion(8, [2, 1, 2], dict(mode='bilinear', align_corners=False), {})
     maps = pyramid((35, 61), (1, 2, 2, 4), [8] * 4)
     first, _, last = fusion.upsamples
     expected = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from ddf_seg.models.utils import PlainUpsample
+from ddf_seg.models.blocks.upsampling import PlainUpsample
 from mmseg.registry import MODELS
 
 import ddf_seg.openmmlab  # noqa: F401

@@ -233,7 +233,7 @@ def test_a_swap_that_touches_more_than_the_head_is_a_failure(
 
 
 def test_a_parameter_without_gradient_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('ddf_seg.models.utils.DDFRefinement.forward', lambda _, x: x)
+    monkeypatch.setattr('ddf_seg.models.blocks.refinement.DDFRefinement.forward', lambda _, x: x)
     assert 'get no gradient' in failure()
 
 

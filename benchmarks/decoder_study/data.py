@@ -1,0 +1,133 @@
+"""Features of a frozen backbone for all labelled images of CamVid, and how these are split."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor
+
+VOID = 255
+# Stride of the coarsest level, a multiple of which the images are padded to.
+DIVISOR = 32
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as decoders get it.
+
+    Attributes:
+        name: stem of the file, '0016E5_08640'.
+        levels: the backbone's maps, (C, H / stride, W / stride), float16, finest first.
+        labels: (H, W), uint8, padded as the image with VOID.
+        height: rows of the image itself.
+    """
+
+    name: str
+    levels: tuple[Tensor, ...]
+    labels: Tensor
+    height: int
+
+    @property
+    def drive(self) -> str:
+        return self.name.partition('_')[0]
+
+    @property
+    def frame(self) -> int:
+        """Its number in the drive."""
+        return int(re.sub(r'\D', '', self.name.partition('_')[2]))
+
+
+def read_images(config: Path, checkpoint: Path | None, cache: Path) -> list[tuple[Image, Image]]:
+    """Every labelled image of train and val with its mirror image, by drive and frame.
+
+    Args:
+        config: of the network whose backbone makes the features, and of the data.
+        checkpoint: its weights; default: what the config initialises the backbone with.
+        cache: folder; the features are read from there if they are of the same files.
+    """
+    cfg = Config.fromfile(config)
+    what = hashlib.sha256(cfg.pretty_text.encode())
+    if checkpoint is not None:
+        what.update(checkpoint.read_bytes())
+    file = cache / f'features-{what.hexdigest()[:12]}.pt'
+    if file.exists():
+        rows = torch.load(file, mmap=True, weights_only=True)
+    else:
+        rows = _compute(cfg, checkpoint)
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix('.tmp')
+        torch.save(rows, unfinished)
+        unfinished.replace(file)
+    pairs = [tuple(Image(name, *each, height) for each in both) for name, height, both in rows]
+    return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def _compute(cfg: Config, checkpoint: Path | None) -> list[Any]:
+    init_default_scope('mmseg')
+    model: Any = MODELS.build(cfg.model)
+    if checkpoint is None:
+        model.init_weights()
+    else:
+        load_checkpoint(model, str(checkpoint), map_location='cpu')
+    model.eval()
+    rows = []
+    for part in ('train', 'val'):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        dataset.pipeline = cfg.val_dataloader.dataset.pipeline
+        for sample in DATASETS.build(dataset):
+            labels = sample['data_samples'].gt_sem_seg.data[0]
+            data = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
+            pixels = model.data_preprocessor(data)['inputs']
+            height, width = labels.shape
+            below, right = -height % DIVISOR, -width % DIVISOR
+            pixels = F.pad(pixels[..., :height, :width], (0, right, 0, below))
+            labels = F.pad(labels, (0, right, 0, below), value=VOID).to(torch.uint8)
+            both = []
+            for turn in (lambda x: x, lambda x: x.flip(-1)):
+                levels = model.backbone(turn(pixels))
+                both.append((tuple(x[0].contiguous().half() for x in levels), turn(labels).clone()))
+            name = Path(sample['data_samples'].img_path).stem
+            rows.append((name, height, both))
+    return rows
+
+
+def blocks(images: Sequence[Image], count: int, block: int) -> tuple[list[int], list[int]]:
+    """Indices of the images to train on, and of those to score.
+
+    Each drive is cut into `count` stretches of equal length in frames; one of them is scored. The
+    labelled image on each side of it is left out, so that no neighbour of a scored image is seen.
+
+    Args:
+        images: by drive and frame.
+        count: blocks of a drive.
+        block: which is scored, 0 to count − 1.
+    """
+    train, score = [], []
+    for drive in sorted({image.drive for image in images}):
+        of_drive = [i for i, image in enumerate(images) if image.drive == drive]
+        first, last = images[of_drive[0]].frame, images[of_drive[-1]].frame
+        edges = np.linspace(first, last + 1, count + 1)
+        inside = [edges[block] <= images[i].frame < edges[block + 1] for i in of_drive]
+        score += [i for i, scored in zip(of_drive, inside, strict=True) if scored]
+        near = [any(inside[max(0, j - 1) : j + 2]) for j in range(len(of_drive))]
+        train += [i for i, close in zip(of_drive, near, strict=True) if not close]
+    return train, score
+
+
+def drives(images: Sequence[Image], left_out: str) -> tuple[list[int], list[int]]:
+    """Indices of the images of all other drives, and of those of one."""
+    train = [i for i, image in enumerate(images) if image.drive != left_out]
+    return train, [i for i, image in enumerate(images) if image.drive == left_out]

@@ -1,0 +1,131 @@
+"""Upsampling by 2 of other people's, in the form that the study's hosts take it.
+
+Each is called with a map and the finer level, and has `shared`, which brings several maps a step
+up by what it makes of the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddf_seg.ops import ddf_upsample
+from ddf_seg.ops.affinity import affinity
+
+RATIO = 2
+
+
+class Step(nn.Module):
+    """What all have in common: a sampler made of one map and its guide, applied to maps."""
+
+    def prepare(self, x: Tensor, guide: Tensor) -> Any:
+        """What does not depend on the map that is upsampled."""
+        raise NotImplementedError
+
+    def apply_to(self, x: Tensor, prepared: Any) -> Tensor:
+        """(B, C, H, W) to (B, C, 2H, 2W)."""
+        raise NotImplementedError
+
+    def shared(self, maps: Sequence[Tensor], guide: Tensor) -> list[Tensor]:
+        height, width = guide.shape[2:]
+        prepared = self.prepare(maps[0], guide)
+        return [self.apply_to(x, prepared)[:, :, :height, :width] for x in maps]
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        return self.shared([x], guide)[0]
+
+
+class _Reassembly(Step):
+    """A k×k filter for each fine pixel, shared by the channels: a softmax over its taps."""
+
+    kernel_size = 5
+
+    def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
+        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
+        return ddf_upsample(x, one, prepared, self.kernel_size, RATIO)
+
+
+class Carafe(_Reassembly):
+    """CARAFE (Wang et al., ICCV 2019): filters from the coarse map by a 3×3 convolution.
+
+    Args:
+        channels: channels of the maps.
+        guide_channels: not used; the finer level is not looked at.
+        compressed: channels that the filters are made from.
+    """
+
+    def __init__(self, channels: int, guide_channels: int, compressed: int = 64) -> None:
+        super().__init__()
+        self.compress = nn.Conv2d(channels, compressed, 1)
+        self.encode = nn.Conv2d(compressed, self.kernel_size**2 * RATIO**2, 3, padding=1)
+        nn.init.xavier_uniform_(self.compress.weight)
+        nn.init.normal_(self.encode.weight, std=0.001)
+
+    def prepare(self, x: Tensor, guide: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.encode(self.compress(x)), RATIO).softmax(1)
+
+
+class Sapa(_Reassembly):
+    """SAPA (Lu et al., NeurIPS 2022): softmax of the affinity of finer level and coarse map.
+
+    Args:
+        channels: channels of the maps.
+        guide_channels: channels of the finer level.
+        embedded: length of the vectors that are compared.
+    """
+
+    def __init__(self, channels: int, guide_channels: int, embedded: int = 32) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(1, c) for c in (guide_channels, channels))
+        self.query = nn.Conv2d(guide_channels, embedded, 1)
+        self.key = nn.Conv2d(channels, embedded, 1)
+
+    def prepare(self, x: Tensor, guide: Tensor) -> Tensor:
+        query = self.query(self.norms[0](guide))
+        return affinity(query, self.key(self.norms[1](x)), self.kernel_size, RATIO).softmax(1)
+
+    def shared(self, maps: Sequence[Tensor], guide: Tensor) -> list[Tensor]:
+        prepared = self.prepare(maps[0], guide)
+        return [self.apply_to(x, prepared) for x in maps]
+
+
+class DySample(Step):
+    """DySample (Liu et al., ICCV 2023), static scope, 'lp': bilinear sampling at learned places.
+
+    Args:
+        channels: channels of the maps.
+        guide_channels: not used; the finer level is not looked at.
+        groups: of channels, with places of their own.
+    """
+
+    def __init__(self, channels: int, guide_channels: int, groups: int = 4) -> None:
+        super().__init__()
+        self.groups = groups
+        self.offset = nn.Conv2d(channels, 2 * groups * RATIO**2, 1)
+        nn.init.normal_(self.offset.weight, std=0.001)
+        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+
+    def prepare(self, x: Tensor, guide: Tensor) -> Tensor:
+        """Where to sample, in pixels of the map, (B · groups, 2H, 2W, 2), x first."""
+        offset = F.pixel_shuffle(0.25 * self.offset(x), RATIO)
+        height, width = offset.shape[2:]
+        rows = (torch.arange(height, device=x.device) + 0.5) / RATIO - 0.5
+        columns = (torch.arange(width, device=x.device) + 0.5) / RATIO - 0.5
+        grid = torch.stack(
+            [columns.expand(height, width), rows[:, None].expand(height, width)], dim=-1
+        )
+        return offset.unflatten(1, (self.groups, 2)).flatten(0, 1).permute(0, 2, 3, 1) + grid
+
+    def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
+        size = x.new_tensor([x.shape[3], x.shape[2]])
+        grid = (2 * prepared + 1) / size - 1
+        by_group = x.unflatten(1, (self.groups, -1)).flatten(0, 1)
+        out = F.grid_sample(by_group, grid, padding_mode='border', align_corners=False)
+        return out.unflatten(0, (-1, self.groups)).flatten(1, 2)
+
+
+STEPS: dict[str, type[Step]] = dict(carafe=Carafe, sapa=Sapa, dysample=DySample)

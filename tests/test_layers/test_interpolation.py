@@ -1,0 +1,195 @@
+"""Filters that start as interpolation, against torch's own interpolation and plain loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddf_seg.layers import DDFUpPack, InterpolationSoftmax
+from ddf_seg.layers.branches import GuidedBranch
+from ddf_seg.ops import ddf_upsample
+
+SIZES = [
+    ((4, 5), (8, 10)),
+    ((4, 5), (7, 9)),
+    ((4, 5), (9, 11)),
+    ((1, 2), (2, 4)),
+    ((3, 1), (5, 1)),
+]
+
+
+def apply(x: Tensor, filters: Tensor, kernel_size: int, scale_factor: int) -> Tensor:
+    one = x.new_ones(*x.shape[:2], kernel_size, kernel_size)
+    return ddf_upsample(x, one, filters, kernel_size, scale_factor)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('kernel_size', [3, 5])
+@pytest.mark.parametrize(('low', 'high'), SIZES)
+def test_zero_logits_are_bilinear_interpolation(
+    low: tuple[int, int], high: tuple[int, int], kernel_size: int, align_corners: bool
+) -> None:
+    norm = InterpolationSoftmax(2, kernel_size, 2, align_corners=align_corners)
+    x = torch.randn(2, 6, *low)
+    filters = norm(torch.zeros(2, 2 * kernel_size**2, *high), low)
+    expected = F.interpolate(x, size=high, mode='bilinear', align_corners=align_corners)
+    torch.testing.assert_close(apply(x, filters, kernel_size, 2), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize(('low', 'high'), SIZES)
+def test_zero_logits_are_nearest_interpolation(low: tuple[int, int], high: tuple[int, int]) -> None:
+    norm = InterpolationSoftmax(1, 3, 2, mode='nearest')
+    x = torch.randn(2, 6, *low)
+    expected = F.interpolate(x, size=high, mode='nearest')
+    filters = norm(torch.zeros(2, 9, *high), low)
+    torch.testing.assert_close(apply(x, filters, 3, 2), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize('scale_factor', [3, 4, 8])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_five_taps_reach_far_enough_for_every_size_of_a_step(
+    scale_factor: int, align_corners: bool
+) -> None:
+    norm = InterpolationSoftmax(1, 5, scale_factor, align_corners=align_corners)
+    low = 6
+    x = torch.randn(1, 2, low, 1)
+    for high in range(scale_factor * (low - 1) + 1, scale_factor * (low + 1)):
+        expected = F.interpolate(
+            x, size=(high, scale_factor), mode='bilinear', align_corners=align_corners
+        )
+        filters = norm(torch.zeros(1, 25, high, scale_factor), (low, 1))
+        torch.testing.assert_close(apply(x, filters, 5, scale_factor), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize('kernel_size', [3, 5])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_steps_continue_one_interpolation(kernel_size: int, align_corners: bool) -> None:
+    if align_corners and kernel_size == 3:
+        sizes = [(4, 7), (7, 13), (13, 25)]  # whose samples all lie on those of the next
+    else:
+        sizes = [(4, 7), (8, 14), (16, 28), (32, 56)]
+    norm = InterpolationSoftmax(1, kernel_size, 2, align_corners=align_corners)
+    x = y = torch.randn(2, 3, *sizes[0])
+    for low, high in itertools.pairwise(sizes):
+        filters = norm.start(low, high, sizes[0]).expand(2, -1, -1, -1)
+        y = apply(y, filters, kernel_size, 2)
+    at_once = F.interpolate(x, size=sizes[-1], mode='bilinear', align_corners=align_corners)
+    torch.testing.assert_close(y, at_once, rtol=0, atol=5e-6)
+    # Which steps by themselves do not give.
+    by_steps = x
+    for size in sizes[1:]:
+        by_steps = F.interpolate(
+            by_steps, size=size, mode='bilinear', align_corners=align_corners
+        )
+    assert align_corners or (by_steps - at_once).abs().max() > 0.01
+
+
+def test_filters_sum_to_one_and_reach_any_tap_inside() -> None:
+    norm = InterpolationSoftmax(1, 5, 2)
+    low, high = (3, 4), (6, 8)
+    filters = norm(3 * torch.randn(2, 25, *high), low)
+    torch.testing.assert_close(filters.sum(1), torch.ones(2, *high))
+    constant = apply(torch.full((2, 1, *low), 7.0), filters, 5, 2)
+    torch.testing.assert_close(constant, torch.full((2, 1, *high), 7.0))
+
+    x = torch.randn(1, 1, *low)
+    logits = torch.zeros(1, 25, *high)
+    tap = 4 * 5 + 1  # two rows below the parent, one column to the left
+    logits[:, tap] = 100.0
+    changed = norm(logits, low) - norm(torch.zeros_like(logits), low)
+    # Fine pixel (1, 3) has the parent (0, 1), so the tap is pixel (2, 0).
+    prior = norm.deviation(torch.zeros_like(logits), low)
+    assert prior.abs().max() < 1e-6
+    assert changed[0, tap, 1, 3] > 0.9
+    # At pixel (5, 3) the tap lies below the map: no logit can give it weight.
+    assert norm(logits, low)[0, tap, 5, 3].abs() < 1e-6
+    assert apply(x, norm(logits, low), 5, 2).isfinite().all()
+
+
+def test_deviation_is_the_formula() -> None:
+    """At an inner pixel, tap by tap, in plain Python."""
+    norm = InterpolationSoftmax(1, 3, 2)
+    logits = torch.randn(1, 9, 8, 8, dtype=torch.float64)
+    filters = norm(logits, (4, 4))
+    axis = [0.25, 0.75, 0.0]  # of fine pixel 2, a quarter before its parent 1
+    prior = [(a + 0.05) * (b + 0.05) for a in axis for b in axis]
+    weights = [a * b for a in axis for b in axis]
+    raised = [p * float(v.exp()) for p, v in zip(prior, logits[0, :, 2, 2], strict=True)]
+    expected = [
+        w + r / sum(raised) - p / sum(prior)
+        for w, r, p in zip(weights, raised, prior, strict=True)
+    ]
+    torch.testing.assert_close(
+        filters[0, :, 2, 2], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((1, 4, 2), 'kernel_size'),
+        ((1, 3, 4), 'at least 5'),
+        ((1, 3, 2, 'bicubic'), 'mode'),
+    ],
+)
+def test_arguments_are_checked(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InterpolationSoftmax(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('guide', [True, False])
+@pytest.mark.parametrize('groups', [1, 4])
+def test_ddf_up_starts_as_interpolation_and_learns(guide: bool, groups: int) -> None:
+    joint = dict(joint_channels=6, affinity_channels=4) if guide else {}
+    layer = DDFUpPack(
+        8, kernel_size=5, head=groups, branches='spatial', normalization='interpolation', **joint
+    )
+    # What a network's own initialisation would do to its convolutions.
+    layer.init_weights()
+    x = torch.randn(2, 8, 5, 6)
+    joint_x = torch.randn(2, 6, 9, 12) if guide else None
+    size = (9, 12) if guide else (10, 12)
+    out = layer(x, joint_x)
+    expected = F.interpolate(x, size=size, mode='bilinear')
+    torch.testing.assert_close(out, expected, rtol=0, atol=5e-6)
+
+    out.square().sum().backward()
+    moved = {name for name, p in layer.named_parameters() if p.grad is not None and p.grad.any()}
+    starts = {'spatial_branch.guide.weight', 'spatial_branch.guide.bias'}
+    assert moved == (starts if guide else {'spatial_branch.pointwise.bias', 'spatial_branch.pointwise.weight'})
+
+
+def test_logits_compare_guide_and_features() -> None:
+    """Against sums over shifted, padded maps."""
+    branch = GuidedBranch(6, 8, 3, 2, 2, 4)
+    for parameter in branch.parameters():
+        torch.nn.init.normal_(parameter)
+    guide, x = torch.randn(2, 6, 10, 12), torch.randn(2, 8, 5, 6)
+    own, query = branch.guide(guide).split([18, 8], dim=1)
+    key = F.interpolate(F.pad(branch.key(x), (1, 1, 1, 1)), scale_factor=2, mode='nearest')
+    expected = own.unflatten(1, (2, 9)).clone()
+    for tap, (dy, dx) in enumerate(itertools.product(range(3), range(3))):
+        shifted = key[:, :, 2 * dy : 2 * dy + 10, 2 * dx : 2 * dx + 12]
+        alike = (query * shifted).unflatten(1, (2, 4)).sum(2)
+        expected[:, :, tap] += alike / 2
+    torch.testing.assert_close(branch(guide, x), expected.flatten(1, 2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(normalization='interpolation'), "branches 'spatial'"),
+        (dict(affinity_channels=4), 'interpolation'),
+        (
+            dict(normalization='interpolation', branches='spatial', affinity_channels=4),
+            'without a guide',
+        ),
+    ],
+)
+def test_ddf_up_checks_what_goes_together(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DDFUpPack(8, **arguments)  # type: ignore[arg-type]
