@@ -8,12 +8,13 @@ completed by running it again.
 from __future__ import annotations
 
 import argparse
+import errno
 import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
+
+from ..files import files_below, mapped
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
 _SPARE = 1.1
@@ -62,12 +65,21 @@ def exit_code(main: Callable[[], None]) -> int:
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder whose names match, sorted.
+    """The files below a folder whose names match, sorted; see `files_below`.
 
     Raises:
         FileNotFoundError: If there is none.
+        ValueError: If some would match, were their names in other case.
     """
-    found = sorted(folder.rglob(pattern))
+    files = files_below(folder) if folder.is_dir() else []
+    found = [file for file in files if fnmatchcase(file.name, pattern)]
+    near = [file for file in files if fnmatchcase(file.name.lower(), pattern.lower())]
+    if len(near) > len(found):
+        first = next(file for file in near if file not in set(found))
+        raise ValueError(
+            f'{len(near) - len(found)} files would match {pattern} in another case, the first is '
+            f'{first}: rename them'
+        )
     if not found:
         state = 'holds no such file' if folder.is_dir() else 'does not exist'
         raise FileNotFoundError(f'expected {pattern} in {folder}, which {state}')
@@ -102,19 +114,24 @@ def convert(
     written = missing[0].target
     if written.exists():
         check_space(written.parent, written.stat().st_size * (len(missing) - 1))
-    with _mapping(work, missing[1:], processes or 1) as results, _progress() as progress:
+    # One OpenCV thread each: the processes share the cores already.
+    context = multiprocessing.get_context('spawn')
+    working = mapped(work, missing[1:], processes or 1, context, (cv2.setNumThreads, 1))
+    with working as results, _progress() as progress:
         failures += progress.track(results, len(missing) - 1, description='Converting')
     for folder in folders:
         for unfinished in folder.glob('.*.tmp'):  # left by a run that was killed
             unfinished.unlink()
     messages = [message for message in failures if message]
     if messages:
-        more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
-        listed = ''.join(f'\n  {message}' for message in messages[:5])
-        raise ValueError(
-            f'{len(messages)} of {len(missing)} files could not be converted:{listed}{more}'
-        )
+        raise ValueError(summarise(messages, f'of {len(missing)} files could not be converted'))
     return len(missing)
+
+
+def summarise(messages: Sequence[str], what: str) -> str:
+    """How many messages there are, and the first five of them."""
+    more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
+    return f'{len(messages)} {what}:' + ''.join(f'\n  {text}' for text in messages[:5]) + more
 
 
 class _Work:
@@ -125,26 +142,22 @@ class _Work:
         """What went wrong with a job, or nothing."""
         try:
             write_png(job.target, self.function(job.source))
-        except ValueError as error:
-            return str(error)
+        except Exception as error:  # decoders raise many kinds for a damaged file
+            if is_disk_error(error):
+                raise
+            source = str(job.source if isinstance(job.source, Path) else job.target)
+            message = str(error)
+            return message if source in message else f'{source}: {type(error).__name__}: {message}'
         return ''
-
-
-@contextmanager
-def _mapping(
-    work: Callable[[Job], str], jobs: Sequence[Job], processes: int
-) -> Iterator[Iterable[str]]:
-    processes = min(processes, len(jobs))
-    if processes <= 1:
-        yield map(work, jobs)
-        return
-    # One OpenCV thread each: the processes share the cores already.
-    with multiprocessing.get_context('spawn').Pool(processes, cv2.setNumThreads, (1,)) as pool:
-        yield pool.imap_unordered(work, jobs, chunksize=4)
 
 
 def _progress() -> Progress:
     return Progress(console=Console(stderr=True))
+
+
+def is_disk_error(error: Exception) -> bool:
+    """Whether every other file would fail, too: disk full, quota used up, not writable."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def check_space(folder: Path, needed: float) -> None:
@@ -184,6 +197,16 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:
-    """Write an ``ann_file``: one name a line, without suffix."""
+    """Write an ``ann_file``: one name a line, without suffix.
+
+    Raises:
+        ValueError: If a name is not UTF-8, which mmengine could not read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, ''.join(f'{name}\n' for name in names).encode())
+    try:
+        content = ''.join(f'{name}\n' for name in names).encode()
+    except UnicodeEncodeError as error:
+        line = error.object[: error.start].count('\n')
+        name = error.object.split('\n')[line]
+        raise ValueError(f'{path}: {name!r} is not UTF-8, as a list must be: rename it') from error
+    write_whole(path, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -26,6 +27,19 @@ def read_ids(path: Path) -> np.ndarray:
     if ids.ndim != 2:
         raise ValueError(f'{path}: expected one channel of ids, got {mode} {ids.shape}')
     return ids
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: If it is missing.
+        ValueError: If it is no JSON, or cut off.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'{path}: no JSON, or not all of it: {error}') from error
 
 
 def map_ids(path: Path, indices: np.ndarray) -> np.ndarray:
@@ -88,10 +102,10 @@ def draw_polygons(path: Path, indices: Mapping[str, int]) -> np.ndarray:
     Raises:
         ValueError: If the file cannot be read or names an unknown label.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         size, objects = (content['imgWidth'], content['imgHeight']), content['objects']
-    except (ValueError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(f'{path}: not a file of polygons: {error!r}') from error
     image = Image.new('L', size, IGNORE)
     drawer = ImageDraw.Draw(image)
