@@ -1,9 +1,9 @@
 """Finds the faults of a config's datasets before training: python tools/check_dataset.py CONFIG
 
-Reads every image and label of every split. Reports missing and extra files, damaged ones, sizes
-that differ, colour or 16-bit labels, ids that are no class, and images of one split that another
-has, too (compared by their decoded pixels). Counts pixels and images of each class, and suggests
-class weights.
+Reads every image and label of every split. Reports missing, extra and unused files, damaged ones,
+sizes and orientations that differ, colour or 16-bit labels, ids that are no class, settings that
+contradict each other, and images of one split that another has, too (compared by their decoded
+pixels). Counts pixels and images of each class, and suggests class weights.
 
 Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the config or the command line is wrong.
 """
@@ -11,6 +11,7 @@ Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the config or the com
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -44,6 +45,9 @@ def main() -> int:
     cfg.merge_from_dict(args.cfg_options or {})
     with explained(cfg):
         result = check_all(cfg, args.jobs)
+    # Names of files need not be UTF-8, nor the terminal.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
     print(format_report(result))
     if args.json:
         try:

@@ -12,6 +12,10 @@ class UsageError(Exception):
     The message names the file, key or id, what was expected, what came, and what to do.
     """
 
+    def __str__(self) -> str:
+        # Where it comes from a data loader's process, torch puts that one's traceback before it.
+        return super().__str__().rpartition(f'{UsageError.__module__}.UsageError: ')[2].rstrip()
+
 
 def hint(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
     """``" (did you mean 'channels'?)"``, or an empty string where no valid name is near."""

@@ -25,9 +25,10 @@ from mmseg.visualization import SegLocalVisualizer
 from .building import check_swallowed_arguments, explain_building
 from .checkpoints import check_resume
 from .config_file import check_options, load_config
-from .dataset_check import check_quickly
-from .dataset_files import check_dataset_folders, explain_empty_dataset
+from .dataset_check import check_class_weights, check_quickly
+from .dataset_files import check_dataset_folders
 from .errors import UsageError
+from .explanations import explain_empty_dataset
 from .hooks import CheckpointFitHook, LabelCheckHook
 from .pretrained import check_pretrained, check_weights
 
@@ -144,10 +145,12 @@ def build_runner(name: str, options: dict[str, Any] | None, cfg: Config) -> Runn
     if name == 'train':
         splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
         check_dataset_folders(cfg, splits)
+        check_class_weights(cfg)
         # One of several processes is enough; when it fails, the launcher ends the others.
         rank = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))
         if cfg.get('dataset_check', True) and rank == '0':
-            check_quickly(cfg, splits)
+            for warning in check_quickly(cfg, splits):
+                sys.stderr.write(f'warning: {warning}\n')
         if cfg.resume and 'load_from' not in (options or {}):
             # mmengine would resume from the config's load_from, where the training once started.
             cfg.resume = check_resume(cfg.work_dir)

@@ -18,8 +18,8 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ..engine.errors import UsageError
-from ..engine.hooks.label_check_hook import label_range
 from ..engine.inference import Classes, make_classes
+from ..engine.labels import label_range
 from .inspection import Inspection, inspect_batch
 
 PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')

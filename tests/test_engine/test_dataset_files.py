@@ -72,6 +72,40 @@ def test_a_missing_list(roads: Path) -> None:
         check_dataset_folders(make_config(roads, ann_file='split.txt'), ('train',))
 
 
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        (b'\xef\xbb\xbfa/0\na/1\n', 'begins with a byte order mark'),
+        ('a/0\na/1\n'.encode('utf-16'), 'is UTF-16, expected UTF-8: iconv'),
+        (b'a/0\n\na/1\n', 'line 2 is blank'),
+        (b'a/0\r\na/1\r\n \r\n', 'line 3 is blank'),
+        (b'a/0\na/caf\xe9\n', 'line 2, .* is not UTF-8'),
+        (b'', 'is empty'),
+    ],
+)
+def test_a_list_that_would_be_misread(roads: Path, content: bytes, expected: str) -> None:
+    file = roads / 'split.txt'
+    file.write_bytes(content)
+    cfg = make_config(roads, ann_file='split.txt')
+    with pytest.raises(UsageError, match=expected) as error:
+        check_dataset_folders(cfg, ('train',))
+    assert f'{file} (train_dataloader.dataset.dataset.ann_file): ' in str(error.value)
+    # CR LF and a missing end of the last line are read well.
+    file.write_bytes(b'a/0\r\na/1')
+    check_dataset_folders(cfg, ('train',))
+    init_default_scope('mmseg')
+    check_dataset_files(DATASETS.build(cfg.train_dataloader.dataset))
+
+
+def test_names_in_a_list_come_without_the_suffix(roads: Path) -> None:
+    (roads / 'split.txt').write_text('a/0_leftImg8bit.png\n')
+    init_default_scope('mmseg')
+    cfg = make_config(roads, ann_file='split.txt', img_suffix='.png')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    with pytest.raises(UsageError, match=r'8bit\.png\.png; the names in a list .*without the suf'):
+        check_dataset_files(dataset)
+
+
 def test_the_demo_and_the_environment_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from prettytable import PrettyTable
 
-from .findings import Result, Severity, as_dict
+from .findings import Result, Severity
 
 # 1 and 2 mean that config or command line cannot be used.
 _EXIT_CODES = {None: 0, Severity.WARNING: 3, Severity.ERROR: 4}
@@ -22,7 +22,7 @@ def exit_code(result: Result) -> int:
 def to_json(result: Result) -> dict[str, Any]:
     """All of a result; the files of every finding are complete."""
     return {
-        'findings': [as_dict(finding) for finding in result.findings],
+        'findings': [finding.as_dict() for finding in result.findings],
         'splits': {
             name: {
                 'images': result.total[name],
@@ -60,16 +60,16 @@ def format_report(result: Result) -> str:
 def _format_split(result: Result, name: str) -> str:
     item = result.statistics[name]
     labelled = int(item.pixels.sum())
+    ignored = f'{item.ignored_share:.1f} % of the pixels ignored'
     title = f'{name}: {item.images} images'
     if not labelled:
-        return f'{title}, no labelled pixel'
+        return f'{title}, no labelled pixel' + (f', {ignored}' if item.ignored else '')
     table = PrettyTable(['class', 'pixels', 'share %', 'images'])
     table.align = 'r'
     table.align['class'] = 'l'
     for label, pixels, images in zip(item.classes, item.pixels, item.images_with, strict=True):
         table.add_row([label, pixels, f'{100 * pixels / labelled:.2f}', images])
-    ignored = 100 * item.ignored / (labelled + item.ignored)
-    return f'{title}, {ignored:.1f} % of the pixels ignored\n{table.get_string()}'
+    return f'{title}, {ignored}\n{table.get_string()}'
 
 
 def _format_findings(result: Result) -> str:

@@ -1,15 +1,16 @@
-"""Reads one pair of files and tells what is in it. Runs in processes of its own."""
+"""Reads a pair of files and tells what is in it. Runs in processes of its own."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import UnidentifiedImageError
 
+from ..explanations import explain_unreadable
+from ..image_headers import Header, header_of, open_image, read_header
 from .splits import Pair
 
 
@@ -18,62 +19,81 @@ class Record:
     """What a pair of files holds.
 
     Args:
+        image: The image's header, as far as it can be read.
+        label: The label's header, likewise.
         image_error: Why the image cannot be read.
         label_error: Why the label cannot be read.
-        image_size: Width and height.
-        label_size: Width and height.
-        label_mode: Pillow's mode of the label: L, P, RGB, I;16 …
+        decoded: Whether more than the headers were read.
         digest: Of the decoded image: equal for the same pixels in another file or compression.
         pixels: How many pixels of the label have each id.
     """
 
+    image: Header | None = None
+    label: Header | None = None
     image_error: str = ''
     label_error: str = ''
-    image_size: tuple[int, int] | None = None
-    label_size: tuple[int, int] | None = None
-    label_mode: str = ''
+    decoded: bool = False
     digest: str = ''
     pixels: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def looks_damaged(self) -> bool:
+        """Whether decoding will likely fail, by the headers."""
+        return not all(header is None or header.ends for header in (self.image, self.label))
+
+
+def scan_headers(pair: Pair) -> Record:
+    """Read the headers of both files of a pair."""
+    record = Record()
+    try:
+        record.image = _header(pair.image)
+    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        record.image_error = explain_unreadable(pair.image, error)
+    if pair.label is not None:
+        try:
+            record.label = _header(pair.label)
+        except Exception as error:
+            record.label_error = explain_unreadable(pair.label, error)
+    return record
+
+
+def _header(path: str) -> Header:
+    try:
+        return read_header(path)
+    except UnidentifiedImageError:
+        # What Pillow does not know OpenCV may: OpenEXR, PGM of 16 bits in colour …
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise
+        return Header((pixels.shape[1], pixels.shape[0]), '', '', 1)
 
 
 def scan(pair: Pair) -> Record:
     """Decode both files of a pair, whole: a truncated one shows only then."""
-    record = Record()
-    try:
-        image = _read(pair.image)
-    except (OSError, SyntaxError, ValueError) as error:
-        record.image_error = _explain(pair.image, error)
-    else:
-        record.image_size = image.size
-        content = hashlib.blake2b(repr((image.size, image.mode)).encode(), digest_size=16)
-        content.update(image.tobytes())
-        record.digest = content.hexdigest()
-    if pair.label is None or '://' in pair.label:
-        return record
-    try:
-        label = _read(pair.label)
-    except (OSError, SyntaxError, ValueError) as error:
-        record.label_error = _explain(pair.label, error)
-        return record
-    record.label_size, record.label_mode = label.size, label.mode
-    ids = np.asarray(label)
-    if ids.ndim == 2:
-        record.pixels = _count(ids)
+    record = scan_headers(pair)
+    record.decoded = True
+    if record.image and record.image.mode:
+        try:
+            record.image, record.digest = _digest(pair.image)
+        except Exception as error:
+            record.image_error = explain_unreadable(pair.image, error)
+    if record.label and record.label.mode and pair.label is not None:
+        try:
+            with open_image(pair.label) as label:
+                ids = np.asarray(label)
+        except Exception as error:
+            record.label_error = explain_unreadable(pair.label, error)
+        else:
+            record.pixels = _count(ids) if ids.ndim == 2 else {}
     return record
 
 
-def _read(path: str) -> Image.Image:
-    with Image.open(path) as image:
-        image.load()
-        return image
-
-
-def _explain(path: str, error: Exception) -> str:
-    if not os.path.exists(path):
-        return 'missing'
-    if not Path(path).stat().st_size:
-        return 'empty file'
-    return str(error).replace(path, '').strip(" '") or type(error).__name__
+def _digest(path: str) -> tuple[Header, str]:
+    with open_image(path) as image:
+        content = hashlib.blake2b(repr((image.size, image.mode)).encode(), digest_size=16)
+        content.update(image.tobytes())
+        # Now, the tags that stand behind the pixels are known, too.
+        return header_of(image), content.hexdigest()
 
 
 def _count(ids: np.ndarray) -> dict[int, int]:

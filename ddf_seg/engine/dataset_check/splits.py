@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from ..dataset_files import loads_labels
+from ..dataset_walk import find_loader, leaves, loads_labels
+from ..image_headers import Decoder, decoder_of
 
 NAMES = ('train', 'val', 'test')
 
@@ -33,6 +32,8 @@ class Part:
         pairs: What it reads, each pair once.
         label_map: From ids in the files to classes, as far as the dataset maps.
         reduce_zero_label: Whether id 0 is ignored and the others go down by 1.
+        image_decoder: How images are decoded; None where that is not known.
+        label_decoder: How labels are decoded, likewise.
         dataset: As mmseg built it.
     """
 
@@ -40,6 +41,8 @@ class Part:
     pairs: list[Pair]
     label_map: dict[int, int]
     reduce_zero_label: bool
+    image_decoder: Decoder | None
+    label_decoder: Decoder | None
     dataset: Any
 
     def class_of(self, index: int) -> int:
@@ -47,25 +50,6 @@ class Part:
         if self.reduce_zero_label:
             index = 255 if index in (0, 255) else index - 1
         return self.label_map.get(index, index)
-
-    @property
-    def has_labels(self) -> bool:
-        return any(pair.label for pair in self.pairs)
-
-    def extra_labels(self) -> list[str]:
-        """The label files without an image."""
-        prefix = getattr(self.dataset, 'data_prefix', {})
-        images, labels = prefix.get('img_path'), prefix.get('seg_map_path')
-        if not images or not labels or not os.path.isdir(labels):
-            return []
-        suffix = self.dataset.seg_map_suffix
-        extra = []
-        for folder, _, files in os.walk(labels):
-            for path in (os.path.join(folder, file) for file in files if file.endswith(suffix)):
-                stem = os.path.relpath(path, labels).removesuffix(suffix)
-                if not os.path.exists(os.path.join(images, stem + self.dataset.img_suffix)):
-                    extra.append(path)
-        return sorted(extra)
 
 
 @dataclass(frozen=True)
@@ -77,6 +61,7 @@ class Split:
         classes: Their names.
         num_classes: Of the model, of the dataset where no head says it.
         ignore_index: What the loss ignores.
+        batch_size: Of the dataloader.
         parts: The datasets.
         dataset: As mmengine built it.
     """
@@ -85,12 +70,17 @@ class Split:
     classes: list[str]
     num_classes: int
     ignore_index: int
+    batch_size: int
     parts: list[Part]
     dataset: Any
 
     @property
+    def pairs(self) -> list[Pair]:
+        return [pair for part in self.parts for pair in part.pairs]
+
+    @property
     def images(self) -> set[str]:
-        return {pair.image for part in self.parts for pair in part.pairs}
+        return {pair.image for pair in self.pairs}
 
 
 def read_splits(cfg: Config, names: tuple[str, ...] = NAMES) -> list[Split]:
@@ -114,36 +104,34 @@ def read_splits(cfg: Config, names: tuple[str, ...] = NAMES) -> list[Split]:
                 classes=classes,
                 num_classes=head.get('num_classes') or len(classes),
                 ignore_index=255 if ignored is None else ignored,
-                parts=[_read_part(leaf) for leaf in _leaves(dataset)],
+                batch_size=loader.get('batch_size') or 1,
+                parts=[read_part(leaf) for leaf in leaves(dataset)],
                 dataset=dataset,
             )
         )
     return splits
 
 
-def _leaves(dataset: Any) -> Iterator[Any]:
-    """The datasets within ConcatDataset, RepeatDataset and the like."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    for item in inner:
-        if item is None:
-            yield dataset
-        else:
-            yield from _leaves(item)
-
-
-def _read_part(dataset: Any) -> Part:
+def read_part(dataset: Any) -> Part:
+    """The files of a dataset that reads files."""
     labelled = loads_labels(dataset)
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     # Other storage than files is not read.
     pairs = [
-        Pair(info['img_path'], info.get('seg_map_path') if labelled else None)
+        Pair(info['img_path'], _local(info.get('seg_map_path')) if labelled else None)
         for info in infos
-        if '://' not in info['img_path']
+        if _local(info['img_path'])
     ]
     return Part(
         name=type(dataset).__name__,
         pairs=list(dict.fromkeys(pairs)),
         label_map=dataset.metainfo.get('label_map') or {},
         reduce_zero_label=bool(dataset.metainfo.get('reduce_zero_label')),
+        image_decoder=decoder_of(find_loader(dataset, 'LoadImage')),
+        label_decoder=decoder_of(find_loader(dataset, 'LoadAnnotations')),
         dataset=dataset,
     )
+
+
+def _local(path: str | None) -> str | None:
+    return None if path is None or '://' in path else path
