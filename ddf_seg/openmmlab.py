@@ -51,8 +51,10 @@ def _register_segmentation() -> None:
         return
     from . import datasets, engine, evaluation, models, visualization  # noqa: F401
     from ._compat.losses import mend_class_weight
+    from ._compat.reading import mend_nameless_errors
 
     mend_class_weight()
+    mend_nameless_errors()
 
 
 _register_layers()
