@@ -78,12 +78,12 @@ def _extents(split: Split, part: Part, read: Read) -> Iterator[Finding]:
                 large,
             )  # fmt: skip
         thin = [file for file, size in sizes.items() if min(size) < 2]
-        if thin:
+        if thin and what == 'label':
             width, height = sizes[thin[0]]
             yield Finding(
-                Severity.ERROR, f'too-small-{what}', split.name,
-                f'{len(thin)} {what} files are 1 pixel wide or high, the first {width}×{height}: '
-                'mmseg takes no such labels',
+                Severity.ERROR, 'too-small-label', split.name,
+                f'{len(thin)} label files are 1 pixel wide or high, the first {width}×{height}, '
+                'which mmseg does not take',
                 thin,
             )  # fmt: skip
 
