@@ -57,7 +57,8 @@ def pack(source: Path, name: str) -> Path:
                 zipped.write(file, f'images/{file.name}')
     else:
         compression = name.rpartition('.tar')[2].lstrip('.')
-        with tarfile.open(archive, f'w:{compression}') as tar:  # type: ignore[call-overload]
+        # As the program tar writes; Python's own format has two headers a file.
+        with tarfile.open(archive, f'w:{compression}', format=tarfile.GNU_FORMAT) as tar:  # type: ignore[call-overload]
             for file in files:
                 tar.add(file, f'images/{file.name}')
     return archive

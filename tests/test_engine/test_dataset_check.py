@@ -342,6 +342,13 @@ def test_a_label_of_another_size_outside_the_sample(roads: Path, size: tuple[int
     assert f'{size[1]}×{size[0]} for an image of 10×8' in str(error.value)
 
 
+def test_a_label_of_colours_outside_the_sample(roads: Path) -> None:
+    make_more(roads, 70)
+    write_label(roads / 'labels/train/031.png', np.zeros((8, 10, 3), np.uint8))
+    with pytest.raises(UsageError, match=r'1 labels have several channels .*031\.png'):
+        check_quickly(make_config(roads), ('train',))
+
+
 def test_damaged_files_outside_the_sample(roads: Path) -> None:
     make_more(roads, 70)
     (roads / 'images/train/031.png').write_bytes(b'')
@@ -444,12 +451,17 @@ def test_labels_beside_and_below_the_images_are_no_unused_images(roads: Path) ->
         with Image.open(file) as image:
             image.save(file.with_suffix('.jpg'))
         file.unlink()
-        shutil.move(roads / 'labels' / file.parent.name / file.name, file)
-    for split in ('train', 'val'):
-        (roads / 'images' / split / 'a').mkdir()
-    prefix = {'img_path': 'images', 'seg_map_path': 'images'}
-    cfg = make_config(roads, img_suffix='.jpg', data_prefix=prefix)
-    assert 'unused-images' not in {item.kind for item in check_all(cfg, 1).findings}
+        label = roads / 'labels' / file.parent.name / file.name
+        label.rename(file.with_name(f'{file.stem}_ids.png'))
+    cfg = make_config(
+        roads,
+        img_suffix='.jpg',
+        seg_map_suffix='_ids.png',
+        data_prefix={'img_path': 'images', 'seg_map_path': 'images'},
+    )
+    result = check_all(cfg, 1)
+    assert result.total['train'] == 7
+    assert result.findings == []
 
 
 def test_hidden_files_folders_and_links(roads: Path) -> None:

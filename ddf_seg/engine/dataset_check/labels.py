@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from PIL.ImageMode import getmode
+
 from ..explanations import explain_foreign_ids
 from .files import Read, Records
 from .findings import Finding, Severity
@@ -25,28 +27,35 @@ def find_label_faults(
     """
     for part in split.parts:
         read = [
-            (pair, records[pair])
-            for pair in part.pairs
-            if pair in records and records[pair].decoded and records[pair].label
+            (pair, records[pair]) for pair in part.pairs if pair in records and records[pair].label
         ]
-        yield from _encodings(split, read)
-        yield from _foreign(split, part, read)
+        yield from _channels(split, read)
+        decoded = [(pair, record) for pair, record in read if record.decoded]
+        yield from _widths(split, decoded)
+        yield from _foreign(split, part, decoded)
     if statistics.ids:
         yield from _classes(split, statistics, complete)
 
 
-def _encodings(split: Split, read: Read) -> Iterator[Finding]:
-    known = [(p.label or '', r, r.label.mode) for p, r in read if r.label and not r.label_error]
-    colours = [(file, mode) for file, record, mode in known if mode and not record.pixels]
+def _channels(split: Split, read: Read) -> Iterator[Finding]:
+    modes = {p.label or '': r.label.mode for p, r in read if r.label and r.label.mode}
+    colours = {file: mode for file, mode in modes.items() if len(getmode(mode).bands) > 1}
     if colours:
-        modes = ', '.join(sorted({mode for _, mode in colours}))
+        modes_found = ', '.join(sorted(set(colours.values())))
         yield Finding(
             Severity.ERROR, 'colour-labels', split.name,
-            f'{len(colours)} labels have several channels (mode {modes}): expected one channel of '
-            'class ids. Does this dataset need one of tools/dataset_converters?',
-            [file for file, _ in colours],
+            f'{len(colours)} labels have several channels (mode {modes_found}): expected one '
+            'channel of class ids. Does this dataset need one of tools/dataset_converters?',
+            list(colours),
         )  # fmt: skip
-    wide = [(file, r) for file, r, mode in known if r.pixels and mode.startswith('I')]
+
+
+def _widths(split: Split, read: Read) -> Iterator[Finding]:
+    wide = [
+        (pair.label or '', record)
+        for pair, record in read
+        if record.pixels and record.label and record.label.mode.startswith('I')
+    ]
     if wide:
         highest = max(max(record.pixels) for _, record in wide)
         wraps = highest > 255 or min(min(record.pixels) for _, record in wide) < 0

@@ -24,11 +24,12 @@ from ..labels import foreign_ids, label_ids, label_range
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Raises on a missing label file, or an id in one outside the classes, and names the file.
+    """Raises on labels that the model cannot take, and names file or setting.
 
-    Without it a missing file shows after minutes, from within a data loader's worker; the loss
-    fails with ``Target 11 is out of bounds`` (on a GPU with a device-side assertion), and mmseg's
-    IoUMetric leaves such pixels out without a word.
+    Those are missing files, ids outside the classes, padding with an id that is no class, and
+    images of a batch that differ in size. Without it a missing file shows after minutes, from
+    within a data loader's worker; the loss fails with ``Target 11 is out of bounds`` (on a GPU with
+    a device-side assertion), and mmseg's IoUMetric leaves such pixels out without a word.
     """
 
     priority = 'VERY_HIGH'
