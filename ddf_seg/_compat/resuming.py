@@ -83,19 +83,28 @@ def _fast_forward(run: Callable[[Any], Any], loop: Any) -> Any:
         sampler = loader.sampler
         sampler.indices = islice(sampler._indices_of_rank(), loop.iter * loader.batch_size, None)
         # The loop draws as many batches as it has trained, and throws them away.
-        replayed = repeat(None, loop.iter)
-        loop.dataloader_iterator = chain(replayed, type(loop.dataloader_iterator)(loader))
+        loop.dataloader_iterator = chain(repeat(None, loop.iter), loop.dataloader_iterator)
     return run(loop)
+
+
+def _start_late(init: Callable[..., None], self: Any, dataloader: Any) -> None:
+    init(self, ())
+    self._dataloader = dataloader
+    # Asks the loader for its batches, and so starts its workers, when the first one is drawn.
+    self._iterator = chain.from_iterable([dataloader])
 
 
 def mend_replay() -> bool:
     """Resume without loading every image of the iterations done before.
 
     IterBasedTrainLoop (mmengine 0.10.7) advances the data by loading all batches that were trained
-    already; skipping their indices leads to the same batches in no time. Later versions give
-    InfiniteSampler a ``skip`` for it.
+    already; skipping their indices leads to the same batches in no time. It starts the workers
+    before a hook could say where they start. Later versions start them with the first batch, and
+    give InfiniteSampler a ``skip``.
     """
     if hasattr(InfiniteSampler, 'skip'):
         return False
-    wrap(import_module('mmengine.runner.loops').IterBasedTrainLoop, 'run', _fast_forward)
+    loops = import_module('mmengine.runner.loops')
+    wrap(loops.IterBasedTrainLoop, 'run', _fast_forward)
+    wrap(loops._InfiniteDataloaderIterator, '__init__', _start_late)
     return True
