@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from . import flops, package_weights  # noqa: F401  (register themselves)
-from .hooks import CheckpointFitHook, LabelCheckHook
+from .hooks import CheckpointFitHook, CheckpointHook, LabelCheckHook, RandomStateHook
 
-__all__ = ['CheckpointFitHook', 'LabelCheckHook']
+__all__ = ['CheckpointFitHook', 'CheckpointHook', 'LabelCheckHook', 'RandomStateHook']
