@@ -105,44 +105,6 @@ def _misfit(model: nn.Module, weights: dict[str, Any]) -> str:
     return ''
 
 
-def check_resume(work_dir: str | Path) -> bool:
-    """Make sure that ``--resume`` finds a sound checkpoint, if the run saved any.
-
-    Returns:
-        Whether it saved any.
-
-    Raises:
-        UsageError: If the last checkpoint is missing or damaged. The message gives the option that
-            resumes from the newest sound one.
-    """
-    pointer = Path(work_dir) / 'last_checkpoint'
-    if not pointer.exists():
-        return False
-    named = pointer.read_text().strip()
-    last = Path(named)
-    if not named:
-        damage = 'the name is empty'
-    elif not last.exists():
-        damage = 'it does not exist'
-    else:
-        # DeepSpeed and FSDP save folders.
-        damage = '' if last.is_dir() else find_damage(last)
-    if not damage:
-        return True
-    sound = (file for file in _newest_first(Path(work_dir)) if file != last)
-    older = next((file for file in sound if not find_damage(file)), None)
-    remedy = (
-        f'resume from the newest sound one by adding --cfg-options load_from={older}'
-        if older
-        else f'{work_dir} holds no other: start again without --resume'
-    )
-    raise UsageError(
-        f'--resume: the last checkpoint, {named or "?"} (named by {pointer}), cannot be read: '
-        f'{damage}. '
-        f'To lose the least, {remedy}'
-    )
-
-
 def _newest_first(folder: Path) -> list[Path]:
     # Best checkpoints come without the optimizer's state, which resuming needs.
     files = [file for file in folder.glob('*.pth') if re.match(r'(iter|epoch)_\d+$', file.stem)]

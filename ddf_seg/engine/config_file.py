@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
+import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,36 @@ def check_options(cfg: Config, options: dict[str, Any]) -> list[str]:
         if name not in known_keys():
             warnings.append(_explain_variable(cfg, name, dotted, value))
     return warnings
+
+
+def check_values(cfg: Config) -> None:
+    """Make sure that all values of a config can be written, as every run writes a copy of it.
+
+    Raises:
+        UsageError: If one has no form in a file, as a lambda, a class or an array. mmengine would
+            quote the whole config.
+    """
+    for path, value in _leaves(cfg.to_dict()):
+        if value is None or isinstance(value, (str, int, float)):
+            continue
+        try:
+            ast.parse(str(value), mode='eval')
+        except SyntaxError:
+            shown = re.sub(r' at 0x\w+', '', repr(value))
+            raise UsageError(
+                f'{path}: {shown[:80]} cannot be written into the copy of the config that a run '
+                'keeps: expected text, numbers, lists and dicts. A class or function of your own: '
+                'register it (mmseg.registry) in a module that custom_imports names, and give its '
+                'name'
+            ) from None
+
+
+def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, (dict, list, tuple)):
+        yield path, node
+        return
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(child, join(path, key))
 
 
 def _check_path(cfg: Config, dotted: str) -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from ddf_seg.engine.checkpoints import check_checkpoint, check_fit, check_resume
+from ddf_seg.engine.checkpoints import check_checkpoint, check_fit
 from ddf_seg.engine.errors import UsageError
 from ddf_seg.layers import DDFPack, DDFUpPack
 
@@ -52,43 +51,6 @@ def test_a_missing_checkpoint_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / 'iter_20.pth').touch()
     with pytest.raises(UsageError, match=r'iter_10\.pth does not exist; .* holds iter_20\.pth'):
         check_checkpoint(tmp_path / 'iter_10.pth', 'CHECKPOINT')
-
-
-def make_run(folder: Path) -> Path:
-    for step in (10, 20, 30):
-        torch.save(WEIGHTS, folder / f'iter_{step}.pth')
-        os.utime(folder / f'iter_{step}.pth', (step, step))
-    torch.save(WEIGHTS, folder / 'best_mIoU_iter_30.pth')
-    last = folder / 'iter_30.pth'
-    (folder / 'last_checkpoint').write_text(str(last))
-    return last
-
-
-def test_resuming_passes_where_there_is_nothing_or_a_sound_checkpoint(tmp_path: Path) -> None:
-    assert not check_resume(tmp_path)
-    make_run(tmp_path)
-    assert check_resume(tmp_path)
-
-
-def test_resuming_from_a_damaged_checkpoint_offers_the_newest_sound_one(tmp_path: Path) -> None:
-    last = make_run(tmp_path)
-    truncate(last, 1000)
-    truncate(tmp_path / 'iter_20.pth', 1000)
-    with pytest.raises(UsageError) as error:
-        check_resume(tmp_path)
-    assert str(last) in str(error.value)
-    assert f'--cfg-options load_from={tmp_path / "iter_10.pth"}' in str(error.value)
-    (tmp_path / 'iter_10.pth').unlink()
-    with pytest.raises(UsageError, match='start again without --resume'):
-        check_resume(tmp_path)
-
-
-@pytest.mark.parametrize('name', ['', 'gone.pth'])
-def test_resuming_where_the_name_leads_nowhere(tmp_path: Path, name: str) -> None:
-    make_run(tmp_path)
-    (tmp_path / 'last_checkpoint').write_text(name)
-    with pytest.raises(UsageError, match=r'load_from=.*iter_30\.pth'):
-        check_resume(tmp_path)
 
 
 def test_a_checkpoint_of_another_model_does_not_fit() -> None:

@@ -2,13 +2,24 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-# name and arguments of a tool, to its exit code and error
-Run = Callable[..., tuple[int, str]]
+
+
+class Run(Protocol):
+    """Runs tools/train.py or test.py in this process; returns exit code and stderr's error.
+
+    Attributes:
+        out: What the last one wrote to stdout.
+        err: What it wrote to stderr.
+    """
+
+    out: str
+    err: str
+
+    def __call__(self, name: str, *arguments: object) -> tuple[int, str]: ...
 
 
 def load_tool(name: str) -> Any:
