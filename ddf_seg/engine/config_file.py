@@ -183,6 +183,13 @@ def _explain_reading(path: str, error: Exception) -> str:
         return f'{place}: custom_imports: {error.__cause__.__context__ or error.__cause__}'
     if isinstance(error, json.JSONDecodeError):
         return f'{place}: {error}'
+    if isinstance(error, RuntimeError) and not str(error):
+        # What LazyObject raises, without a word
+        return (
+            f'{place}: calls what was imported. In a config with imports (or read_base) mmengine '
+            'keeps names of classes and functions only: write down the value, or register a '
+            'function and give its name'
+        )
     return f'{place}: {type(error).__name__}: {error}'
 
 

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from ddf_seg.engine.building import check_swallowed_arguments
-from ddf_seg.engine.config_file import check_options, load_config
+from ddf_seg.engine.config_file import check_options, check_values, load_config
 from ddf_seg.engine.errors import UsageError
 
 ZOO = Path(mmseg.__file__).parent / '.mim' / 'configs'
@@ -113,3 +113,55 @@ def test_an_option_without_effect_is_pointed_out() -> None:
     (warning,) = check_options(CONFIG, {'data_root': '/x'})
     assert 'has no effect' in warning
     assert 'train_dataloader.dataset.data_root=/x' in warning
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        (
+            'model = dict(heads=[1, dict(f=lambda x: x)])',
+            'model.heads.1.f: <function <lambda',
+        ),
+        ('class Kind: pass', "Kind: <class 'Kind'> cannot"),
+        ("model = dict(norm=__import__('torch').nn.ReLU)", 'model.norm: <class '),
+        ("mean = __import__('numpy').ones(3)", 'mean: array([1., 1., 1.]) cannot'),
+    ],
+)
+def test_a_value_that_cannot_be_written_is_named(tmp_path: Path, line: str, expected: str) -> None:
+    file = tmp_path / 'config.py'
+    file.write_text(f'{line}\n')
+    cfg = load_config(str(file))
+    # mmengine quotes the config.
+    with pytest.raises(SyntaxError, match='Failed to format the config file'):
+        _ = cfg.pretty_text
+    with pytest.raises(UsageError) as error:
+        check_values(cfg)
+    assert str(error.value).startswith(expected)
+    assert len(str(error.value)) < 400
+
+
+def test_values_that_can_be_written_pass(tmp_path: Path) -> None:
+    file = tmp_path / 'config.py'
+    file.write_text(
+        'scale = float("inf")\nsize = (1, [2.5, None])\nname = "<function f at 0x1>"\n'
+        'model = {3: True, "a-b": dict()}\nhelper = lambda x: x\n'
+    )
+    cfg = load_config(str(file))
+    check_values(cfg)
+    assert 'helper' not in cfg.pretty_text
+    # The pure Python style, whose classes mmengine writes by name
+    lazy = tmp_path / 'lazy.py'
+    lazy.write_text(
+        'from torch.nn import ReLU\nfrom mmengine.config import read_base\n'
+        'with read_base():\n    from .config import size\nmodel = dict(type=ReLU)\n'
+    )
+    cfg = load_config(str(lazy))
+    check_values(cfg)
+    assert 'ReLU' in cfg.pretty_text
+
+
+def test_a_call_in_a_config_with_imports_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / 'config.py'
+    file.write_text('import numpy\nmean = numpy.ones(3)\n')
+    with pytest.raises(UsageError, match=r'config\.py, line 2: calls what was imported'):
+        load_config(str(file))
