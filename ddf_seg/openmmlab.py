@@ -16,9 +16,9 @@ except ModuleNotFoundError as error:
     if error.name != 'mmengine':
         raise
     raise ImportError(
-        "ddf_seg.openmmlab needs mmengine, mmcv and mmsegmentation: pip install 'ddf_seg[mmseg]' "
-        "(the official packages) or 'ddf_seg[onedl]' (the maintained forks), never both. "
-        'ddf_seg.ops and ddf_seg.layers work without.'
+        'ddf_seg.openmmlab needs mmengine, mmcv and mmsegmentation: in a checkout of ddf_seg, pip '
+        "install --no-build-isolation '.[mmseg]' (the official packages), or the maintained forks, "
+        'as its README says; never both. ddf_seg.ops and ddf_seg.layers work without.'
     ) from error
 
 from mmengine.registry import MODELS

@@ -122,8 +122,8 @@ def test_without_mmengine() -> None:
     """)
     assert result.stdout == 'still here\n'
     assert 'ImportError' in result.stderr
-    assert "pip install 'ddf_seg[mmseg]'" in result.stderr
-    assert 'ddf_seg[onedl]' in result.stderr
+    assert "pip install --no-build-isolation '.[mmseg]'" in result.stderr
+    assert 'the maintained forks, as its README says' in result.stderr
 
 
 def test_only_a_missing_mmseg_is_forgiven() -> None:

@@ -40,7 +40,10 @@ try:
         save,
     )
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is missing: pip install 'ddf_seg[visualization]'")
+    sys.exit(
+        f'error: {error.name} is missing: in a checkout of ddf_seg, pip install '
+        "--no-build-isolation '.[visualization]'"
+    )
 
 Bases = dict[str, FilterBasis]
 

@@ -5,7 +5,7 @@ python tools/dataset_converters/nuimages.py data/nuimages
 Reads v1.0-*/{category,sample_data,surface_ann,object_ann}.json, of every version that is there but
 the test set, which has no annotations. Surfaces are painted first, then objects in the order of
 their tokens, as nuscenes-devkit does. Lists are splits/{train,val,mini}.txt. Needs pycocotools
-(pip install 'ddf_seg[nuimages]').
+(pip install pycocotools).
 """
 
 import base64

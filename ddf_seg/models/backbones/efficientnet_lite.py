@@ -63,8 +63,8 @@ class EfficientNetLite(BaseModule):
             from efficientnet_lite_pytorch import EfficientNet
         except ModuleNotFoundError as error:
             raise ImportError(
-                'EfficientNetLite needs the package efficientnet_lite_pytorch: pip install '
-                "'ddf_seg[demo]'"
+                'EfficientNetLite needs the package efficientnet_lite_pytorch: in a checkout of '
+                "ddf_seg, pip install --no-build-isolation '.[demo]'"
             ) from error
         # Without an image size the package pads dynamically; its default is made for 224² alone.
         network = EfficientNet.from_name(f'efficientnet-{arch}', image_size=None)
