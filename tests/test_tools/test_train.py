@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,6 +38,42 @@ def test_it_trains_in_mixed_precision(trained: Path) -> None:
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     # The copy of the config works with mmseg's own tools.
     assert 'custom_hooks' not in cfg
+
+
+def test_the_screen_shows_what_a_person_reads(roads: Path, tmp_path: Path, run: Run) -> None:
+    options = ['optim_wrapper.paramwise_cfg.norm_decay_mult=0.0', 'model.backbone.frozen_stages=1']
+    options += ['optim_wrapper.optimizer.weight_decay=0.1']
+    options += ['default_hooks.checkpoint.save_best=mIoU']
+    arguments = [roads / 'config.py', '--work-dir', tmp_path, '--cfg-options', *options]
+    assert run('train', *arguments) == (0, '')
+    lines = run.out.splitlines()
+    assert len(lines) < 60
+    (log,) = tmp_path.glob('*/*.log')
+    everything = log.read_text()
+    # What mmengine tells of each parameter, of the config and the machine, is in the file alone.
+    for part in ('paramwise_options -- ', 'requires_grad=False', 'System environment', 'Config:\n'):
+        assert part in everything
+        assert part not in run.out
+    (fixed,) = [line for line in lines if 'kept as they are' in line]
+    skipped = everything.count('is skipped since its requires_grad=False')
+    assert f'; {skipped} are kept as they are, e.g. backbone.conv1.weight' in fixed
+    assert str(log) in fixed
+    initialised = everything.partition('Initialisation of the parameters:\n')[2].splitlines()
+    counts = [re.match(r'  \w+: (\d+) × ', line) for line in initialised[:10]]
+    total = sum(int(count[1]) for count in counts if count)
+    assert f'Training {total - skipped} tensors' in fixed
+    # The end
+    scores = [entry for entry in read_scalars(tmp_path) if 'mIoU' in entry][-1]
+    miou = f'{scores["mIoU"]:.2f}'
+    assert lines[-5:-2] == [
+        '  trained:     4 of 4 iterations',
+        f'  validation:  mIoU {miou}, aAcc {scores["aAcc"]:.2f}, mAcc {scores["mAcc"]:.2f}',
+        f'  checkpoint:  {tmp_path / "iter_4.pth"}',
+    ]
+    assert lines[-2:] == [
+        f'  best one:    {tmp_path / "best_mIoU_iter_4.pth"} ({miou})',
+        f'  log:         {log}',
+    ]
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(
