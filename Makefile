@@ -89,14 +89,15 @@ $(DEMO_WEIGHTS): | $(STAMP)
 	$(BIN)/python tools/train.py configs/ddf_demo.py --work-dir $(DEMO) --resume
 
 demo: $(DEMO_WEIGHTS)  ## draw road scenes, train on them, print the score, write pictures
-	$(BIN)/python tools/test.py configs/ddf_demo.py $(DEMO_WEIGHTS) --work-dir $(DEMO)
 	$(BIN)/python tools/predict.py configs/ddf_demo.py $(DEMO_WEIGHTS) \
 	  data/demo/leftImg8bit/val --out-dir $(DEMO)/predictions
 	$(BIN)/python tools/visualize_filters.py configs/ddf_demo.py $(DEMO_WEIGHTS) $(DEMO_SCENE) \
 	  --html --out-dir $(DEMO)/filters
-	@echo "The network is $(DEMO_WEIGHTS), its mIoU stands above, its pictures lie in $(DEMO)/predictions;"
-	@echo "pictures of its filters lie in $(DEMO)/filters, and the page to explore them is"
-	@echo "file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
+	$(BIN)/python tools/test.py configs/ddf_demo.py $(DEMO_WEIGHTS) --work-dir $(DEMO)
+	@echo "  network:     $(DEMO_WEIGHTS)"
+	@echo "  pictures:    $(DEMO)/predictions"
+	@echo "  filters:     $(DEMO)/filters, to explore in a browser:"
+	@echo "               file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
 
 lint: $(STAMP)  ## ruff (lint, format), mypy, torch headers, clang-format
 	$(BIN)/ruff check .

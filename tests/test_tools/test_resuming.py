@@ -122,7 +122,7 @@ def test_an_interrupted_training_says_what_was_done_and_how_to_go_on(
     # mmengine takes a Ctrl-C that comes while it formats a config, as it does with every
     # checkpoint, for an error in that config.
     config = write_config(roads, tmp_path, "custom_hooks = [dict(type='CallingHook', iteration=4)]")
-    call(lambda: monkeypatch.setattr(mmengine.config.config, 'FormatCode', interrupt))
+    call(lambda: monkeypatch.setattr(mmengine.config.config, 'digit_version', interrupt))
     assert run('train', config, '--work-dir', work_dir)[0] == 130
     assert f'interrupted: 3 of 4 iterations done, saved up to {work_dir / "iter_2.pth"}' in run.err
     command = f'python train {config} --work-dir {work_dir} --resume'
