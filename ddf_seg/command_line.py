@@ -1,54 +1,177 @@
-"""What tools/train.py and tools/test.py need before torch is loaded.
+"""What the tools' command lines share: help with defaults and an example, errors, Ctrl-C.
 
-Importing this takes no time: ``--help`` answers at once.
+Light: a tool reads its arguments before it imports torch and OpenMMLab, so that --help and a
+mistyped option need no seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .engine.errors import UsageError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+# What OpenMMLab's packages say about themselves
+_UPSTREAM_WARNINGS = (
+    '``build_loss`` would be deprecated',
+    'The draw is False, it means that the hook for visualization will not take',
+)
 
 
-def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that mmseg's train.py and test.py share.
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the description, and shows the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or '', action.default
+        if not action.option_strings or default in (None, False, argparse.SUPPRESS):
+            return text
+        if isinstance(default, (list, tuple)):
+            default = ' '.join(map(str, default))
+        return f'{text} (default: {default})'.replace('%', '%%')
+
+
+class ToolParser(argparse.ArgumentParser):
+    """A parser whose help shows defaults and examples, and whose errors look as all others.
 
     Args:
-        description: The tool's docstring, shown as it is written.
+        examples: Command lines to show at the end of the help.
+        kwargs: As of `argparse.ArgumentParser`.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', metavar='KEY=VALUE',
-        help='override settings of the config: model.decode_head.channels=64, lists as '
-        'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", without spaces',
-    )  # fmt: skip
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-        help='what started the processes of a distributed run; tools/dist_train.sh, dist_test.sh '
-        'and slurm_train.sh set it (default: none)',
-    )  # fmt: skip
-    # torch.distributed.launch gives it; torchrun sets the variable.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+
+    def __init__(self, *, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs.setdefault('formatter_class', _HelpFormatter)
+        if examples:
+            title = 'examples:' if len(examples) > 1 else 'example:'
+            kwargs['epilog'] = '\n  '.join([title, *examples])
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> Any:
+        """Ends the tool: what is wrong, and how it is called."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f'error: {message}\n')
+
+    def add_cfg_options(self) -> None:
+        """The option by which a command line changes a config."""
+        self.add_argument(
+            '--cfg-options',
+            nargs='+',
+            action=_ConfigOptions,
+            metavar='KEY=VALUE',
+            help='override settings of the config: model.decode_head.channels=64, lists as '
+            'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", without spaces',
+        )
+
+    def add_launcher(self) -> None:
+        """The options by which the launchers of distributed runs call train.py and test.py."""
+        self.add_argument(
+            '--launcher',
+            choices=['none', 'pytorch', 'slurm', 'mpi'],
+            default='none',
+            help='what started the processes of a distributed run; tools/dist_train.sh, '
+            'dist_test.sh and slurm_train.sh set it',
+        )
+        # torch.distributed.launch gives it; torchrun sets the variable.
+        self.add_argument(
+            '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+        )
+
+    def add_device(self) -> None:
+        """The option that says where a network runs; see `engine.inference.choose_device`."""
+        self.add_argument(
+            '--device', help='cpu, cuda:0, … (default: cuda:0 where torch sees one, else cpu)'
+        )
 
 
-def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line and, as mmseg's tools do, hand LOCAL_RANK on to mmengine."""
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+class _ConfigOptions(argparse.Action):
+    """mmengine's DictAction, imported when there is something to read."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        if wrong := [text for text in values if '=' not in text]:
+            raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {wrong[0]!r}')
+        read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        try:
+            read(parser, namespace, values, option_string)
+        except (ValueError, AssertionError) as error:
+            raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {error}') from error
 
 
-def interruptible(main: Callable[[], int]) -> int:
-    """Run a tool; Ctrl-C while it is still loading ends it with a line instead of a traceback."""
+def show_usage_errors(main: Callable[[], int]) -> int:
+    """Run a tool; a mistake of its user's becomes one message on stderr and exit code 1.
+
+    Ctrl-C becomes a line on stderr, with what the KeyboardInterrupt says, and exit code 130.
+    """
+    for message in _UPSTREAM_WARNINGS:
+        warnings.filterwarnings('ignore', message=message)
+    # A file name need not be text in the terminal's encoding.
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        return main()
-    except KeyboardInterrupt:
-        sys.stderr.write('\ninterrupted before anything was done\n')
+        code = main()
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        sys.stderr.write(f'error: {error}\n')
+        return 1
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f'{str(error) or "interrupted"}\n')
         return INTERRUPTED
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return 1
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`; then, drop what is left."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno())
+    if not any(event & select.POLLERR for _, event in watch.poll(0)):
+        return False
+    # Python flushes once more when it exits (https://docs.python.org/3/library/signal.html).
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+@contextmanager
+def output_errors(option: str) -> Iterator[None]:
+    """Names the option where what it leads to cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f'{option}: {error}') from error
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Make sure that a folder to write into is one, or can be made.
+
+    Args:
+        folder: It need not be there yet.
+        option: Where it is asked for, as the message should say, e.g. '--out-dir'.
+
+    Raises:
+        UsageError: If it is a file, lies below a file, or cannot be written to.
+    """
+    existing = next((each for each in (folder, *folder.absolute().parents) if each.exists()), None)
+    expected = f'{option} {folder}: expected a folder to write into'
+    if existing is not None and not existing.is_dir():
+        where = 'it' if existing == folder else str(existing)
+        raise UsageError(f'{expected}, but {where} is a file. Give another folder')
+    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
+        where = 'it' if existing == folder else str(existing)
+        raise UsageError(f'{expected}, but {where} cannot be written to. Give another folder')

@@ -49,9 +49,10 @@ def _register_segmentation() -> None:
         if error.name not in ('mmseg', 'mmcv'):
             raise
         return
-    from . import datasets, engine, evaluation, models, visualization  # noqa: F401
+    from . import datasets, evaluation, models, visualization  # noqa: F401
     from ._compat.losses import mend_class_weight
     from ._compat.reading import mend_nameless_errors
+    from .engine import flops, hooks, package_weights  # noqa: F401
 
     mend_class_weight()
     mend_nameless_errors()

@@ -7,7 +7,6 @@ built them. The wheel must be tagged for every Python from 3.10 on (abi3). Needs
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
 STABLE_ABI = re.compile(r'(aoti_torch_|torch_)\w+$')
 # Versioned symbols (memcpy@GLIBC_2.14) say whose they are.
@@ -68,11 +69,10 @@ def audit(wheel: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__, examples=['python tools/audit_wheel.py dist/ddf_seg-….whl']
     )
-    parser.add_argument('wheel', type=Path)
+    parser.add_argument('wheel', type=Path, help='file that `make wheel` built')
     wheel = parser.parse_args().wheel
     if not zipfile.is_zipfile(wheel):
         parser.error(f'{wheel}: expected a wheel')
@@ -84,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(show_usage_errors(main))

@@ -14,15 +14,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from op_benchmark import layers, operators
-from op_benchmark.cases import SHAPES, UPSAMPLE_SHAPE, Case
-from op_benchmark.measure import Ceilings, Settings, machine, measure_ceilings
-from op_benchmark.report import Row, Table, summary
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
-from ddf_seg.ops import native
+if TYPE_CHECKING:
+    from op_benchmark.measure import Ceilings, Settings
+    from op_benchmark.report import Row, Table
 
 SECTIONS = {
     'forward': 'nn.functional.conv2d with groups = C beside it; nchw: contiguous, nhwc: '
@@ -35,26 +33,27 @@ SECTIONS = {
     '3), beside the formula by torch.nn.functional.unfold.',
     'layers': 'float32, contiguous; forward + backward: gradients of input and parameters.',
 }
-DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+DTYPES = ('float32', 'bfloat16')
 QUICK_SHAPES = ((1, 16, 12, 20), (8, 32, 7, 7))
 QUICK_UPSAMPLE_SHAPE = (1, 16, 10, 12)
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=['python tools/benchmark_op.py --sections forward backward --seconds 3'],
     )
     parser.add_argument(
-        '--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS), help='default: all'
-    )
-    parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=list(DTYPES))
-    parser.add_argument(
-        '--kernel-sizes', nargs='+', type=int, default=[3, 5], help='forward and backward: 3 5'
+        '--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS), help='what to measure'
     )
     parser.add_argument(
-        '--seconds', type=float, default=1.0, help='for each comparison, default: %(default)s'
+        '--dtypes', nargs='+', choices=DTYPES, default=list(DTYPES), help='element types'
     )
+    parser.add_argument(
+        '--kernel-sizes', nargs='+', type=int, default=[3, 5], metavar='N',
+        help='of forward and backward',
+    )  # fmt: skip
+    parser.add_argument('--seconds', type=float, default=1.0, help='for each comparison')
     parser.add_argument(
         '--quick',
         action='store_true',
@@ -68,6 +67,12 @@ def parse_args() -> argparse.Namespace:
     for size in args.kernel_sizes:
         if size < 1 or size % 2 == 0:
             parser.error(f'--kernel-sizes: expected odd sizes, got {size}')
+    if args.json is not None and not args.json.parent.is_dir():
+        parser.error(f'--json: expected a file in an existing folder, got {args.json}')
+    import torch
+
+    from ddf_seg.ops import native
+
     try:
         args.device = torch.device(args.device)
         torch.empty(1, device=args.device)
@@ -76,8 +81,6 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--device: expected cpu or cuda, where torch has it, got: {reason}')
     if args.device.type == 'cpu' and not native.is_native_available():
         parser.error(f'there is nothing to measure, the operators run in {native.load()}')
-    if args.json is not None and not args.json.parent.is_dir():
-        parser.error(f'--json: expected a file in an existing folder, got {args.json}')
     return args
 
 
@@ -85,8 +88,12 @@ def section_rows(
     name: str, args: argparse.Namespace, settings: Settings, ceilings: Ceilings
 ) -> Iterator[Row]:
     """Measures a section, row by row."""
+    import torch
+    from op_benchmark import layers, operators
+    from op_benchmark.cases import SHAPES, UPSAMPLE_SHAPE, Case
+
     shapes = QUICK_SHAPES if args.quick else SHAPES
-    dtypes = [DTYPES[dtype] for dtype in args.dtypes]
+    dtypes = [getattr(torch, dtype) for dtype in args.dtypes]
     upsample_shape = QUICK_UPSAMPLE_SHAPE if args.quick else UPSAMPLE_SHAPE
     first = [Case(shape, torch.float32, settings.device) for shape in shapes]
     upsampled = operators.upsample_cases(settings, upsample_shape, [torch.float32])[:1]
@@ -111,6 +118,12 @@ def section_rows(
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
     """The circumstances, and a table for each section."""
+    import torch
+    from op_benchmark.measure import Settings, machine, measure_ceilings
+    from op_benchmark.report import Row, Table
+
+    from ddf_seg.ops import native
+
     settings = Settings(args.device, 0.02 if args.quick else args.seconds, torch.get_num_threads())
     sys.stderr.write('ceilings …\n')
     ceilings = measure_ceilings(settings)
@@ -140,6 +153,9 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
 
 def main() -> int:
     args = parse_args()
+    import torch
+    from op_benchmark.report import summary
+
     with torch.no_grad():
         circumstances, tables = measure(args)
     print(
@@ -160,4 +176,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(show_usage_errors(main))

@@ -17,30 +17,28 @@ import os
 import sys
 from pathlib import Path
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-from mmengine.config import DictAction
-
-from ddf_seg.engine.dataset_check import check_all, exit_code, format_report, to_json
+from ddf_seg.command_line import ToolParser, show_usage_errors
 from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import explained, parse, read_config, show_usage_errors
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=['python tools/check_dataset.py configs/ddf_camvid.py --json faults.json'],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there, too')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, KEY=VALUE …'
-    )
+    parser.add_cfg_options()
     return parser.parse_args()
 
 
 def main() -> int:
-    args = parse(parse_args)
+    args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ddf_seg.engine.dataset_check import check_all, exit_code, format_report, to_json
+    from ddf_seg.engine.tools import explained, read_config
+
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     with explained(cfg):

@@ -6,11 +6,15 @@ torch's stable ABI alone, so that one binary serves every torch.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ddf_seg.command_line import ToolParser, show_usage_errors
+
+ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {'.h', '.hpp', '.cuh', '.c', '.cc', '.cpp', '.cu'}
 INCLUDE = re.compile(r'\s*#\s*include(?:_next)?\s*[<"]([^>"]+)[>"]')
 # What torch installs into its include directory, and Python's own header.
@@ -39,8 +43,17 @@ def find_forbidden(ops: Path) -> Iterator[str]:
                     )
 
 
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__, examples=['python tools/check_torch_headers.py ops'])
+    parser.add_argument(
+        'ops', type=Path, nargs='?', default=ROOT / 'ops',
+        help='folder with kernels/ and binding/ (default: %(default)s)',
+    )  # fmt: skip
+    return parser.parse_args()
+
+
 def main() -> int:
-    ops = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / 'ops'
+    ops = parse_args().ops
     if not any((ops / folder).is_dir() for folder in ('kernels', 'binding')):
         sys.stderr.write(f'error: {ops}: expected a folder with kernels/ and binding/\n')
         return 1
@@ -50,4 +63,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(show_usage_errors(main))

@@ -10,10 +10,13 @@ asked for again, the second if it never does. The paper's own times (RTX 2080 Ti
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
 # The share of the peak bandwidth that a plain copy reaches on these devices: an assumption.
 EFFICIENCY = 0.85
@@ -212,10 +215,18 @@ def lines() -> Iterator[str]:
     yield 'the nearer one.'
 
 
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(
+        description=__doc__, examples=['python tools/cuda_predict.py > predicted.md']
+    )
+    return parser.parse_args()
+
+
 def main() -> int:
+    parse_args()
     sys.stdout.writelines(f'{line}\n' for line in lines())
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(show_usage_errors(main))

@@ -23,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddf_seg.command_line import ToolParser, show_usage_errors
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'ops/kernels/cuda/kernels.cu'
 BASELINE = ROOT / 'tools/cuda_baseline.json'
@@ -186,14 +188,17 @@ def table(kernels: list[Kernel]) -> Iterator[str]:
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=['python tools/cuda_report.py --architectures 8.0 9.0 --dtypes float32'],
     )
     parser.add_argument(
-        '--architectures', nargs='+', choices=ARCHITECTURES, default=list(ARCHITECTURES)
+        '--architectures', nargs='+', choices=ARCHITECTURES, default=list(ARCHITECTURES),
+        help='to compile for',
+    )  # fmt: skip
+    parser.add_argument(
+        '--dtypes', nargs='+', choices=DTYPES, default=list(DTYPES), help='element types'
     )
-    parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=list(DTYPES))
     parser.add_argument('--update', action='store_true', help='write the baseline anew')
     return parser.parse_args()
 
@@ -234,4 +239,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(show_usage_errors(main))

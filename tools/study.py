@@ -1,10 +1,5 @@
 """Trains decoders that differ in their upsampling alone, and compares them.
 
-    python tools/study.py run ddf --seed 0     a run; interrupted, the same command goes on with it
-    python tools/study.py table                all results, and the differences to bilinear
-    python tools/study.py time                 time of the networks for an image, side by side
-    python tools/study.py plot out.png         the differences as a picture
-
 The rows are the configs in configs/study/; docs/study.md says what they are and what came out.
 """
 
@@ -16,56 +11,63 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-from upsampling_study import comparison
-from upsampling_study.plot import plot
-from upsampling_study.runs import SPLITS, rows, run
-from upsampling_study.timing import time_rows
+from upsampling_study import SPLITS
 
-from ddf_seg.engine.tools import show_usage_errors
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
 RESULTS = Path(__file__).parents[1] / 'docs' / 'study'
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/study.py run ddf --seed 0   # interrupted, the same goes on with it',
+            'python tools/study.py table              # all results, and the differences',
+            'python tools/study.py time               # of the networks for an image, side by side',
+            'python tools/study.py plot out.png       # the differences as a picture',
+        ],
     )
     commands = parser.add_subparsers(dest='command', required=True)
-    common = argparse.ArgumentParser(add_help=False)
+    common = ToolParser(add_help=False)
     common.add_argument(
-        '--results', type=Path, default=RESULTS / 'runs', help='folder, default: %(default)s'
+        '--results', type=Path, default=RESULTS / 'runs', help='folder of the results'
     )
     common.add_argument(
         '--split', choices=SPLITS, default='camvid', help='drives: train and val share no drive'
     )
     train = commands.add_parser('run', help='train and score a row', parents=[common])
     train.add_argument('row', help='name of a config in configs/study/')
-    train.add_argument('--seed', type=int, required=True)
+    train.add_argument(
+        '--seed', type=int, required=True, help='of initialisation, order and augmentation'
+    )
     train.add_argument(
         '--work-dirs', type=Path, default=Path('work_dirs/study'),
-        help='folder for checkpoints and logs, default: %(default)s',
+        help='folder for checkpoints and logs',
     )  # fmt: skip
     file = RESULTS / 'times.json'
-    compared = argparse.ArgumentParser(add_help=False)
-    compared.add_argument(
-        '--to', default='bilinear', help='row to compare with, default: %(default)s'
-    )
-    times: dict[str, Any] = dict(type=Path, default=file, help='default: %(default)s')
+    compared = ToolParser(add_help=False)
+    compared.add_argument('--to', default='bilinear', help='row to compare with')
+    times: dict[str, Any] = dict(type=Path, default=file, help='file with the measured times')
     show = commands.add_parser('table', help='compare the rows', parents=[common, compared])
     show.add_argument('--times', **times)
     picture = commands.add_parser('plot', help='draw the differences', parents=[common, compared])
-    picture.add_argument('out', type=Path)
+    picture.add_argument('out', type=Path, help='picture to write')
     measure = commands.add_parser('time', help="measure the networks' time for an image")
     measure.add_argument('--rows', nargs='+', help='default: all')
-    measure.add_argument('--seconds', type=float, default=60, help='default: %(default)s')
+    measure.add_argument('--seconds', type=float, default=60, help='how long to measure')
     measure.add_argument('--times', **times)
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from upsampling_study import comparison
+    from upsampling_study.plot import plot
+    from upsampling_study.runs import rows, run
+    from upsampling_study.timing import time_rows
+
     if args.command == 'run':
         print(run(args.row, args.seed, args.split, args.work_dirs, args.results))
     elif args.command == 'time':

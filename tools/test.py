@@ -1,23 +1,25 @@
 """Scores a checkpoint on the config's test set, with mmseg's own command line.
 
-    python tools/test.py configs/ddf_camvid_finetune.py checkpoints/ddf_camvid.pth
-    python tools/test.py CONFIG CHECKPOINT --out ids/ --show-dir pictures/
-    python tools/test.py CONFIG CHECKPOINT --tta
-
 A test set without labels is not scored; --out and --show-dir still write what is predicted.
 Several GPUs: tools/dist_test.sh CONFIG CHECKPOINT GPUS.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from ddf_seg.command_line import interruptible, make_parser, parse_args
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = make_parser(__doc__)
+def parser() -> ToolParser:
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/test.py configs/ddf_camvid_finetune.py checkpoints/ddf_camvid.pth',
+            'python tools/test.py CONFIG CHECKPOINT --out ids --show-dir pictures',
+        ],
+    )
+    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--work-dir',
@@ -36,19 +38,20 @@ def parser() -> argparse.ArgumentParser:
         '--show', action='store_true', help='show them on the screen instead (default: no)'
     )
     parser.add_argument(
-        '--wait-time', type=float, default=2, metavar='S',
-        help='seconds that --show shows each (default: %(default)s)',
+        '--wait-time', type=float, default=2, metavar='S', help='seconds that --show shows each'
     )  # fmt: skip
     parser.add_argument(
         '--tta', action='store_true',
         help="average the predictions for several sizes and mirrored images, the config's "
         'tta_pipeline (default: no)',
     )  # fmt: skip
+    parser.add_cfg_options()
+    parser.add_launcher()
     return parser
 
 
 def main() -> int:
-    args = parse_args(parser())
+    args = parser().parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     from ddf_seg.engine.tools import run_mmseg_tool
 
@@ -56,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(interruptible(main))
+    sys.exit(show_usage_errors(main))

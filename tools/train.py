@@ -1,22 +1,26 @@
 """Trains a segmentor, with mmseg's own command line.
 
-    python tools/train.py configs/ddf_camvid.py
-    python tools/train.py configs/ddf_camvid.py --resume     goes on after an interruption
-    python tools/train.py configs/ddf_camvid.py --work-dir runs/1 --cfg-options randomness.seed=1
-
 Several GPUs: tools/dist_train.sh CONFIG GPUS, or tools/slurm_train.sh.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from ddf_seg.command_line import interruptible, make_parser, parse_args
+from ddf_seg.command_line import ToolParser, show_usage_errors
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = make_parser(__doc__)
+def parser() -> ToolParser:
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/train.py configs/ddf_camvid.py',
+            'python tools/train.py configs/ddf_camvid.py --resume   (after an interruption)',
+            'python tools/train.py configs/ddf_camvid.py --work-dir runs/1 \\\n'
+            '    --cfg-options randomness.seed=1',
+        ],
+    )
+    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
     parser.add_argument(
         '--work-dir',
         help="folder for checkpoints and logs (default: the config's work_dir, or work_dirs/ and "
@@ -31,11 +35,13 @@ def parser() -> argparse.ArgumentParser:
         '--amp', action='store_true',
         help='train in mixed precision, on CPUs in bfloat16 (default: as the config says)',
     )  # fmt: skip
+    parser.add_cfg_options()
+    parser.add_launcher()
     return parser
 
 
 def main() -> int:
-    args = parse_args(parser())
+    args = parser().parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     from ddf_seg.engine.tools import run_mmseg_tool
 
@@ -43,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(interruptible(main))
+    sys.exit(show_usage_errors(main))

@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from ..command_line import ToolParser
 from ..files import files_below, mapped
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
@@ -43,9 +44,7 @@ class Job(NamedTuple):
 
 def converter_parser(description: str | None) -> argparse.ArgumentParser:
     """A command line with what every converter takes: the dataset's folder and --jobs."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=description)
     parser.add_argument('root', type=Path, help="the dataset's folder")
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
     return parser
@@ -176,9 +175,12 @@ def check_space(folder: Path, needed: float) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    unfinished = path.with_name(f'.{os.getpid()}.tmp')
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

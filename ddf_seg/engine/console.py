@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import re
-import warnings
 from collections import Counter
 from typing import Any
 
@@ -22,21 +21,11 @@ _FOR_THE_LOG_FILE = re.compile(
     r'|"FileClient" will be deprecated|"HardDiskBackend" is the alias'
     r'|IoUMetric got empty `self\.results`|The prefix is not set in metric|Loads checkpoint by '
 )
-_UPSTREAM_WARNINGS = (
-    '``build_loss`` would be deprecated',
-    'The draw is False, it means that the hook for visualization will not take',
-)
 
 
 class _ForPeople(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.ERROR or not _FOR_THE_LOG_FILE.match(record.getMessage())
-
-
-def drop_upstream_warnings() -> None:
-    """Silence warnings that OpenMMLab's packages give about themselves."""
-    for message in _UPSTREAM_WARNINGS:
-        warnings.filterwarnings('ignore', message=message)
 
 
 class ToolRunner(Runner):

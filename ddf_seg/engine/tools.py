@@ -6,7 +6,6 @@ import argparse
 import errno
 import functools
 import os
-import select
 import shlex
 import signal
 import sys
@@ -25,10 +24,10 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import RUNNERS
 from mmseg.visualization import SegLocalVisualizer
 
-from ..command_line import INTERRUPTED
+from ..command_line import INTERRUPTED, show_usage_errors
 from .building import check_swallowed_arguments, explain_building
 from .config_file import check_options, check_values, load_config
-from .console import ToolRunner, drop_upstream_warnings
+from .console import ToolRunner
 from .dataset_check import check_class_weights, check_quickly
 from .dataset_files import check_dataset_folders
 from .errors import UsageError
@@ -41,33 +40,6 @@ from .resuming import Found, find_checkpoint
 from .scoring import TestRequest, prepare_pictures, prepare_test
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-def show_usage_errors(main: Callable[[], int]) -> int:
-    """Run a tool; its user's mistakes become one message on stderr and exit code 1."""
-    drop_upstream_warnings()
-    try:
-        code = main()
-        sys.stdout.flush()
-        return code
-    except UsageError as error:
-        sys.stderr.write(f'error: {error}\n')
-        return 1
-    except BrokenPipeError:
-        if not _reader_left():
-            raise
-        return 1
-
-
-def _reader_left() -> bool:
-    """Whether nobody reads standard output any more, as after `| head`; then, drop what is left."""
-    watch = select.poll()
-    watch.register(sys.stdout.fileno())
-    if not any(event & select.POLLERR for _, event in watch.poll(0)):
-        return False
-    # Python flushes once more when it exits (https://docs.python.org/3/library/signal.html).
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True
 
 
 def run_mmseg_tool(name: str, args: argparse.Namespace) -> int:
@@ -87,7 +59,7 @@ def run_mmseg_tool(name: str, args: argparse.Namespace) -> int:
 
 def _run(name: str, args: argparse.Namespace) -> int:
     tool = _load_tool(name)
-    args.cfg_options = parse_options(args.cfg_options)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options)
     request = _take_over(args, cfg) if name == 'test' else TestRequest()
     runners: list[Runner] = []
@@ -205,25 +177,6 @@ def _load_tool(name: str) -> Any:
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
     return tool
-
-
-def parse(parse_args: Callable[[], argparse.Namespace]) -> argparse.Namespace:
-    """Parse a command line with ``--cfg-options``, whose parser raises bare errors."""
-    try:
-        return parse_args()
-    except (ValueError, AssertionError) as error:
-        raise UsageError(f'--cfg-options: expected KEY=VALUE …, got {error}') from error
-
-
-def parse_options(given: Sequence[str] | None) -> dict[str, Any] | None:
-    """The settings in the KEY=VALUE of ``--cfg-options``, as mmengine reads them."""
-    if given is None:
-        return None
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    args = parse(lambda: parser.parse_args(['--cfg-options', *given]))
-    options: dict[str, Any] = args.cfg_options
-    return options
 
 
 def build_runner(

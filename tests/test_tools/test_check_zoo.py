@@ -15,10 +15,11 @@ from mmseg.models import backbones, decode_heads
 from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.registry import MODELS
 from tool_runs import TOOLS, load_tool
+from zoo_check import checking as zoo
 
 from ddf_seg.engine.config_walk import walk
 
-zoo = load_tool('check_zoo')
+tool = load_tool('check_zoo')
 
 # Smaller transformers: depth and width differ, no type of layer does.
 VIT = dict(num_layers=4, out_indices=(0, 1, 2, 3))
@@ -250,8 +251,8 @@ def test_it_runs_in_processes_counts_and_resumes(
     # Nothing is run again.
     monkeypatch.setattr(zoo, 'check_isolated', None)
     monkeypatch.setattr(sys, 'argv', ['check_zoo.py', 'fastscnn', '--out', str(out)])
-    assert zoo.main() == 0
+    assert tool.main() == 0
     assert capsys.readouterr().out == done.stdout
     out.write_text(line.replace('"swapped"', '"failed"').replace('"reason": ""', '"reason": "x"'))
-    assert zoo.main() == 1
+    assert tool.main() == 1
     assert 'failed:\n    1  x' in capsys.readouterr().out

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 TOOLS = Path(__file__).parents[2] / 'tools'
+# Where Python looks when it runs a tool; last, for test.py has the name of a standard package.
+sys.path.append(str(TOOLS))
 
 
 class Run(Protocol):

@@ -1,7 +1,4 @@
-"""Write a data set of synthetic road scenes in Cityscapes' folder layout.
-
-python tools/dataset_converters/synthetic_scenes.py --out data/demo --train 200 --val 40
-"""
+"""Writes a data set of synthetic road scenes in Cityscapes' folder layout."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ import numpy as np
 from rich.progress import track
 
 from ddf_seg.annotations import write_png
+from ddf_seg.command_line import ToolParser
 from ddf_seg.synthetic import VERSION, render_scene
 
 CITY = 'synthetic'
@@ -28,14 +26,21 @@ SPLITS = ('train', 'val')
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/dataset_converters/synthetic_scenes.py --out data/demo --train 200 --val '
+            '40'
+        ],
+    )
     parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write')
     parser.add_argument('--train', type=int, default=200, help='scenes in the training split')
     parser.add_argument('--val', type=int, default=40, help='scenes in the validation split')
     parser.add_argument(
-        '--size', type=int, nargs=2, default=(256, 512), metavar=('HEIGHT', 'WIDTH')
-    )
-    parser.add_argument('--seed', type=int, default=0)
+        '--size', type=int, nargs=2, default=(256, 512), metavar=('HEIGHT', 'WIDTH'),
+        help='of the images in pixels',
+    )  # fmt: skip
+    parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
     return parser.parse_args(argv)
 

@@ -1,15 +1,11 @@
 """Unpacks a dataset's archives (zip, tar, tar.gz …) below a folder.
 
-python tools/dataset_converters/unpack.py leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip \
-    --out data/cityscapes
-
 Archives are read through before the first file is written: a tar that is cut off or damaged leaves
 nothing behind, and nothing is written where the disk has no room for all. Links to files of the
 archive become copies. Files that are there with their size are left out, so that an interrupted run
 may be started again.
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -20,14 +16,20 @@ from rich.progress import DownloadColumn, Progress
 from ddf_seg.annotations import exit_code
 from ddf_seg.annotations.archives import Survey
 from ddf_seg.annotations.converting import check_space, summarise
+from ddf_seg.command_line import ToolParser
 
 
 def main() -> None:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/dataset_converters/unpack.py leftImg8bit_trainvaltest.zip \\\n'
+            '    gtFine_trainvaltest.zip --out data/cityscapes'
+        ],
     )
-    parser.add_argument('archives', type=Path, nargs='+', metavar='ARCHIVE')
+    parser.add_argument(
+        'archives', type=Path, nargs='+', metavar='ARCHIVE', help='zip, tar, tar.gz …'
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to unpack into')
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from get_flops import complexity
+from costs.models import complexity
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -16,14 +16,11 @@ from mmengine.runner import Runner
 from ddf_seg.engine.errors import UsageError, hint
 from ddf_seg.engine.tools import build_runner, explained, read_config
 
+from . import SPLITS
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'study'
 # CamVid's 360×480, padded as configs/ddf_camvid.py scores it.
 IMAGE = (384, 480)
-# 'drives': CamVid's own splits share a drive, of which all of val is. Here they do not.
-SPLITS: dict[str, dict[str, list[str]]] = {
-    'camvid': {},
-    'drives': {'train': ['0001TP', '0006R0'], 'val': ['0016E5']},
-}
 
 
 class Record(Hook):
