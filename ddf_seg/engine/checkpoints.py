@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import zipfile
@@ -11,11 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..annotations.converting import write_whole
+from ..command_line import output_errors
 from ..layers import DDFPack, DDFUpPack
 from ..layers.ddf_pack import stack_phases
 from .errors import UsageError
 
 _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+# What torch says of a class or function that weights_only=True does not call.
+_REFUSED = re.compile(r'GLOBAL ([\w.]+)')
 
 
 def check_checkpoint(path: str | Path, purpose: str) -> None:
@@ -28,12 +33,15 @@ def check_checkpoint(path: str | Path, purpose: str) -> None:
         purpose: Where it is asked for, as the message should say, e.g. 'load_from'.
 
     Raises:
-        UsageError: If the file is missing, truncated, or no checkpoint.
+        UsageError: If the file is missing, truncated, no checkpoint, or holds what is not loaded.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise UsageError(f'{purpose}: checkpoint {path} does not exist{_neighbours(path)}')
-    if damage := find_damage(path):
+    damage, refusal = _try(path)
+    if refusal:
+        raise refused(refusal, f'{purpose}: checkpoint {path}')
+    if damage:
         raise UsageError(
             f'{purpose}: checkpoint {path} ({path.stat().st_size} bytes) cannot be read, it is '
             f'truncated, damaged, or no checkpoint: {damage}. Copy or download it again, or give '
@@ -42,24 +50,74 @@ def check_checkpoint(path: str | Path, purpose: str) -> None:
 
 
 def find_damage(path: Path) -> str:
-    """Why torch cannot open a checkpoint, or an empty string if it can."""
+    """Why torch cannot open a checkpoint, or an empty string if it can, or refuses to."""
+    return _try(path)[0]
+
+
+def _try(path: Path) -> tuple[str, pickle.UnpicklingError | None]:
+    """The damage of a checkpoint, and torch's refusal of what it holds."""
     if not path.is_file():
-        return 'it is not a file'
+        return 'it is not a file', None
     archive = zipfile.is_zipfile(path)
     with open(path, 'rb') as file:
-        head = file.read(16)
+        head = file.read(60)
     if not archive and head.startswith(b'PK\x03\x04'):
-        return 'its end is missing'
+        return 'its end is missing', None
     # Files of torch < 1.6 are plain pickles, which cannot be mapped.
-    pickled = _LEGACY_MAGIC in head
+    if not archive and _LEGACY_MAGIC not in head[:16]:
+        return f"neither an archive nor a pickle of torch's{_beginning(head)}", None
     try:
         torch.load(path, map_location='cpu', weights_only=True, mmap=archive)
-    except pickle.UnpicklingError:
-        # A sound file may hold objects that only its reader knows how to trust.
-        return '' if archive or pickled else "neither an archive nor a pickle of torch's"
+    except pickle.UnpicklingError as error:
+        if _REFUSED.search(str(error)):
+            return '', error
+        return str(error).strip().rpartition('\n')[2], None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        return str(error).partition('\n')[0] or type(error).__name__
-    return ''
+        reason = str(error).partition('\n')[0]
+        kind = '' if isinstance(error, RuntimeError) else f'{type(error).__name__} '
+        return f'{kind}{reason}', None
+    return '', None
+
+
+def _beginning(head: bytes) -> str:
+    """What a file of text begins with: a page of a website, a pointer of Git LFS, a config."""
+    text = head.decode(errors='ignore').strip().partition('\n')[0].strip()
+    return f'; it begins with {text!r}' if len(text) > 3 and text.isprintable() else ''
+
+
+def refused(error: pickle.UnpicklingError, what: str) -> UsageError:
+    """What to show in place of torch's advice, which is to run whatever code the file holds.
+
+    Args:
+        error: torch's.
+        what: The checkpoint, as the message shall begin.
+    """
+    name = _REFUSED.search(str(error))
+    return UsageError(
+        f'{what} is refused: besides weights it holds {name[1] if name else "other objects"}, and '
+        'loading that could run code of the file. Where you trust it, save the weights alone: '
+        "torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
+    )
+
+
+def save_checkpoint(content: dict[str, Any], path: Path, source: Path) -> None:
+    """Write a checkpoint that is made from another, whole or not at all.
+
+    Args:
+        content: What `torch.save` takes.
+        path: The file; its folder is made where there is none.
+        source: The other, which is not overwritten.
+
+    Raises:
+        UsageError: If the file cannot be written, or is the other one.
+    """
+    if path.exists() and path.samefile(source):
+        raise UsageError(f'OUT: {path} is CHECKPOINT itself, which would be lost: give another')
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with output_errors('OUT'):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue())
 
 
 def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
@@ -74,35 +132,42 @@ def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
         name: The file, for the message.
 
     Raises:
-        UsageError: Names the first weight that does not fit.
+        UsageError: Names the first weight that does not fit, and says how many there are.
     """
-    weights = checkpoint.get('state_dict', checkpoint)
-    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    if problem := _misfit(model, weights):
+    if misfits := _misfits(model, weights_of(checkpoint)):
+        others = f' ({len(misfits) - 1} more do not fit)' if len(misfits) > 1 else ''
         raise UsageError(
-            f'checkpoint {name} is of another model than the config describes: {problem}. Give the '
-            'config that it was trained with'
+            f'checkpoint {name} is of another model than the config describes: {misfits[0]}'
+            f'{others}. Give the config that it was trained with'
         )
 
 
-def _misfit(model: nn.Module, weights: dict[str, Any]) -> str:
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The weights in a checkpoint, by their names in the model."""
+    weights = checkpoint.get('state_dict', checkpoint)
+    return {key.removeprefix('module.'): value for key, value in weights.items()}
+
+
+def _misfits(model: nn.Module, weights: dict[str, Any]) -> list[str]:
+    weights = dict(weights)
     # DDF-Up takes the authors' keys, too.
     for name, layer in model.named_modules():
         if isinstance(layer, DDFUpPack):
             stack_phases(layer, weights, f'{name}.')
     expected = model.state_dict()
+    misfits = []
     for key, value in expected.items():
         if key not in weights:
-            return f'it lacks {key}'
-        if weights[key].shape != value.shape:
-            return f'{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}'
+            misfits.append(f'it lacks {key}')
+        elif weights[key].shape != value.shape:
+            misfits.append(f'{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}')
     # What else a checkpoint holds is not needed, as an auxiliary head's weights. But a DDF layer
     # without one of its branches filters otherwise than it was trained to.
     layers = [n for n, layer in model.named_modules() if isinstance(layer, DDFPack | DDFUpPack)]
     for key in weights:
         if key not in expected and any(key.startswith(f'{layer}.') for layer in layers):
-            return f'it has {key}, of a branch that this layer has not (branches)'
-    return ''
+            misfits.append(f'it has {key}, of a branch that this layer has not (branches)')
+    return misfits
 
 
 def _newest_first(folder: Path) -> list[Path]:

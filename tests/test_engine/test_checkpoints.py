@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import argparse
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,13 @@ from ddf_seg.engine.errors import UsageError
 from ddf_seg.layers import DDFPack, DDFUpPack
 
 WEIGHTS = {'state_dict': {'weight': torch.arange(50_000.0)}}
+
+
+class Harmful:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ('touch /tmp/harm',)
 
 
 def truncate(path: Path, size: int) -> None:
@@ -34,17 +44,36 @@ def test_a_sound_checkpoint_passes_and_a_truncated_one_does_not(
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     page = tmp_path / 'page.pth'
     page.write_text('<html>404</html>')
-    with pytest.raises(UsageError, match='neither an archive nor a pickle'):
+    with pytest.raises(UsageError, match=r"neither an archive nor a pickle .* with '<html>404"):
+        check_checkpoint(page, 'load_from')
+    page.write_text('import os\nprint(1)\n')
+    with pytest.raises(UsageError, match=r"neither an archive nor a pickle .* with 'import os'"):
+        check_checkpoint(page, 'load_from')
+    page.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(UsageError, match=r"neither an archive nor a pickle of torch's\. Copy"):
         check_checkpoint(page, 'load_from')
     with pytest.raises(UsageError, match='not a file'):
         check_checkpoint(tmp_path, 'load_from')
 
 
 @pytest.mark.parametrize('archive', [True, False], ids=['archive', 'legacy'])
-def test_unknown_objects_are_left_to_the_reader(tmp_path: Path, archive: bool) -> None:
+def test_what_could_run_code_is_refused_without_torchs_advice_to_run_it(
+    tmp_path: Path, archive: bool
+) -> None:
     path = tmp_path / 'objects.pth'
-    torch.save({'meta': Path('x'), **WEIGHTS}, path, _use_new_zipfile_serialization=archive)
-    check_checkpoint(path, 'load_from')
+    for held in (Path('x'), Harmful()):
+        torch.save({'meta': held, **WEIGHTS}, path, _use_new_zipfile_serialization=archive)
+        with pytest.raises(UsageError) as error:
+            check_checkpoint(path, 'load_from')
+        message = str(error.value)
+        name = 'pathlib' if isinstance(held, Path) else 'posix.system'
+        assert re.match(f'load_from: checkpoint {path} is refused: .* holds {name}', message)
+        assert 'weights_only' not in message
+        assert '\n' not in message
+    # What its reader trusts passes.
+    torch.save({'meta': argparse.Namespace(lr=1), **WEIGHTS}, path)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        check_checkpoint(path, 'load_from')
 
 
 def test_a_missing_checkpoint_names_its_neighbours(tmp_path: Path) -> None:
@@ -60,8 +89,10 @@ def test_a_checkpoint_of_another_model_does_not_fit() -> None:
     check_fit(model, {**weights, 'extra': torch.zeros(1)}, 'x.pth')
     with pytest.raises(UsageError, match=r'x\.pth .* weight is \(4, 3\), expected \(2, 3\)'):
         check_fit(model, nn.Linear(3, 4).state_dict(), 'x.pth')
-    with pytest.raises(UsageError, match='lacks bias'):
+    with pytest.raises(UsageError, match=r'lacks bias\. Give'):
         check_fit(model, nn.Linear(3, 2, bias=False).state_dict(), 'x.pth')
+    with pytest.raises(UsageError, match=r'lacks weight \(1 more do not fit\)'):
+        check_fit(model, {}, 'x.pth')
 
 
 @pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])

@@ -1,7 +1,5 @@
 """Converts a checkpoint of the DDF authors' classifiers for the backbone DDFResNet.
 
-    python tools/model_converters/ddfnet.py ddf_mul_resnet50.pth.tar OUT.pth
-
 Theirs (github.com/theFoxofSky/ddfnet) are timm's ResNets with DDFPack as `conv2`. Says of every key
 whether it was used, renamed or left over, and prints the config of the backbone.
 """
@@ -9,21 +7,17 @@ whether it was used, renamed or left over, and prints the config of the backbone
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-import torch
-from mmseg.registry import MODELS
-from torch import Tensor
-
-from ddf_seg.engine.checkpoints import check_checkpoint
+from ddf_seg.command_line import ToolParser, show_usage_errors
 from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import show_usage_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLASSIFIER = ('fc.weight', 'fc.bias')
 DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
@@ -71,6 +65,10 @@ def convert(checkpoint: dict[str, Any], kernel_combine: str) -> Conversion:
     Raises:
         UsageError: it is none of their networks: names the keys that do not fit.
     """
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    import torch
+    from mmseg.registry import MODELS
+
     weights = checkpoint.get('state_dict', checkpoint)
     backbone = _describe(weights, kernel_combine)
     with torch.device('meta'):
@@ -133,15 +131,13 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing, damaged, or holds objects that may not be trusted.
     """
-    check_checkpoint(path, 'CHECKPOINT')
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f'CHECKPOINT: {path} holds more than weights: {str(error).splitlines()[0]} Save its '
-            'state_dict alone, where you trust it, and convert that'
-        ) from error
+    import torch
+
+    from ddf_seg.engine.checkpoints import check_checkpoint
+
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        check_checkpoint(path, 'CHECKPOINT')
+        checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
     return checkpoint
 
 
@@ -161,28 +157,28 @@ def find_kernel_combine(path: Path, checkpoint: dict[str, Any]) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=['python tools/model_converters/ddfnet.py ddf_mul_resnet50.pth.tar ddf50.pth'],
     )
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='their file')
     parser.add_argument('out', type=Path, metavar='OUT', help='the file to write')
     parser.add_argument(
         '--kernel-combine',
         choices=['mul', 'add'],
-        help="how the two filters are combined; default: what 'ddf_mul_…' or 'ddf_add_…' says",
+        help="how the two filters are combined (default: what 'ddf_mul_…' or 'ddf_add_…' says)",
     )
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
+    from ddf_seg.engine.checkpoints import save_checkpoint
+
     checkpoint = load(args.checkpoint)
     combine = args.kernel_combine or find_kernel_combine(args.checkpoint, checkpoint)
     conversion = convert(checkpoint, combine)
-    try:
-        torch.save(dict(meta={}, state_dict=conversion.state_dict), args.out)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f'OUT: {args.out} cannot be written: {error}') from error
+    save_checkpoint(dict(meta={}, state_dict=conversion.state_dict), args.out, args.checkpoint)
     print(conversion.report())
     backbone = {
         **conversion.backbone,
