@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ _OTHER_KEYS = (
 )
 # A near miss at the top level is a typo only when very near: config files define any variable.
 _TYPO = 0.85
+# OpenMMLab's with configs or models that configs of mmseg import.
+_PACKAGES = ('mmseg', 'mmdet', 'mmpretrain')
+_EXAMPLE = 'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'
 
 
 def runner_keys() -> set[str]:
@@ -53,10 +56,13 @@ def load_config(path: str) -> Config:
         UsageError: If the file or one of its bases is missing, cannot be read, or has a mistyped
             top-level key.
     """
-    package, separator, _ = path.partition('::')
+    package, separator, inside = path.partition('::')
     if separator and find_spec(package) is None:
         # mmengine would have pip install it.
-        raise UsageError(f'{path}: the package {package} is not installed')
+        near = hint(package, _PACKAGES)
+        raise UsageError(f'{path}: the package {package} is not installed{near}')
+    if separator and not inside.endswith('.py'):
+        raise UsageError(f'{path}: expected PACKAGE::FOLDER/CONFIG.py, e.g. {_EXAMPLE}')
     try:
         cfg = get_config(path) if separator else Config.fromfile(path)
     except Exception as error:
@@ -180,7 +186,10 @@ def _explain_reading(path: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return _explain_missing(reading, error)
     if isinstance(error, ImportError) and error.__cause__ is not None:
-        return f'{place}: custom_imports: {error.__cause__.__context__ or error.__cause__}'
+        cause = error.__cause__.__context__ or error.__cause__
+        name = cause.name.partition('.')[0] if isinstance(cause, ImportError) and cause.name else ''
+        install = f'. Install it: pip install {name}' if name in _PACKAGES else ''
+        return f'{place}: custom_imports: {cause}{install}'
     if isinstance(error, json.JSONDecodeError):
         return f'{place}: {error}'
     if isinstance(error, RuntimeError) and not str(error):
@@ -196,9 +205,14 @@ def _explain_reading(path: str, error: Exception) -> str:
 def _explain_missing(reading: list[str], error: FileNotFoundError) -> str:
     # check_file_exist: 'file "…" does not exist'
     missing = Path(error.filename or str(error).partition('"')[2].rpartition('"')[0] or reading[-1])
-    siblings: Iterable[str] = ()
-    if missing.parent.is_dir():
-        siblings = [file.name for file in missing.parent.iterdir()]
-    message = f'{missing} does not exist{hint(missing.name, siblings)}'
+    message = f'{missing} does not exist{_near(missing)}'
     readers = [file for file in reading[1:] if Path(file).absolute() != missing.absolute()]
     return f'{readers[-1]}: _base_ {message}' if readers else f'config file {message}'
+
+
+def _near(missing: Path) -> str:
+    """A hint at what is near to the first part of a path that is not there."""
+    above = next((parent for parent in missing.parents if parent.is_dir()), None)
+    if above is None:
+        return ''
+    return hint(missing.relative_to(above).parts[0], [file.name for file in above.iterdir()])
