@@ -2,56 +2,94 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
+from mmengine.dataset import Compose
+from mmengine.runner import CheckpointLoader
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 
-from .checkpoints import check_fit
+from .checkpoints import check_fit, refused, weights_of
 from .config_walk import walk
 from .errors import UsageError
 from .pretrained import check_weights
+from .reading import ImageReader
 from .tools import explained
 
 
-def check_device(name: str) -> None:
-    """Make sure that torch can use a device.
+def choose_device(name: str | None) -> str:
+    """A device that torch can use: the one asked for, else a GPU, else the CPU.
 
     Raises:
         UsageError: If it cannot.
     """
+    name = name or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).partition('\n')[0]
         raise UsageError(f'--device {name} is not available: {reason}. Try --device cpu') from error
+    return name
 
 
-def load_model(cfg: Config, checkpoint: str, device: str) -> tuple[Any, dict[str, Any]]:
-    """The segmentor of a config with a checkpoint's weights, and the checkpoint's `meta`.
+@dataclass
+class Network:
+    """A segmentor with what its checkpoint and config say besides.
+
+    Attributes:
+        model: As mmseg's `init_model` returns it.
+        meta: The checkpoint's `meta`.
+        read: Reads images as the config's test pipeline does.
+    """
+
+    model: Any
+    meta: dict[str, Any]
+    read: ImageReader
+
+
+def load_model(cfg: Config, checkpoint: str, device: str, scale: float = 1.0) -> Network:
+    """The segmentor of a config with a checkpoint's weights.
 
     Args:
-        cfg: The config; gets a `test_pipeline` if it has none.
+        cfg: The config, which stays as it is. The segmentor's own has a `test_pipeline` for arrays.
         checkpoint: File or URL.
         device: For the segmentor.
+        scale: How much larger images reach the network than the config's pipeline makes them; the
+            predictions keep the images' size.
 
     Raises:
-        UsageError: If the checkpoint is missing, damaged or of another model, or if the model
-            cannot be built.
+        UsageError: If the checkpoint is missing, damaged, refused or of another model, or if model
+            or pipeline cannot be built.
     """
     source = check_weights(checkpoint, 'CHECKPOINT')
-    if 'test_pipeline' not in cfg:
-        cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg = copy.deepcopy(cfg)
+    # What scores the network; a dataset of several datasets has none.
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    first, *steps = dataset.get('pipeline') or cfg.test_pipeline
+    if scale != 1:
+        # Shrinking needs the mean of all pixels, or thin things come and go.
+        how = 'area' if scale < 1 else 'bilinear'
+        resize = dict(type='Resize', scale_factor=scale, keep_ratio=True, interpolation=how)
+        steps.insert(len(steps) - 1, resize)
+    cfg.test_pipeline = [dict(type='LoadImageFromNDArray'), *steps]
     with explained(cfg):
         model = init_model(cfg, device=device)
-    loaded = load_checkpoint(model, source, map_location='cpu')
+        read = ImageReader(first)
+        Compose(cfg.test_pipeline)
+    try:
+        loaded = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+    except pickle.UnpicklingError as error:
+        raise refused(error, f'CHECKPOINT: {checkpoint}') from error
+    # Before mmengine lists every key that does not fit.
     check_fit(model, loaded, checkpoint)
-    return model, loaded.get('meta', {})
+    model.load_state_dict(weights_of(loaded), strict=False)
+    return Network(model, loaded.get('meta', {}), read)
 
 
 @dataclass
