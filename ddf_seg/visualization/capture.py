@@ -19,6 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 Pair = tuple[int, int]
 
 
+class MissingLayerError(ValueError):
+    """A network has none of the DDF layers asked for."""
+
+
 @dataclass
 class FilterCall:
     """One call of `ddf` or `ddf_upsample`, its tensors copied to the CPU.
@@ -164,7 +168,7 @@ def calls_of(calls: Sequence[str], names: Sequence[str]) -> list[str]:
         if not any(_is(call, name) for call in calls):
             near = get_close_matches(name, calls, n=1)
             meant = f' (did you mean {near[0]!r}?)' if near else ''
-            raise ValueError(
+            raise MissingLayerError(
                 f'layer: {name!r} makes no DDF call{meant}; those that do: {", ".join(calls)}'
             )
     return [call for call in calls if any(_is(call, name) for name in names)]
@@ -202,7 +206,7 @@ def capture_filters(
         if repeated[call.layer.rpartition('#')[0]] == 1:
             call.layer = call.layer.rpartition('#')[0]
     if not names:
-        raise ValueError(
+        raise MissingLayerError(
             f'{type(model).__name__} has no DDF layer: it ran without a call of '
             'ddf_seg.ops.ddf or ddf_upsample'
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
@@ -20,6 +20,7 @@ from torch import nn
 from ..engine.errors import UsageError
 from ..engine.inference import Classes, make_classes
 from ..engine.labels import label_range
+from ..engine.reading import ImageReader, UnreadableError
 from .inspection import Inspection, inspect_batch
 
 PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')
@@ -114,7 +115,7 @@ class FilterVisualizationHook(Hook):
 
     def _inspect(self, model: nn.Module, dataset: Any, index: int, classes: Classes) -> Inspection:
         batch = pseudo_collate([dataset[index]])
-        image = mmcv.imread(batch['data_samples'][0].img_path)
+        image = _read(dataset, batch['data_samples'][0].img_path)
         # An overview shows all layers.
         layers = None if 'overview' in self.pictures else self.layers
         try:
@@ -141,6 +142,16 @@ class FilterVisualizationHook(Hook):
                 [inspection], layer, points, names=self.pictures
             ):
                 yield f'{layer}_{name}', pictures.to_array(figure)
+
+
+def _read(dataset: Any, path: str) -> np.ndarray:
+    """An image of a dataset, as its pipeline loads it."""
+    while not hasattr(dataset, 'pipeline'):
+        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
+    try:
+        return ImageReader(dataset.pipeline.transforms[0])(Path(path))
+    except UnreadableError as error:
+        raise UsageError(f'FilterVisualizationHook: {path}: {error}') from error
 
 
 @contextmanager

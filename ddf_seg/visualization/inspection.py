@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmseg.apis import inference_model
 from torch import nn
 
 from ..engine.inference import Classes
+from ..engine.reading import to_picture
 from .capture import FilterCall, capture_filters
 
 
@@ -153,7 +153,7 @@ def inspect_image(
 
     Args:
         model: as mmseg's `init_model` returns it.
-        image: (H, W, 3) uint8, BGR as OpenCV reads it.
+        image: (H, W, 3) uint8, BGR as OpenCV reads it, or as `ImageReader` reads it for a config.
         classes: see `ddf_seg.engine.inference.find_classes`.
         layers: see `capture_filters`.
         title: what to call the network in pictures.
@@ -164,7 +164,7 @@ def inspect_image(
     """
     with _whole(model), capture_filters(model, layers) as calls:
         sample = inference_model(model, image)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb = to_picture(image)[..., ::-1]
     return _inspection(sample, calls, rgb, classes, title, truth)
 
 
@@ -180,13 +180,13 @@ def inspect_batch(
 
     Args:
         batch: `inputs` and `data_samples` of one image.
-        image: the image file's, (H, W, 3) uint8, BGR.
+        image: the image file's, as for `inspect_image`.
     """
     labels = batch['data_samples'][0]
     truth = labels.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in labels else None
     with torch.no_grad(), _whole(model), capture_filters(model, layers) as calls:
         sample = model.test_step(batch)[0]  # type: ignore[operator]
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb = to_picture(image)[..., ::-1]
     if truth is not None and truth.shape != rgb.shape[:2]:
         truth = None
     return _inspection(sample, calls, rgb, classes, title, truth)
