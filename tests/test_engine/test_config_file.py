@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
@@ -56,6 +57,26 @@ def test_a_config_that_is_not_there(tmp_path: Path, name: str, expected: str) ->
     write(tmp_path / 'config.txt', 'a = 1\n')
     with pytest.raises(UsageError, match=expected):
         load_config(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [
+        ('mmseg::segformr/segformer_mit-b0.py', r"does not exist \(did you mean 'segformer'\?\)"),
+        ('mmsg::fcn/fcn.py', r"the package mmsg is not installed \(did you mean 'mmseg'\?\)"),
+        ('mmseg::segformer', r'mmseg::segformer: expected PACKAGE::FOLDER/CONFIG\.py'),
+    ],
+)
+def test_a_config_that_no_package_has(path: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load_config(path)
+
+
+@pytest.mark.skipif(bool(find_spec('mmpretrain')), reason='mmpretrain is installed')
+def test_a_config_of_another_package_says_what_to_install() -> None:
+    config = 'mmseg::convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py'
+    with pytest.raises(UsageError, match=r"'mmpretrain'\. Install it: pip install mmpretrain$"):
+        load_config(config)
 
 
 def test_a_config_of_a_package() -> None:
