@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddf_seg.command_line import ToolParser, check_folder, output_errors, show_usage_errors
+from ddf_seg.engine.errors import UsageError
 
 if TYPE_CHECKING:
     from ddf_seg.engine.predicting import Predictor
@@ -49,8 +50,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_device()
     parser.add_argument(
         '--scale', type=float, default=1.0,
-        help='enlarge images by it before the network sees them, for things as large as in '
-        'training; the results keep the size of the image',
+        help='what the size of an image is multiplied by before the network sees it, so that '
+        'things are as large as in training; the results keep the size of the image',
     )  # fmt: skip
     parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, 0 to 1')
     parser.add_cfg_options()
@@ -73,12 +74,22 @@ def parse_args() -> argparse.Namespace:
 
 def draw_scenes(folder: Path) -> None:
     """Road scenes of CamVid's size."""
+    import cv2
+    import numpy as np
+
     from ddf_seg.annotations import write_png
     from ddf_seg.synthetic import render_scene
 
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(DEMO_SCENES):
-        write_png(folder / f'{seed}.png', render_scene(seed, (360, 480))[0])
+        path, scene = folder / f'{seed}.png', render_scene(seed, (360, 480))[0]
+        if path.exists():
+            there = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            if there is None or not np.array_equal(there, scene):
+                raise UsageError(
+                    f'--out-dir: {path} is there and is not what --demo draws: give another folder'
+                )
+        write_png(path, scene)
 
 
 def load_predictor(args: argparse.Namespace) -> Predictor:
@@ -117,11 +128,11 @@ def main() -> int:
     check_targets(inputs, args.out_dir)
     predictor = load_predictor(args)
     with output_errors('--out-dir'):
-        write_classes(args.out_dir / 'classes.csv', predictor.classes)
+        write_classes(args.out_dir, predictor.classes)
     with Progress(console=Console(stderr=True)) as progress:
         tally = predict(predictor, inputs, args.out_dir, progress)
     unusual = len(predictor.unusual)
-    note = f', {unusual} of them of an unusual size' if unusual else ''
+    note = f' ({unusual} of a size far from those of the training)' if unusual else ''
     print(f'{tally} inputs segmented{note}, see {args.out_dir}')
     tally.check()
     return 0

@@ -13,6 +13,11 @@ from .errors import UsageError
 IMAGES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp'})
 VIDEOS = frozenset({'.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm'})
 
+# What prediction writes: a table that tells its results from other folders of these names.
+RESULTS = ('ids', 'overlays')
+CLASS_TABLE = 'classes.csv'
+CLASS_COLUMNS = ('id', 'name', 'red', 'green', 'blue')
+
 # The paths, relative to the output's folders, that the results of a file would take.
 Claims = Callable[[Path, Path], Iterable[Path]]
 
@@ -96,13 +101,22 @@ def _walk(
         if entry.name.startswith('.'):
             continue
         if os.path.isdir(entry):
-            if entry.name in ('ids', 'overlays') and (folder / 'classes.csv').is_file():
+            if entry.name in RESULTS and is_class_table(folder / CLASS_TABLE):
                 inputs.results.append(entry)
             else:
                 yield from _walk(entry, inputs, above | {own})
         # A link that leads nowhere is an input that cannot be read; to read a pipe takes forever.
         elif os.path.isfile(entry) or not os.path.exists(entry):
             yield entry
+
+
+def is_class_table(path: Path) -> bool:
+    """Whether prediction wrote a file, and with it the folders beside it."""
+    try:
+        with open(path, 'rb') as table:
+            return table.readline().strip() == ','.join(CLASS_COLUMNS).encode()
+    except OSError:
+        return False
 
 
 def _holds_filter_pictures(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,11 @@ from mmseg.apis import inference_model
 from rich.progress import Progress
 
 from ..annotations import write_png
+from ..annotations.converting import write_whole
 from .errors import UsageError
 from .image_size import TrainingSizes
 from .inference import Classes, Network
-from .inputs import VIDEOS, Inputs
+from .inputs import CLASS_COLUMNS, CLASS_TABLE, RESULTS, VIDEOS, Inputs, is_class_table
 from .outputs import Tally
 from .reading import UnreadableError, plain_name, to_picture
 
@@ -94,13 +96,20 @@ class Predictor:
 
 
 def check_targets(inputs: Inputs, out_dir: Path) -> None:
-    """Make sure that no result would be written over an input.
+    """Make sure that no result would be written over an input, or over what is no result.
 
     Raises:
-        UsageError: Names the input.
+        UsageError: Names the file or folder.
     """
+    if not is_class_table(out_dir / CLASS_TABLE):
+        for path in (out_dir / name for name in (CLASS_TABLE, *RESULTS)):
+            if path.exists():
+                raise UsageError(
+                    f'--out-dir {out_dir}: {path} is there, but of no earlier run, and results '
+                    'would be written over it. Give another folder'
+                )
     taken = {path for file, name in inputs.names.items() for path in result_paths(file, name)}
-    targets = [(out_dir / kind).resolve() for kind in ('ids', 'overlays')]
+    targets = [(out_dir / kind).resolve() for kind in RESULTS]
     folders = {folder: folder.resolve() for folder in {file.parent for file in inputs.names}}
     for file in inputs.names:
         folder = folders[file.parent]
@@ -115,14 +124,15 @@ def check_targets(inputs: Inputs, out_dir: Path) -> None:
                 )
 
 
-def write_classes(path: Path, classes: Classes) -> None:
+def write_classes(out_dir: Path, classes: Classes) -> None:
     """Writes what the ids and colours mean, as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as table:
-        writer = csv.writer(table)
-        writer.writerow(['id', 'name', 'red', 'green', 'blue'])
-        rows = zip(classes.names, classes.palette.tolist(), strict=True)
-        writer.writerows([index, name, *colour] for index, (name, colour) in enumerate(rows))
+    table = StringIO(newline='')
+    writer = csv.writer(table)
+    writer.writerow(CLASS_COLUMNS)
+    rows = zip(classes.names, classes.palette.tolist(), strict=True)
+    writer.writerows([index, name, *colour] for index, (name, colour) in enumerate(rows))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(out_dir / CLASS_TABLE, table.getvalue().encode())
 
 
 def predict(predictor: Predictor, inputs: Inputs, out_dir: Path, progress: Progress) -> Tally:

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
+_UNDECODABLE = 'not an image that can be decoded: cut short, damaged, or another kind of file'
+
 
 class UnreadableError(Exception):
     """An input that cannot be read, which the others need not suffer for."""
@@ -41,16 +43,16 @@ class ImageReader:
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError(error.err) from error
-            raise UnreadableError(f'not an image that can be decoded: {error.err}') from error
+            raise UnreadableError(f'{_UNDECODABLE} ({error.err})') from error
         except OSError as error:
             # Pillow's UnidentifiedImageError is one without a number, and names a buffer.
-            reason = error.strerror or 'not an image that can be decoded'
-            raise UnreadableError(reason) from error
+            raise UnreadableError(error.strerror or _UNDECODABLE) from error
         except AssertionError as error:
-            raise UnreadableError('not an image that can be decoded') from error
-        image: np.ndarray | None = None if results is None else results['img']
-        if image is None:
-            raise UnreadableError('not an image that can be decoded')
+            raise UnreadableError(_UNDECODABLE) from error
+        if results is None:
+            # The config says ignore_empty.
+            raise UnreadableError(_UNDECODABLE)
+        image: np.ndarray = results['img']
         return image
 
     def convert(self, frame: np.ndarray) -> np.ndarray:

@@ -122,14 +122,18 @@ def test_results_are_no_inputs(tmp_path: Path) -> None:
     folder = make(
         tmp_path,
         'a.png',
-        'out/classes.csv', 'out/ids/a.png', 'out/overlays/a.png', 'out/scenes/0.png',
+        'out/ids/a.png', 'out/overlays/a.png', 'out/scenes/0.png',
         'filters/a/overview.png', 'filters/a/overview.pdf', 'filters/a/head/points.png',
         # A user's own
         'ids/b.png', 'overview.png',
     )  # fmt: skip
+    # A user's own, with a table of theirs
+    make(tmp_path, 'mine/ids/c.png')
+    (tmp_path / 'mine' / 'classes.csv').write_text('name,id\n')
+    (tmp_path / 'out' / 'classes.csv').write_text('id,name,red,green,blue\r\n0,road,1,2,3\r\n')
     inputs = find_inputs([folder], IMAGES)
     found = {str(file.relative_to(folder)) for file in inputs.names}
-    assert found == {'a.png', 'ids/b.png', 'out/scenes/0.png', 'overview.png'}
+    assert found == {'a.png', 'ids/b.png', 'mine/ids/c.png', 'out/scenes/0.png', 'overview.png'}
     left_out = {str(path.relative_to(folder)) for path in inputs.results}
     assert left_out == {'filters/a', 'out/ids', 'out/overlays'}
     assert 'filters/a and 2 more left out' in inputs.note

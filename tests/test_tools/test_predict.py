@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -394,6 +395,20 @@ def test_results_are_neither_inputs_nor_written_over_them(tmp_path: Path, run: R
     np.testing.assert_array_equal(read(folder / 'overlays' / 'a.png'), before)
 
 
+def test_what_is_no_result_is_not_written_over(tmp_path: Path, run: Run) -> None:
+    street = tmp_path / 'street.png'
+    write_image(street)
+    for name in ('classes.csv', 'ids/street.png', 'overlays/other.png'):
+        own = tmp_path / 'out' / name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text('mine')
+        code, error = run(street)
+        assert code == 1
+        assert 'is there, but of no earlier run' in error
+        assert own.read_text() == 'mine'
+        shutil.rmtree(tmp_path / 'out')
+
+
 def test_a_checkpoint_of_another_model_is_told_in_a_line(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,6 +503,17 @@ def test_demo(
         counted = truth != 255
         accuracy = (ids == truth)[counted].mean()
         assert accuracy > 0.75, (seed, accuracy)
+
+
+def test_demo_overwrites_no_picture_of_yours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = write_image(tmp_path / 'scenes' / '0.png')
+    monkeypatch.setattr(predict, 'DEMO_SCENES', 1)
+    monkeypatch.setattr(sys, 'argv', ['predict', '--demo', '--out-dir', str(tmp_path)])
+    assert show_usage_errors(predict.main) == 1
+    assert '0.png is there and is not what --demo draws' in capsys.readouterr().err
+    np.testing.assert_array_equal(read(tmp_path / 'scenes' / '0.png'), before)
 
 
 def test_demo_takes_no_files(
