@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from .engine.errors import UsageError
@@ -105,10 +104,13 @@ class _ConfigOptions(argparse.Action):
         if wrong := [text for text in values if '=' not in text]:
             raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {wrong[0]!r}')
         read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        before = getattr(namespace, self.dest) or {}
         try:
             read(parser, namespace, values, option_string)
         except (ValueError, AssertionError) as error:
             raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {error}') from error
+        # The option may be given in several places.
+        setattr(namespace, self.dest, {**before, **getattr(namespace, self.dest)})
 
 
 def show_usage_errors(main: Callable[[], int]) -> int:
@@ -155,23 +157,3 @@ def output_errors(option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f'{option}: {error}') from error
-
-
-def check_folder(folder: Path, option: str) -> None:
-    """Make sure that a folder to write into is one, or can be made.
-
-    Args:
-        folder: It need not be there yet.
-        option: Where it is asked for, as the message should say, e.g. '--out-dir'.
-
-    Raises:
-        UsageError: If it is a file, lies below a file, or cannot be written to.
-    """
-    existing = next((each for each in (folder, *folder.absolute().parents) if each.exists()), None)
-    expected = f'{option} {folder}: expected a folder to write into'
-    if existing is not None and not existing.is_dir():
-        where = 'it' if existing == folder else str(existing)
-        raise UsageError(f'{expected}, but {where} is a file. Give another folder')
-    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
-        where = 'it' if existing == folder else str(existing)
-        raise UsageError(f'{expected}, but {where} cannot be written to. Give another folder')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ddf_seg.command_line import ToolParser, check_folder, output_errors, show_usage_errors
+from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
 from ddf_seg.engine.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -107,28 +107,6 @@ def test_names_that_are_no_text_can_be_printed() -> None:
         check=True,
     )
     assert done.stdout == b'caf\\udce9 \\u8def\n'
-
-
-def test_a_folder_to_write_into(tmp_path: Path) -> None:
-    check_folder(tmp_path, '--out')
-    check_folder(tmp_path / 'new' / 'deep', '--out')
-    assert not (tmp_path / 'new').exists()
-    (tmp_path / 'file').touch()
-    with pytest.raises(
-        UsageError, match=r'^--out .*file: expected a folder .* it is a file\. Give'
-    ):
-        check_folder(tmp_path / 'file', '--out')
-    with pytest.raises(UsageError, match=rf'but {tmp_path}/file is a file'):
-        check_folder(tmp_path / 'file' / 'below' / 'it', '--out')
-
-
-def test_a_folder_that_cannot_be_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A file system may be read-only for root, too; os.access knows.
-    monkeypatch.setattr('os.access', lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(UsageError, match=rf'but {tmp_path} cannot be written to'):
-        check_folder(tmp_path / 'new', '--out')
 
 
 def test_what_cannot_be_written_names_the_option() -> None:

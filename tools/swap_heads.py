@@ -11,8 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ddf_seg.command_line import ToolParser, check_folder, output_errors, show_usage_errors
+from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
 from ddf_seg.engine.errors import UsageError
+from ddf_seg.engine.output_folder import check_folder
 
 
 def parse_args() -> argparse.Namespace:

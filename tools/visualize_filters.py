@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddf_seg.command_line import ToolParser, check_folder, show_usage_errors
+from ddf_seg.command_line import ToolParser, show_usage_errors
 from ddf_seg.engine.errors import UsageError
+from ddf_seg.engine.output_folder import check_folder
 
 if TYPE_CHECKING:
     from ddf_seg.engine.inputs import Inputs
