@@ -69,9 +69,13 @@ def test_no_process_outlives_a_killed_parent() -> None:
     process.kill()
     process.wait()
     deadline = time.monotonic() + 60
-    while any(map(is_running, children)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    try:
+        while any(map(is_running, children)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        for child in filter(is_running, children):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:

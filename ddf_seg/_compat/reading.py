@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import traceback
 from collections.abc import Callable
 from importlib import import_module
@@ -76,6 +78,11 @@ def mend_nameless_errors() -> bool:
     """
     base: Any = import_module('mmengine.dataset').BaseDataset
     loading: Any = import_module('mmseg.datasets.transforms').LoadAnnotations
+    try:
+        inspect.unwrap(loading.transform)(loading(), {'seg_map_path': os.devnull})
+    except Exception as error:  # no image
+        if os.devnull in str(error):
+            return False
     wrap(base, 'prepare_data', _with_file)
     wrap(loading, 'transform', _with_size)
     return True

@@ -189,7 +189,7 @@ def _batches(split: Split, records: Records) -> Iterator[Finding]:
                 sizes.setdefault(part.image_decoder.size(record.image), pair)
         # The most unlike ones: what one pipeline makes equal, it makes equal for them.
         ordered = sorted(sizes, key=lambda size: (size[0] / size[1], size))
-        step = max(1, len(ordered) // _SIZES_TRIED)
+        step = max(1, -(-len(ordered) // _SIZES_TRIED))
         for size in dict.fromkeys([*ordered[::step], *ordered[-1:]]):
             if shape := _shape_of(part.dataset, sizes[size]):
                 shapes.setdefault(shape, sizes[size].image)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
@@ -48,7 +49,10 @@ class LabelCheckHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
     ) -> None:
-        _check_shapes(data_batch, 'train', _padding_of(runner.model))
+        padding = _padding_of(runner.model)
+        # How another data preprocessor makes a batch is its own matter.
+        if padding is not None and padding.size is not None:
+            _check_shapes(data_batch, 'train', padding.size)
         _check_ids(runner.model, runner.train_dataloader.dataset, data_batch)
 
     def before_val_iter(
@@ -70,22 +74,26 @@ def _check_fills(model: nn.Module, dataset: Any) -> None:
     padding = _padding_of(model)
     if num_classes is None:
         return
-    value = padding and padding.seg_pad_val
+    value = None if padding is None else padding.seg_pad_val
     for fault in ignored_id_faults(dataset, value, num_classes, ignore_index, 'the head'):
         if fault.severity is Severity.ERROR:
             raise UsageError(fault.message)
 
 
-def _check_shapes(data_batch: Any, split: str, padding: Any = None) -> None:
-    """Make sure that the images of a batch have one size, or are padded to one."""
+def _check_shapes(data_batch: Any, split: str, least: Sequence[int] = (0, 0)) -> None:
+    """Make sure that the images of a batch have one size, or are padded to one.
+
+    Args:
+        data_batch: The batch.
+        split: Of which dataloader.
+        least: Height and width that smaller images are padded to.
+    """
     inputs = data_batch.get('inputs') if isinstance(data_batch, dict) else None
     if not isinstance(inputs, list) or not all(isinstance(item, Tensor) for item in inputs):
         return
-    if padding is not None and padding.size is None:
-        return
-    least = (0, 0) if padding is None else padding.size[-2:]
     sizes = [
-        tuple(max(pair) for pair in zip(item.shape[-2:], least, strict=True)) for item in inputs
+        tuple(max(pair) for pair in zip(item.shape[-2:], least[-2:], strict=True))
+        for item in inputs
     ]
     other = next((index for index, size in enumerate(sizes) if size != sizes[0]), None)
     if other is None:
@@ -106,13 +114,16 @@ def _check_shapes(data_batch: Any, split: str, padding: Any = None) -> None:
     )
 
 
-def _padding_of(model: Any) -> Any:
+def _padding_of(model: Any) -> SegDataPreProcessor | None:
     """The data preprocessor of a segmentor, if it pads the images and labels of a batch."""
     while is_model_wrapper(model):
         model = model.module
     preprocessor = getattr(model, 'data_preprocessor', None)
-    pads = getattr(preprocessor, 'size', None) or getattr(preprocessor, 'size_divisor', None)
-    return preprocessor if pads else None
+    if isinstance(preprocessor, SegDataPreProcessor) and (
+        preprocessor.size or preprocessor.size_divisor
+    ):
+        return preprocessor
+    return None
 
 
 def _check_ids(model: nn.Module, dataset: Any, data_batch: Any) -> None:
