@@ -10,6 +10,8 @@ mmengine reads ``_base_`` first.
 
 from __future__ import annotations
 
+from . import threads  # noqa: F401  (before torch is loaded, by mmengine or whatever comes here)
+
 try:
     import mmengine  # noqa: F401
 except ModuleNotFoundError as error:

@@ -32,8 +32,12 @@ class WholeFileBackend(LocalBackend):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-        except BaseException:
+        except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:
+                # write() and fsync() do not say of what.
+                wanted = f'{error.strerror}, {len(obj):,} bytes wanted'
+                raise OSError(error.errno, wanted, str(filepath)) from error
             raise
         _flush_folder(folder)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import socket
@@ -46,11 +45,16 @@ def lock(folder: str | Path) -> IO[str] | None:
 
     Returns:
         A file; the lock ends when it is closed, and with the process, however that ends. None where
-        the file system knows no locks.
+        the system knows no locks.
 
     Raises:
         UsageError: If another process holds it. Names that process.
     """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        # Windows
+        return None
     path = Path(folder, LOCK)
     file = open(path, 'a+')  # noqa: SIM115
     try:
@@ -73,3 +77,9 @@ def lock(folder: str | Path) -> IO[str] | None:
     file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}: {command}\n')
     file.flush()
     return file
+
+
+def near(path: str | Path) -> str:
+    """A path as seen from the working directory, if it is below that."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative

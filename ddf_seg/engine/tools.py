@@ -34,12 +34,16 @@ from .errors import UsageError
 from .explanations import explain_empty_dataset
 from .hooks import CheckpointFitHook, LabelCheckHook, RandomStateHook
 from .hooks.summary_hook import SummaryHook
-from .output_folder import check_folder, lock
+from .output_folder import check_folder, lock, near
 from .pretrained import check_pretrained, check_weights
 from .resuming import Found, find_checkpoint
 from .scoring import TestRequest, prepare_pictures, prepare_test
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# What a disk may answer, whatever is read from it or written to it
+_DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EACCES, errno.EPERM, errno.EIO),
+)
 
 
 def run_mmseg_tool(name: str, args: argparse.Namespace) -> int:
@@ -83,8 +87,7 @@ def _run(name: str, args: argparse.Namespace) -> int:
                 sys.stderr.write(f'\n{_interrupted(name, cfg, runners)}\n')
             return INTERRUPTED
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            place = error.filename or cfg.work_dir
-            raise UsageError(f'{place} cannot be written: {error.strerror}') from error
+            raise UsageError(f'{error.filename or cfg.work_dir}: {error.strerror}') from error
         raise
     # mmengine leaves it to the interpreter's exit, where threads of gloo that still run abort the
     # process: "terminate called without an active exception".
@@ -142,7 +145,7 @@ def _interrupted(name: str, cfg: Config, runners: list[Runner]) -> str:
     command = 'the same command and --resume'
     if runner.launcher == 'none':
         given = [argument for argument in sys.argv if argument != '--resume']
-        command = shlex.join(['python', *given, '--resume'])
+        command = shlex.join([near(sys.executable), *given, '--resume'])
     return f'{done}, saved up to {found.checkpoint}. Go on from there: {command}'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,15 @@ def test_options_may_be_given_in_two_places() -> None:
 def test_it_is_mmsegs_tool_that_runs() -> None:
     for name in ('train', 'test'):
         assert Path(str(_load_tool(name).__file__)).is_relative_to(Path(mmseg.__file__).parent)
+
+
+@pytest.mark.skipif(shutil.which('make') is None, reason='make is not installed')
+def test_the_demo_ends_with_its_score() -> None:
+    command = ['make', '-n', '-C', str(TOOLS.parent), 'demo']
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [line for line in result.stdout.splitlines() if 'make' not in line]
+    last = max(index for index, line in enumerate(lines) if 'tools/' in line)
+    assert 'tools/test.py configs/ddf_demo.py' in lines[last]
+    # After it comes only where things lie.
+    assert all(line.startswith('echo "') for line in lines[last + 1 :])
+    assert any('explorer.html' in line for line in lines[last + 1 :])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..output_folder import near
 from ..scoring import check_names
 
 
@@ -70,10 +70,10 @@ class SummaryHook(Hook):
             lines.append(f'validation:  {_listed(scores)}')
         known = runner.message_hub.runtime_info
         if 'last_ckpt' in known:
-            lines.append(f'checkpoint:  {_near(known["last_ckpt"])}')
+            lines.append(f'checkpoint:  {near(known["last_ckpt"])}')
         for key in known:
             if key.startswith('best_ckpt') and (score := key.replace('ckpt', 'score')) in known:
-                lines.append(f'best one:    {_near(known[key])} ({known[score]:.2f})')
+                lines.append(f'best one:    {near(known[key])} ({known[score]:.2f})')
         return [*lines, f'log:         {log_file(runner)}']
 
     def _test(self, runner: Runner) -> list[str]:
@@ -82,19 +82,13 @@ class SummaryHook(Hook):
             lines.append(f'as JSON:     {log_file(runner).removesuffix(".log")}.json')
         for what, folder in (('predictions', self.out), ('pictures', self.show_dir)):
             if folder:
-                lines.append(f'{what + ":":<12} {_near(folder)}')
+                lines.append(f'{what + ":":<12} {near(folder)}')
         return [*lines, f'log:         {log_file(runner)}']
 
 
 def log_file(runner: Runner) -> str:
     """The file that a run's messages go to, as seen from the working directory."""
-    return _near(Path(runner.log_dir, f'{runner.timestamp}.log'))
-
-
-def _near(path: str | Path) -> str:
-    """A path as seen from the working directory, if it is below that."""
-    near = os.path.relpath(path)
-    return str(path) if near.startswith('..') else near
+    return near(Path(runner.log_dir, f'{runner.timestamp}.log'))
 
 
 def _listed(scores: dict[str, Any]) -> str:
