@@ -96,7 +96,7 @@ def find_checkpoint(work_dir: str | Path, hook: dict[str, Any] | None = None) ->
         search.folders.append(Path(hook['out_dir'], search.work_dir.absolute().name))
     for path in search.newest_first():
         if str(path) != named and (found := search.read(path)):
-            found.note = f'going on from {path}, the newest sound checkpoint: {_why(search, named)}'
+            found.note = f'going on from {path}, the newest sound checkpoint: {_why(search)}'
             return found
     if search.unusable:
         raise UsageError(
@@ -119,7 +119,8 @@ def _load(path: Path) -> Any:
     return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
 
 
-def _why(search: _Search, named: str) -> str:
+def _why(search: _Search) -> str:
     if search.unusable:
         return f'cannot be read: {"; ".join(search.unusable)}'
-    return f'{search.work_dir / "last_checkpoint"} {"is empty" if not named else "is missing"}'
+    pointer = search.work_dir / 'last_checkpoint'
+    return f'{pointer} {"is empty" if pointer.exists() else "is missing"}'

@@ -199,6 +199,10 @@ def build_runner(
     check_values(cfg)
     check_swallowed_arguments(cfg)
     check_folder(cfg.work_dir, '--work-dir')
+    visualization = (cfg.get('default_hooks') or {}).get('visualization', {})
+    if visualization.get('draw'):
+        # mmseg's default draws every fiftieth batch: of a small dataset, none.
+        visualization.setdefault('interval', 1)
     build = _build_training if name == 'train' else _build_test
     runner = build(cfg, options or {}, request or TestRequest())
     if isinstance(runner.visualizer, SegLocalVisualizer):
@@ -252,10 +256,6 @@ def _build_test(cfg: Config, options: dict[str, Any], request: TestRequest) -> R
     check_weights(cfg.load_from, 'CHECKPOINT')
     if _is_first_process():
         sys.stderr.writelines(f'note: {note}\n' for note in notes)
-    visualization = (cfg.get('default_hooks') or {}).get('visualization', {})
-    if visualization.get('draw'):
-        # mmseg's default draws every fiftieth batch: of a small dataset, none.
-        visualization.setdefault('interval', 1)
     # A training may well start from another model's checkpoint.
     summary = SummaryHook(request.out, request.show_dir)
     runner = _build(cfg, [LabelCheckHook(), CheckpointFitHook(), summary])

@@ -46,8 +46,17 @@ def test_the_named_one_is_taken_without_a_word(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path).checkpoint == tmp_path / 'iter_20.pth'
 
 
-@pytest.mark.parametrize('name', [None, '', '/moved/away/iter_100.pth'])
-def test_where_the_name_leads_nowhere_the_newest_is_taken(tmp_path: Path, name: str | None) -> None:
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        (None, 'last_checkpoint is missing'),
+        ('', 'last_checkpoint is empty'),
+        ('/moved/away/iter_100.pth', '/moved/away/iter_100.pth (it does not exist)'),
+    ],
+)
+def test_where_the_name_leads_nowhere_the_newest_is_taken(
+    tmp_path: Path, name: str | None, reason: str
+) -> None:
     last = make_run(tmp_path)
     pointer = tmp_path / 'last_checkpoint'
     if name is None:
@@ -57,7 +66,7 @@ def test_where_the_name_leads_nowhere_the_newest_is_taken(tmp_path: Path, name: 
     found = find_checkpoint(tmp_path)
     assert found.checkpoint == last
     assert f'going on from {last}' in found.note
-    assert (name or 'last_checkpoint is ') in found.note
+    assert found.note.endswith(reason)
 
 
 def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from tool_runs import Run
 from ddf_seg._compat.writing import WholeFileBackend
 from ddf_seg.engine.output_folder import near
 
-RESUMED = ['train_cfg.max_iters=6', 'train_cfg.val_interval=2']
+BY_ITERATIONS = ['train_cfg.max_iters=6', 'train_cfg.val_interval=2']
+BY_EPOCHS = """
+train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)
+train_dataloader['sampler'] = dict(_delete_=True, type='DefaultSampler', shuffle=True)
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=True), checkpoint=dict(by_epoch=True, interval=1))
+"""
 # Augmentation in the data workers, dropout and an average of the weights in the main process;
 # no seed: the run that goes on must find out which one it was.
 SHUFFLED = """
@@ -52,31 +58,33 @@ def differences(one: Any, other: Any, path: str = '') -> list[str]:
     return [] if one == other else [path]
 
 
-@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize(
+    ('by', 'workers'), [('iter', 0), ('iter', 2), ('epoch', 1)], ids=lambda value: str(value)
+)
 def test_a_resumed_training_equals_one_that_was_never_interrupted(
-    roads: Path, tmp_path: Path, run: Run, workers: int
+    roads: Path, tmp_path: Path, run: Run, by: str, workers: int
 ) -> None:
     config = roads / 'shuffled.py'
-    config.write_text(SHUFFLED)
+    config.write_text(SHUFFLED + (BY_EPOCHS if by == 'epoch' else ''))
     options = [
-        *RESUMED,
         f'train_dataloader.num_workers={workers}',
         f'train_dataloader.persistent_workers={workers > 0}',
+        *(BY_ITERATIONS if by == 'iter' else []),
     ]
+    start, between, end = (2, 4, 6) if by == 'iter' else (1, 2, 3)
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     arguments = [config, '--cfg-options', *options, '--work-dir']
     assert run('train', *arguments, whole) == (0, '')
-    # As if a kill had come before the checkpoint at iteration 4.
+    # As if a kill had come before the checkpoint after this one.
     parts.mkdir()
-    shutil.copy(whole / 'iter_2.pth', parts)
+    shutil.copy(whole / f'{by}_{start}.pth', parts)
     assert run('train', *arguments, parts, '--resume') == (0, '')
-    assert not (parts / 'iter_2.pth').samefile(whole / 'iter_2.pth')
-    files = [torch.load(folder / 'iter_6.pth', weights_only=True) for folder in (whole, parts)]
+    files = [torch.load(path / f'{by}_{end}.pth', weights_only=True) for path in (whole, parts)]
     for key in ('state_dict', 'ema_state_dict', 'optimizer', 'random_state'):
         assert differences(files[0][key], files[1][key]) == []
     assert files[0]['meta']['seed'] == files[1]['meta']['seed']
     # Else the comparison would say little.
-    before = torch.load(whole / 'iter_4.pth', weights_only=True)
+    before = torch.load(whole / f'{by}_{between}.pth', weights_only=True)
     assert len(differences(before['state_dict'], files[0]['state_dict'])) > 5
     assert differences(before['random_state'], files[0]['random_state'])
 
