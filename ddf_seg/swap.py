@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
-from .engine.errors import UsageError
+from .errors import UsageError
 from .layers import DDFConv2d
 from .models.levels import Level, Probe, build
 

@@ -13,7 +13,7 @@ from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.registry import MODELS
 
 from ddf_seg.engine.config_file import load_config
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 from ddf_seg.layers import DDFConv2d, DDFUpPack, DDFUpsample
 from ddf_seg.swap import config_text, plan_swap, swap_heads
 

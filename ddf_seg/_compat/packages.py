@@ -56,8 +56,8 @@ def get_installed_path(package: str) -> str:
     """The folder of a package, by the name of its distribution or of its module.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: If there is neither.
-        RuntimeError: If it is a namespace package.
+        importlib.metadata.PackageNotFoundError: there is neither.
+        RuntimeError: it is a namespace package.
     """
     try:
         distribution = metadata.distribution(package)

@@ -14,9 +14,9 @@ def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
     """Replace ``owner.name`` by ``around(original, *args, **kwargs)``, unless that was done before.
 
     Args:
-        owner: Module or class.
-        name: Name of a function in it.
-        around: Called in its place, with the original function as first argument.
+        owner: module or class.
+        name: name of a function in it.
+        around: called in its place, with the original function as first argument.
     """
     original = getattr(owner, name)
     if hasattr(original, _MARK):

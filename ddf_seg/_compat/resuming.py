@@ -23,7 +23,7 @@ def history_statistic(owner: object, name: str) -> Any:
     """What a pickled HistoryBuffer needs of ``getattr``: its four statistics, nothing else.
 
     Raises:
-        pickle.UnpicklingError: For any other object or name.
+        pickle.UnpicklingError: for any other object or name.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise pickle.UnpicklingError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 
+from ..files import replacing
+
 
 class WholeFileBackend(LocalBackend):
     """mmengine's backend for local files, which leaves the old file or the new, never a part."""
@@ -15,7 +17,7 @@ class WholeFileBackend(LocalBackend):
         """Write bytes to a temporary name beside the file, flush them to the disk, and rename.
 
         Raises:
-            OSError: What stands in the way, e.g. a full disk. The file is as it was before.
+            OSError: what stands in the way, e.g. a full disk. The file is as it was before.
         """
         # A link stays one, and what is no regular file (/dev/stdout) cannot be replaced.
         target = os.path.realpath(filepath)
@@ -25,16 +27,11 @@ class WholeFileBackend(LocalBackend):
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
         # One name, so that a run that goes on after a kill writes over what the kill left.
-        temporary = f'{target}.tmp'
-        try:
-            with open(temporary, 'wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        unfinished = Path(f'{target}.tmp')
+        with replacing(Path(target), unfinished), open(unfinished, 'wb') as file:
+            file.write(obj)
+            file.flush()
+            os.fsync(file.fileno())
         _flush_folder(folder)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:

@@ -19,7 +19,8 @@ from typing import IO, Any, NamedTuple
 from rich.markup import escape
 from rich.progress import Progress
 
-from .converting import check_space, is_disk_error
+from ..files import is_disk_error
+from .converting import check_space
 
 _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b'\x1f\x8b': gzip.open,
@@ -33,10 +34,10 @@ class _Member(NamedTuple):
     """A file in an archive, or a link.
 
     Args:
-        name: Its path, normalised.
-        size: In bytes, of a file.
-        link: Of a link: the path that it leads to.
-        open: Opens a file.
+        name: its path, normalised.
+        size: in bytes, of a file.
+        link: of a link: the path that it leads to.
+        open: opens a file.
     """
 
     name: str
@@ -62,18 +63,18 @@ class Survey:
     """What an archive holds that a folder lacks, found by reading all of the archive.
 
     Attributes:
-        needed: Bytes to write.
-        problems: What cannot be unpacked, each with the archive's name.
+        needed: bytes to write.
+        problems: what cannot be unpacked, each with the archive's name.
 
     Args:
-        archive: The file.
-        out: The folder.
-        available: Bytes that may be written.
-        progress: Shows how much has been read.
+        archive: the file.
+        out: the folder.
+        available: bytes that may be written.
+        progress: shows how much has been read.
 
     Raises:
-        OSError: If the archive is missing, or would write more than that.
-        ValueError: If it is damaged, cut off, or no archive, or if it would write elsewhere.
+        OSError: the archive is missing, or would write more than that.
+        ValueError: it is damaged, cut off, or no archive, or if it would write elsewhere.
     """
 
     def __init__(self, archive: Path, out: Path, available: int, progress: Progress) -> None:
@@ -129,7 +130,7 @@ class Survey:
             How many files were written.
 
         Raises:
-            OSError: If the disk is full.
+            OSError: the disk is full.
         """
         task = progress.add_task(escape(self.archive.name), total=self.needed)
         written: set[str] = set()

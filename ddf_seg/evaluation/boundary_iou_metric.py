@@ -50,17 +50,17 @@ class BoundaryIoUMetric(BaseMetric):
     Args:
         width: d as a fraction of the diagonal of each image, at least a pixel. The authors' 0.02
             would swallow poles whole; 0.005 is 3 pixels at 360×480 and 11 at 1024×2048.
-        trimap_widths: Of trimaps, in pixels.
-        thinness: Side of the square as a fraction of the diagonal, for 'thin' and 'thick'.
-        row_limits: Fractions of the height, ascending, between the bands of rows.
-        depth_limits: Depths, ascending, between the bands of depth, in the unit of the depth maps.
-        classwise: Whether to return every class's Boundary IoU, too, as `BIoU_{class}`.
-        ignore_index: Void in the truth; ids beyond the classes are void in any case.
+        trimap_widths: of trimaps, in pixels.
+        thinness: side of the square as a fraction of the diagonal, for 'thin' and 'thick'.
+        row_limits: fractions of the height, ascending, between the bands of rows.
+        depth_limits: depths, ascending, between the bands of depth, in the unit of the depth maps.
+        classwise: whether to return every class's Boundary IoU, too, as `BIoU_{class}`.
+        ignore_index: void in the truth; ids beyond the classes are void in any case.
         collect_device: as for mmengine's BaseMetric.
         prefix: as for mmengine's BaseMetric.
 
     Raises:
-        ValueError: If a width is not positive, or limits are not ascending.
+        ValueError: a width is not positive, or limits are not ascending.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class BoundaryIoUMetric(BaseMetric):
         """Count a batch.
 
         Args:
-            data_batch: Not used.
-            data_samples: With ``gt_sem_seg`` and ``pred_sem_seg``, data (1, H, W) each.
+            data_batch: not used.
+            data_samples: with ``gt_sem_seg`` and ``pred_sem_seg``, data (1, H, W) each.
         """
         for sample in data_samples:
             truth, prediction = (
@@ -181,7 +181,7 @@ class BoundaryIoUMetric(BaseMetric):
         """Sum up over all processes, and start anew.
 
         Args:
-            size: Number of images in the dataset. A sampler may have repeated the first ones to
+            size: number of images in the dataset. A sampler may have repeated the first ones to
                 give every process as many; what a process got beyond its share is left out.
         """
         num_classes = self._num_classes

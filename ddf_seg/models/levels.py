@@ -16,7 +16,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..engine.config_walk import walk
+from ..engine.lookup.configs import walk
 
 # Sides of the square images, the smallest first: a few heads pool by a fixed window.
 SIDES = (128, 256, 512)

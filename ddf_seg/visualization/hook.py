@@ -12,15 +12,14 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ..engine.errors import UsageError
-from ..engine.inference import Classes, make_classes
-from ..engine.labels import label_range
-from ..engine.reading import ImageReader, UnreadableError
+from ..engine.images.reading import ImageReader, UnreadableError
+from ..engine.lookup.models import label_range, unwrapped
+from ..engine.predicting.classes import Classes, make_classes
+from ..errors import UsageError
 from .inspection import Inspection, inspect_batch
 
 PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')
@@ -82,9 +81,7 @@ class FilterVisualizationHook(Hook):
     @master_only
     def _draw(self, runner: Runner) -> None:
         started = time.perf_counter()
-        model = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         dataset = runner.val_dataloader.dataset
         number = label_range(model)[0]
         assert number is not None

@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from tool_runs import TOOLS, load_tool
 from zoo_check import checking as zoo
 
-from ddf_seg.engine.config_walk import walk
+from ddf_seg.engine.lookup.configs import walk
 
 tool = load_tool('check_zoo')
 

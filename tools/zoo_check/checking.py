@@ -29,8 +29,8 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from ddf_seg.engine.config_file import load_config
-from ddf_seg.engine.config_walk import walk
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.engine.lookup.configs import walk
+from ddf_seg.errors import UsageError
 from ddf_seg.models.levels import for_size, without_pretrained
 from ddf_seg.swap import config_text, plan_swap, swap_heads
 

@@ -90,11 +90,11 @@ class BatchSeeds:
     """Seeds a data worker's random numbers for each batch by its number in the training.
 
     Args:
-        loader: Gets its workers seeded so, as far as they start later.
-        seed: Of the run.
+        loader: gets its workers seeded so, as far as they start later.
+        seed: of the run.
 
     Attributes:
-        first: The number of the first batch that new workers load.
+        first: the number of the first batch that new workers load.
     """
 
     def __init__(self, loader: DataLoader, seed: int) -> None:
