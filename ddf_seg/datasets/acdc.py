@@ -22,11 +22,11 @@ class ACDCDataset(CityscapesDataset):
 
     Args:
         split: 'train' or 'val'; the labels of 'test' are not public.
-        conditions: Some of 'fog', 'night', 'rain', 'snow'.
+        conditions: some of 'fog', 'night', 'rain', 'snow'.
         kwargs: as for mmseg's BaseSegDataset.
 
     Raises:
-        ValueError: If a condition has another name.
+        ValueError: a condition has another name.
     """
 
     def __init__(
