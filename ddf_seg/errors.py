@@ -18,7 +18,7 @@ class UsageError(Exception):
 
 
 def hint(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
-    """``" (did you mean 'channels'?)"``, or an empty string where no valid name is near."""
+    """`" (did you mean 'channels'?)"`, or an empty string where no valid name is near."""
     near = get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return f' (did you mean {near[0]!r}?)' if near else ''
 

@@ -27,8 +27,8 @@ def files_below(
 ) -> list[Path]:
     """The files below a folder, sorted, symbolic links followed.
 
-    Hidden files and folders are left out, which macOS (``._a.png``) and Jupyter
-    (``.ipynb_checkpoints``) leave beside the real ones; so are pipes and the like, and a folder
+    Hidden files and folders are left out, which macOS (`._a.png`) and Jupyter
+    (`.ipynb_checkpoints`) leave beside the real ones; so are pipes and the like, and a folder
     that is a link to one that it lies in. A link that leads nowhere counts as a file: whoever reads
     it gets to know.
 
@@ -72,7 +72,7 @@ def _walk(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Writes a file whole or not at all."""
     unfinished = path.with_name(f'.{os.getpid()}.tmp')
     with replacing(path, unfinished):
         unfinished.write_bytes(content)

@@ -11,7 +11,7 @@ _MARK = '_ddf_seg_mended'
 
 
 def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
-    """Replace ``owner.name`` by ``around(original, *args, **kwargs)``, unless that was done before.
+    """Replaces `owner.name` by `around(original, *args, **kwargs)`, unless that was done before.
 
     Args:
         owner: module or class.
@@ -31,7 +31,7 @@ def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
 
 
 def replace_everywhere(name: str, old: Any, new: Any) -> None:
-    """Replace ``old`` by ``new`` in every loaded mmengine module that imported it as ``name``."""
+    """Replaces `old` by `new` in every loaded mmengine module that imported it as `name`."""
     for module_name, module in list(sys.modules.items()):
         if module_name.partition('.')[0] == 'mmengine' and vars(module).get(name) is old:
             setattr(module, name, new)

@@ -43,10 +43,10 @@ def _with_size(transform: Callable[..., Any], step: Any, results: dict[str, Any]
 
 
 def mend_nameless_errors() -> bool:
-    """Let an error of a dataset's pipeline name its file, and labels be of their image's size.
+    """Lets an error of a dataset's pipeline name its file, and labels be of their image's size.
 
     mmcv's loading transforms (2.1.0, onedl-mmcv 2.3.6) hand the content of a file to OpenCV or
-    Pillow, whose errors then speak of ``<_io.BytesIO object at …>`` or ``!buf.empty()``; what
+    Pillow, whose errors then speak of `<_io.BytesIO object at …>` or `!buf.empty()`; what
     resizes or crops next fails without a name, too. No transform compares a label's size with its
     image's: a larger one is cropped to another place.
     """

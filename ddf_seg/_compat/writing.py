@@ -14,7 +14,7 @@ class WholeFileBackend(LocalBackend):
     """mmengine's backend for local files, which leaves the old file or the new, never a part."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes to a temporary name beside the file, flush them to the disk, and rename.
+        """Writes bytes to a temporary name beside the file, flushes them, and renames it.
 
         Raises:
             OSError: what stands in the way, e.g. a full disk. The file is as it was before.
@@ -51,9 +51,9 @@ def _flush_folder(folder: str) -> None:
 
 
 def mend_writing() -> bool:
-    """Write checkpoints whole or not at all.
+    """Writes checkpoints whole or not at all.
 
-    ``LocalBackend.put`` (mmengine 0.10.7, onedl-mmengine 0.10.12) opens the file itself for
+    `LocalBackend.put` (mmengine 0.10.7, onedl-mmengine 0.10.12) opens the file itself for
     writing: a kill, or a disk that is full, leaves a part of a checkpoint where the last one was.
     Registering another backend for local files is mmengine's own way to change that.
     """

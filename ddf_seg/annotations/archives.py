@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 from rich.markup import escape
 from rich.progress import Progress
 
-from ..files import is_disk_error
+from ..files import is_disk_error, replacing
 from .converting import check_space
 
 _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
@@ -124,7 +124,7 @@ class Survey:
         return None
 
     def unpack(self, progress: Progress) -> int:
-        """Write the files that are not there, and add what goes wrong to the problems.
+        """Writes the files that are not there, and adds what goes wrong to the problems.
 
         Returns:
             How many files were written.
@@ -159,7 +159,7 @@ class Survey:
 
 
 def _check_place(out: Path, name: str, archive: Path) -> None:
-    """Make sure that a member goes below the folder."""
+    """Makes sure that a member goes below the folder."""
     if '\0' in name or out.resolve() not in (out / name).resolve().parents:
         raise ValueError(f'{archive}: its member {name!r} does not go below {out}')
 
@@ -169,18 +169,13 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _write(target: Path, opener: Callable[[], Any]) -> None:
-    """Write a file whole or not at all."""
+    """Writes a file whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f'.{target.name}.tmp')
     source = opener()
     assert source is not None
-    try:
-        with source, open(unfinished, 'wb') as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with replacing(target, unfinished), source, open(unfinished, 'wb') as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:

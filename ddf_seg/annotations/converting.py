@@ -50,7 +50,7 @@ def converter_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def exit_code(main: Callable[[], None]) -> int:
-    """Run a converter; a missing folder or damaged files become one message and exit code 1."""
+    """Runs a converter; a missing folder or damaged files become one message and exit code 1."""
     try:
         main()
     except (OSError, ValueError) as error:
@@ -87,7 +87,7 @@ def find(folder: Path, pattern: str) -> list[Path]:
 def convert(
     function: Callable[[Any], np.ndarray], jobs: Iterable[Job], processes: int | None = None
 ) -> int:
-    """Write the label of every job whose file is not there yet.
+    """Writes the label of every job whose file is not there yet.
 
     Args:
         function: makes the label (H, W) uint8 of a job's source; importable, as processes need it.
@@ -154,7 +154,7 @@ def _progress() -> Progress:
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Make sure that a folder's disk has room.
+    """Makes sure that a folder's disk has room.
 
     Raises:
         OSError: it has less than `needed` bytes and a tenth.
@@ -168,7 +168,7 @@ def check_space(folder: Path, needed: float) -> None:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG whole or not at all.
+    """Writes a PNG whole or not at all.
 
     Raises:
         ValueError: OpenCV cannot encode the array.
@@ -183,7 +183,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:
-    """Write an ``ann_file``: one name a line, without suffix.
+    """Writes an `ann_file`: one name a line, without suffix.
 
     Raises:
         ValueError: a name is not UTF-8, which mmengine could not read.

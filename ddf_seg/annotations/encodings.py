@@ -19,14 +19,19 @@ def read_ids(path: Path) -> np.ndarray:
     Raises:
         ValueError: the image has several channels, or is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: {error}') from error
+    mode, ids = _read(path)
     if ids.ndim != 2:
         raise ValueError(f'{path}: expected one channel of ids, got {mode} {ids.shape}')
     return ids
+
+
+def _read(path: Path) -> tuple[str, np.ndarray]:
+    """Pillow's mode of an image, and its pixels."""
+    try:
+        with Image.open(path) as image:
+            return image.mode, np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: {error}') from error
 
 
 def read_json(path: Path) -> Any:
@@ -68,14 +73,10 @@ def colours_to_ids(path: Path, colours: Mapping[tuple[int, int, int], int]) -> n
     Raises:
         ValueError: the file is no RGB image, or has a colour that is not in the table.
     """
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image).astype(np.int32)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: {error}') from error
+    mode, pixels = _read(path)
     if mode != 'RGB':
         raise ValueError(f'{path}: expected RGB colours, got mode {mode}')
-    packed = pixels @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     known = np.array([(r << 16) | (g << 8) | b for r, g, b in colours])
     order = np.argsort(known)
     places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)

@@ -17,7 +17,7 @@ class ACDCDataset(CityscapesDataset):
     """One split of ACDC in some of its four conditions, labels as they come.
 
     Expects `rgb_anon/{condition}/{split}/…_rgb_anon.png` and
-    `gt/{condition}/{split}/…_gt_labelTrainIds.png`, ``data_prefix`` being `rgb_anon` and `gt`. The
+    `gt/{condition}/{split}/…_gt_labelTrainIds.png`, `data_prefix` being `rgb_anon` and `gt`. The
     reference images (`{split}_ref`, clear daylight) are left out.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reads a config: its errors explained, its keys and those of ``--cfg-options`` checked."""
+"""Reads a config: its errors explained, its keys and those of `--cfg-options` checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXAMPLE = 'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'
 
 
 def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config and merge ``--cfg-options`` into it; warnings of these go to stderr.
+    """Reads a config and merges `--cfg-options` into it; warnings of these go to stderr.
 
     Raises:
         UsageError: see `load_config` and `check_options`.
@@ -29,7 +29,7 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
 
 
 def warn_of_options(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Check the ``--cfg-options`` to be merged into a config; warnings go to stderr.
+    """Checks the `--cfg-options` to be merged into a config; warnings go to stderr.
 
     Raises:
         UsageError: see `check_options`.
@@ -39,7 +39,7 @@ def warn_of_options(cfg: Config, options: dict[str, Any] | None) -> None:
 
 
 def load_config(path: str) -> Config:
-    """Read a config file, or a package's own ('mmseg::fcn/fcn_r50-d8_…'), and check its keys.
+    """Reads a config file, or a package's own ('mmseg::fcn/fcn_r50-d8_…'), and checks its keys.
 
     Raises:
         UsageError: the file or one of its bases is missing or cannot be read, or a top-level key is

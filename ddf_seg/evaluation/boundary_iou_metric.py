@@ -34,12 +34,12 @@ class BoundaryIoUMetric(BaseMetric):
     - trimap: what lies within some pixels of another class, inside or outside; the image's border
       makes no boundary here.
     - thin and thick: a pixel is of a thin part if opening its class's mask by a square of
-      ``thinness`` times the image's diagonal removes it: poles, signs, far pedestrians, and also
+      `thinness` times the image's diagonal removes it: poles, signs, far pedestrians, and also
       the fringes of rugged outlines. 'thin' is what lies within the boundary's width of such a
       pixel, so that a pole painted too wide pays for it; 'thick' is the rest.
     - rows: bands of the image. On a level road the distance of a point of the ground follows from
       its row, from the horizon downwards; what stands upright is in the rows that it covers.
-    - depth: bands of distance from the camera, where samples have ``gt_depth_map`` (mmseg's
+    - depth: bands of distance from the camera, where samples have `gt_depth_map` (mmseg's
       LoadDepthAnnotation); pixels without depth (0 or less, or not finite) are in none.
 
     It returns `mBIoU` and, as asked for, `mIoU_trimap_3`, `mIoU_thin`, `mIoU_thick`,
@@ -97,11 +97,11 @@ class BoundaryIoUMetric(BaseMetric):
         self._last: np.ndarray | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Count a batch.
+        """Counts a batch.
 
         Args:
             data_batch: not used.
-            data_samples: with ``gt_sem_seg`` and ``pred_sem_seg``, data (1, H, W) each.
+            data_samples: with `gt_sem_seg` and `pred_sem_seg`, data (1, H, W) each.
         """
         for sample in data_samples:
             truth, prediction = (

@@ -93,7 +93,7 @@ def applied(node: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_refused(kind: str, path: str) -> None:
-    """Make sure that DDF has a place in a head.
+    """Makes sure that DDF has a place in a head.
 
     Raises:
         UsageError: it has none.

@@ -17,6 +17,7 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ..engine.images.reading import ImageReader, UnreadableError
+from ..engine.lookup.datasets import leaves
 from ..engine.lookup.models import label_range, unwrapped
 from ..engine.predicting.classes import Classes, make_classes
 from ..errors import UsageError
@@ -143,10 +144,8 @@ class FilterVisualizationHook(Hook):
 
 def _read(dataset: Any, path: str) -> np.ndarray:
     """An image of a dataset, as its pipeline loads it."""
-    while not hasattr(dataset, 'pipeline'):
-        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
     try:
-        return ImageReader(dataset.pipeline.transforms[0])(Path(path))
+        return ImageReader(leaves(dataset)[0].pipeline.transforms[0])(Path(path))
     except UnreadableError as error:
         raise UsageError(f'FilterVisualizationHook: {path}: {error}') from error
 

@@ -10,7 +10,7 @@ from ..lookup.configs import join, walk
 
 
 def check_swallowed_arguments(cfg: Config) -> None:
-    """Look for mistyped arguments of classes that take any argument and complain late or never.
+    """Looks for mistyped arguments of classes that take any argument and complain late or never.
 
     mmseg's IoUMetric ignores what it does not know; CheckpointHook hands it to the function that
     saves, which fails at the first checkpoint.

@@ -17,7 +17,7 @@ from .dataset.splits import read_part
 
 
 def check_batch(split: str, model: nn.Module, dataset: Any, batch: Any) -> None:
-    """Make sure that a model can take a batch.
+    """Makes sure that a model can take a batch.
 
     Args:
         split: 'train', 'val' or 'test'.
@@ -35,7 +35,7 @@ def check_batch(split: str, model: nn.Module, dataset: Any, batch: Any) -> None:
 
 
 def _check_shapes(batch: dict[str, Any], split: str, padding: Any) -> None:
-    """Make sure that the images of a batch have one size, or are padded to one."""
+    """Makes sure that the images of a batch have one size, or are padded to one."""
     inputs = batch.get('inputs')
     if not isinstance(inputs, list) or not all(isinstance(item, Tensor) for item in inputs):
         return
@@ -65,7 +65,7 @@ def _check_shapes(batch: dict[str, Any], split: str, padding: Any) -> None:
 
 
 def _check_ids(model: nn.Module, dataset: Any, batch: dict[str, Any]) -> None:
-    """Make sure that labels have no ids but the classes and the ignored one."""
+    """Makes sure that labels have no ids but the classes and the ignored one."""
     num_classes, ignore_index = label_range(model)
     if num_classes is None:
         return

@@ -1,4 +1,4 @@
-"""Keys and values of a config, and of the ``--cfg-options`` that change it."""
+"""Keys and values of a config, and of the `--cfg-options` that change it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def known_keys() -> set[str]:
 
 
 def check_keys(cfg: Config, path: str) -> None:
-    """Look for mistyped top-level keys.
+    """Looks for mistyped top-level keys.
 
     Args:
         cfg: the config.
@@ -57,7 +57,7 @@ def check_keys(cfg: Config, path: str) -> None:
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> list[str]:
-    """Check the keys of ``--cfg-options`` against the config they will be merged into.
+    """Checks the keys of `--cfg-options` against the config they will be merged into.
 
     A key that a class takes is left to its constructor, which knows its arguments.
 
@@ -77,7 +77,7 @@ def check_options(cfg: Config, options: dict[str, Any]) -> list[str]:
 
 
 def check_values(cfg: Config) -> None:
-    """Make sure that all values of a config can be written, as every run writes a copy of it.
+    """Makes sure that all values of a config can be written, as every run writes a copy of it.
 
     Raises:
         UsageError: one has no form in a file, as a lambda, a class or an array. mmengine would

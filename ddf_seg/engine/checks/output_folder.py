@@ -18,7 +18,7 @@ LOCK = '.lock'
 
 
 def check_folder(path: str | Path, option: str) -> None:
-    """Make sure that a folder exists, or make it, and that files can be written to it.
+    """Makes sure that a folder exists, or is made, and that files can be written to it.
 
     Args:
         path: the folder.
@@ -42,7 +42,7 @@ def check_folder(path: str | Path, option: str) -> None:
 
 
 def lock(folder: str | Path) -> IO[str] | None:
-    """Keep a work dir from being used by two trainings at once.
+    """Keeps a work dir from being used by two trainings at once.
 
     Returns:
         A file; the lock ends when it is closed, and with the process, however that ends. None where

@@ -9,7 +9,7 @@ from ...errors import UsageError
 
 
 def check_names(dataset: Any, out: str) -> None:
-    """Make sure that no two images of a test set have one name, by which mmseg writes predictions.
+    """Makes sure that no two images of a test set have one name, by which mmseg writes predictions.
 
     Raises:
         UsageError: names the first two.

@@ -38,7 +38,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's CheckpointHook, which loses nothing to a kill or a full disk.
 
     mmengine's (0.10.7, onedl-mmengine 0.10.12) removes an old checkpoint before the new one is
-    written: with ``max_keep_ckpts=1`` the only one, and the best one before a better. Here the old
+    written: with `max_keep_ckpts=1` the only one, and the best one before a better. Here the old
     one goes when the new one is whole. A best checkpoint that is damaged or gone when training
     resumes no longer counts.
     """

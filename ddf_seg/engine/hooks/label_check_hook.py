@@ -19,7 +19,7 @@ class LabelCheckHook(Hook):
 
     Those are missing files, ids outside the classes, padding with an id that is no class, and
     images of a batch that differ in size. Without it a missing file shows after minutes, from
-    within a data loader's worker; the loss fails with ``Target 11 is out of bounds`` (on a GPU with
+    within a data loader's worker; the loss fails with `Target 11 is out of bounds` (on a GPU with
     a device-side assertion), and mmseg's IoUMetric leaves such pixels out without a word.
     """
 

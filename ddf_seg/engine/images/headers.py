@@ -88,7 +88,7 @@ def _turns(decoder: Decoder, file_format: str) -> bool:
 
 
 def read_header(path: str) -> Header:
-    """Read an image's header, not its pixels.
+    """Reads an image's header, not its pixels.
 
     Raises:
         OSError, ValueError and others, as Pillow's decoders have them: If it is no image.
@@ -122,7 +122,7 @@ def header_of(image: Image.Image) -> Header:
 
 @contextmanager
 def open_image(path: str) -> Iterator[Image.Image]:
-    """Open an image with Pillow, whatever its size: Pillow's limit is 178,956,970 pixels."""
+    """Opens an image with Pillow, whatever its size: Pillow's limit is 178,956,970 pixels."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:

@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 
 
 def resolve(name: Any) -> type | None:
-    """The class that mmseg's registries know by the name a config's ``type`` has."""
+    """The class that mmseg's registries know by the name a config's `type` has."""
     if not isinstance(name, str):
         return name if inspect.isclass(name) else None
     scope, _, name = name.rpartition('.')
@@ -41,7 +41,7 @@ def arguments(kind: type) -> Iterator[str]:
 
 
 def takes_anything(kind: type) -> bool:
-    """Whether a constructor has ``**kwargs``.
+    """Whether a constructor has `**kwargs`.
 
     Whether a base gets them, or nobody, its signature does not tell.
     """
@@ -50,7 +50,7 @@ def takes_anything(kind: type) -> bool:
 
 
 def _constructors(kind: type) -> Iterator[inspect.Signature]:
-    """The signature of a class, then those of its bases as far as ``**kwargs`` reach."""
+    """The signature of a class, then those of its bases as far as `**kwargs` reach."""
     for base in kind.__mro__:
         if base is object or '__init__' not in vars(base):
             continue

@@ -1,4 +1,4 @@
-"""Finding things in a config, by the dotted keys that ``--cfg-options`` takes."""
+"""Finding things in a config, by the dotted keys that `--cfg-options` takes."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def kind_of(node: Any) -> str:
 
 
 def join(path: str, key: Any) -> str:
-    """The dotted key of an entry of the node at ``path``."""
+    """The dotted key of an entry of the node at `path`."""
     return f'{path}.{key}' if path else str(key)

@@ -72,7 +72,7 @@ class Predictor:
 
 
 def check_targets(inputs: Inputs, out_dir: Path) -> None:
-    """Make sure that no result would be written over an input, or over what is no result.
+    """Makes sure that no result would be written over an input, or over what is no result.
 
     Raises:
         UsageError: names the file or folder.

@@ -36,7 +36,7 @@ class Tally:
 
     @contextmanager
     def counting(self, file: Path) -> Iterator[None]:
-        """Work on an input.
+        """Works on an input.
 
         Raises:
             UsageError: nothing can be written any more, or what is wrong is not the input.
@@ -59,7 +59,7 @@ class Tally:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Work on all inputs.
+        """Works on all inputs.
 
         Raises:
             KeyboardInterrupt: with what is to be said of it.

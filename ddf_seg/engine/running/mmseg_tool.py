@@ -32,9 +32,9 @@ from .scoring import TestRequest, prepare_pictures
 
 
 def run_mmseg_tool(name: str, args: argparse.Namespace) -> int:
-    """Run mmseg's tool of this name ('train' or 'test').
+    """Runs mmseg's tool of this name ('train' or 'test').
 
-    Its own ``main`` runs; only the config it reads and the runner it builds go through our hands.
+    Its own `main` runs; only the config it reads and the runner it builds go through our hands.
 
     Args:
         name: of the tool.
@@ -86,7 +86,7 @@ def _run(name: str, args: argparse.Namespace) -> int:
 
 @contextmanager
 def _noting_interrupts() -> Iterator[list[int]]:
-    """Note that Ctrl-C came, which mmengine in places takes for an error of what it is doing."""
+    """Notes that Ctrl-C came, which mmengine in places takes for an error of what it is doing."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -28,11 +28,11 @@ from .scoring import TestRequest, prepare_test
 def build_runner(
     name: str, options: dict[str, Any] | None, cfg: Config, request: TestRequest | None = None
 ) -> Runner:
-    """Check what a config needs and build its runner.
+    """Checks what a config needs and builds its runner.
 
     Args:
         name: 'train' or 'test'.
-        options: what ``--cfg-options`` changed in the config.
+        options: what `--cfg-options` changed in the config.
         cfg: the config.
         request: what a test is asked for.
 

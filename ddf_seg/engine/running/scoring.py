@@ -17,7 +17,7 @@ class TestRequest:
     """What tools/test.py is asked for.
 
     Attributes:
-        tta: whether to augment the test images, by the config's ``tta_pipeline``.
+        tta: whether to augment the test images, by the config's `tta_pipeline`.
         out: folder for predicted ids.
         show: whether to show pictures of the predictions on the screen.
         show_dir: folder for such pictures.
@@ -30,7 +30,7 @@ class TestRequest:
 
 
 def prepare_pictures(cfg: Config) -> None:
-    """Make sure that the config draws predictions; mmseg's defaults where it has no drawing."""
+    """Makes sure that the config draws predictions; mmseg's defaults where it has no drawing."""
     cfg.setdefault('default_hooks', {}).setdefault(
         'visualization', dict(type='SegVisualizationHook')
     )
@@ -45,7 +45,7 @@ def prepare_pictures(cfg: Config) -> None:
 
 
 def prepare_test(cfg: Config, request: TestRequest) -> list[str]:
-    """Adapt data and evaluators of a test to what is asked for, and to what the test set has.
+    """Adapts data and evaluators of a test to what is asked for, and to what the test set has.
 
     Without labels nothing can be scored: the steps that load them and the evaluators that need them
     go. mmseg's own test.py knows one evaluator and sets with labels only.
@@ -131,7 +131,7 @@ def _augment(cfg: Config) -> None:
 
 
 def _write_ids(evaluators: list[Any], out: str) -> None:
-    """Have the first evaluator that can write predictions do so, or one that does nothing else."""
+    """Has the first evaluator that can write predictions do so, or one that does nothing else."""
     for metric in evaluators:
         if 'output_dir' in _arguments(metric.get('type')):
             break

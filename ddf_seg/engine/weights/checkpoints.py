@@ -24,7 +24,7 @@ _REFUSED = re.compile(r'GLOBAL ([\w.]+)')
 
 
 def check_checkpoint(path: str | Path, purpose: str) -> None:
-    """Make sure that a local checkpoint exists and torch can open it.
+    """Makes sure that a local checkpoint exists and torch can open it.
 
     Weights are mapped, not read: this takes milliseconds whatever their size.
 
@@ -69,7 +69,7 @@ class Opened(NamedTuple):
 
 
 def open_checkpoint(path: Path) -> Opened:
-    """Open a checkpoint, without trust in it."""
+    """Opens a checkpoint, without trust in it."""
     if not path.exists():
         return Opened(damage='it does not exist')
     if not path.is_file():
@@ -116,7 +116,7 @@ def refused(error: pickle.UnpicklingError, what: str) -> UsageError:
 
 
 def save_checkpoint(content: dict[str, Any], path: Path, source: Path) -> None:
-    """Write a checkpoint that is made from another, whole or not at all.
+    """Writes a checkpoint that is made from another, whole or not at all.
 
     Args:
         content: what `torch.save` takes.
@@ -136,7 +136,7 @@ def save_checkpoint(content: dict[str, Any], path: Path, source: Path) -> None:
 
 
 def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
-    """Make sure that a checkpoint has all weights of a model, in shape, and no DDF branch more.
+    """Makes sure that a checkpoint has all weights of a model, in shape, and no DDF branch more.
 
     mmengine leaves a weight that does not fit as it was initialised, drops one that the model has
     not, and only logs it.

@@ -26,9 +26,9 @@ _TIMEOUT = 10.0  # seconds
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Make sure that every weight file a training starts from is here or can be downloaded.
+    """Makes sure that every weight file a training starts from is here or can be downloaded.
 
-    Looks at ``load_from``, and anywhere in the model at ``pretrained`` and at ``init_cfg`` of type
+    Looks at `load_from`, and anywhere in the model at `pretrained` and at `init_cfg` of type
     'Pretrained'. Names of torchvision become their URL where torchvision is not installed.
 
     Raises:
@@ -42,7 +42,7 @@ def check_pretrained(cfg: Config) -> None:
 
 
 def check_weights(source: str, path: str) -> str:
-    """Make sure that a weight file is here or can be downloaded.
+    """Makes sure that a weight file is here or can be downloaded.
 
     A file in torch's cache is used without a look at the network.
 
@@ -51,7 +51,7 @@ def check_weights(source: str, path: str) -> str:
         path: the config's key that holds it, or the command line's argument.
 
     Returns:
-        The file or URL behind ``source``.
+        The file or URL behind `source`.
 
     Raises:
         UsageError: a file is missing or damaged, a name is in no model zoo, or the server cannot

@@ -1,4 +1,4 @@
-"""Finds the checkpoint that ``--resume`` goes on from."""
+"""Finds the checkpoint that `--resume` goes on from."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def find_checkpoint_of(cfg: Config) -> Found:
 
 
 def find_checkpoint(work_dir: str | Path, hook: dict[str, Any] | None = None) -> Found:
-    """The checkpoint that a run's ``--resume`` goes on from.
+    """The checkpoint that a run's `--resume` goes on from.
 
-    It is the one that ``last_checkpoint`` names, or where that is missing or damaged the newest
+    It is the one that `last_checkpoint` names, or where that is missing or damaged the newest
     sound one.
 
     Args:
         work_dir: of the run.
-        hook: the config of its CheckpointHook, for ``out_dir`` and ``filename_tmpl``.
+        hook: the config of its CheckpointHook, for `out_dir` and `filename_tmpl`.
 
     Raises:
         UsageError: the run saved checkpoints, but training cannot go on from any of them.

@@ -24,7 +24,7 @@ _SUSPECTS = 200
 
 
 def check_all(cfg: Config, processes: int) -> Result:
-    """Read every file of every split, with a progress bar on stderr.
+    """Reads every file of every split, with a progress bar on stderr.
 
     Args:
         cfg: the config.
@@ -46,7 +46,7 @@ def check_all(cfg: Config, processes: int) -> Result:
 
 
 def check_quickly(cfg: Config, names: Sequence[str]) -> list[str]:
-    """Make sure that all files are there and fit together, and that those of a sample are sound.
+    """Makes sure that all files are there and fit together, and that those of a sample are sound.
 
     Args:
         cfg: the config.

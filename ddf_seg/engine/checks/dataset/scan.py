@@ -85,7 +85,7 @@ def read_all(
 
 
 def scan_headers(pair: Pair) -> Record:
-    """Read the headers of both files of a pair."""
+    """Reads the headers of both files of a pair."""
     record = Record()
     try:
         record.image = _header(pair.image)
@@ -111,7 +111,7 @@ def _header(path: str) -> Header:
 
 
 def scan(pair: Pair) -> Record:
-    """Decode both files of a pair, whole: a truncated one shows only then."""
+    """Decodes both files of a pair, whole: a truncated one shows only then."""
     record = scan_headers(pair)
     record.decoded = True
     if record.image and record.image.mode:

@@ -53,7 +53,7 @@ def find_model_faults(cfg: Config) -> Iterator[Finding]:
 
 
 def check_class_weights(cfg: Config) -> None:
-    """Make sure that every loss has as many class weights as its head has classes.
+    """Makes sure that every loss has as many class weights as its head has classes.
 
     Raises:
         UsageError: one has not.
@@ -84,7 +84,7 @@ def class_weight_faults(cfg: Config) -> Iterator[str]:
 
 
 def check_reduce_zero(dataset: Any) -> None:
-    """Make sure that a dataset and its pipeline agree on reduce_zero_label.
+    """Makes sure that a dataset and its pipeline agree on reduce_zero_label.
 
     Raises:
         UsageError: they do not.
@@ -94,7 +94,7 @@ def check_reduce_zero(dataset: Any) -> None:
 
 
 def check_fills(model: nn.Module, dataset: Any) -> None:
-    """Make sure that padding gives training labels no id that is no class.
+    """Makes sure that padding gives training labels no id that is no class.
 
     Raises:
         UsageError: it does; the message names the setting.

@@ -31,7 +31,7 @@ class SourceFault(NamedTuple):
 
 
 def check_dataset_folders(cfg: Config, splits: Sequence[str]) -> None:
-    """Make sure that the folders and lists of the datasets exist and are not empty.
+    """Makes sure that the folders and lists of the datasets exist and are not empty.
 
     Args:
         cfg: the config.
@@ -118,10 +118,10 @@ def _list_fault(content: bytes) -> str:
 
 
 def check_dataset_files(dataset: Any) -> None:
-    """Make sure that a dataset is not empty and that all its images and labels exist.
+    """Makes sure that a dataset is not empty and that all its images and labels exist.
 
     Args:
-        dataset: as mmengine builds it: with ``get_data_info``.
+        dataset: as mmengine builds it: with `get_data_info`.
 
     Raises:
         UsageError: names the first missing file, and how many are missing.

@@ -62,7 +62,7 @@ class Statistics:
 
 
 def count_classes(split: Split, records: Records) -> Statistics:
-    """Count the classes in the labels of a split that were decoded."""
+    """Counts the classes in the labels of a split that were decoded."""
     pixels = np.zeros(split.num_classes, np.int64)
     images_with, pixels_of_those = pixels.copy(), pixels.copy()
     ids: Counter[int] = Counter()
