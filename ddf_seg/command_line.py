@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .engine.errors import UsageError
+from .errors import UsageError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 # What OpenMMLab's packages say about themselves
@@ -83,7 +83,7 @@ class ToolParser(argparse.ArgumentParser):
         )
 
     def add_device(self) -> None:
-        """The option that says where a network runs; see `engine.inference.choose_device`."""
+        """The option that says where a network runs; see `engine.predicting.network`."""
         self.add_argument(
             '--device', help='cpu, cuda:0, … (default: cuda:0 where torch sees one, else cpu)'
         )

@@ -1,7 +1,8 @@
-"""The files below a folder, and work on many of them in several processes."""
+"""Files: those below a folder, writing them whole, and work on many in several processes."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -19,29 +20,82 @@ _Item = TypeVar('_Item')
 _Result = TypeVar('_Result')
 
 
-def files_below(folder: Path, _ancestors: frozenset[tuple[int, int]] = frozenset()) -> list[Path]:
+def files_below(
+    folder: Path,
+    leave_out: Callable[[Path], bool] = lambda _: False,
+    unreadable: dict[Path, str] | None = None,
+) -> list[Path]:
     """The files below a folder, sorted, symbolic links followed.
 
-    Hidden files and folders are left out, which macOS (``._a.png``) and Jupyter
-    (``.ipynb_checkpoints``) leave beside the real ones; so is a folder that is a link to one that
-    it lies in. A link that leads nowhere counts as a file: whoever reads it gets to know.
+    Hidden files and folders are left out, which macOS (`._a.png`) and Jupyter
+    (`.ipynb_checkpoints`) leave beside the real ones; so are pipes and the like, and a folder
+    that is a link to one that it lies in. A link that leads nowhere counts as a file: whoever reads
+    it gets to know.
+
+    Args:
+        folder: where to start.
+        leave_out: says of a folder below whether to pass it over.
+        unreadable: gets the folders that cannot be listed, and why; None: they are an error.
 
     Raises:
-        OSError: If a folder cannot be read.
+        OSError: a folder cannot be listed.
     """
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in _ancestors:
-        return []
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith('.'):
+    return list(_walk(folder, leave_out, unreadable, frozenset()))
+
+
+def _walk(
+    folder: Path,
+    leave_out: Callable[[Path], bool],
+    unreadable: dict[Path, str] | None,
+    above: frozenset[tuple[int, int]],
+) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        if unreadable is None:
+            raise
+        unreadable[folder] = error.strerror or str(error)
+        return
+    own = (status.st_dev, status.st_ino)
+    if own in above:
+        return
+    for entry in entries:
+        if entry.name.startswith('.'):
             continue
-        if path.is_dir():
-            found += files_below(path, _ancestors | {identity})
-        elif path.is_file() or path.is_symlink():
-            found.append(path)
-    return found
+        if os.path.isdir(entry):
+            if not leave_out(entry):
+                yield from _walk(entry, leave_out, unreadable, above | {own})
+        # To read a pipe takes forever.
+        elif os.path.isfile(entry) or not os.path.exists(entry):
+            yield entry
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    unfinished = path.with_name(f'.{os.getpid()}.tmp')
+    with replacing(path, unfinished):
+        unfinished.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path, unfinished: Path) -> Iterator[None]:
+    """Puts a file in the place of another when it is whole, and leaves no part of it behind.
+
+    Args:
+        path: the place.
+        unfinished: the file until then, on the same disk.
+    """
+    try:
+        yield
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether nothing else can be written either: disk full, quota used up, not writable."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @contextmanager
@@ -55,14 +109,14 @@ def mapped(
     """The function's results in the order of the items, from several processes.
 
     Args:
-        function: Importable, and so are its results picklable.
-        items: What to work on.
-        processes: How many; with 1 or fewer the work is done here.
-        context: Of multiprocessing: how processes are started.
-        start: A function that each process calls first, and its argument.
+        function: importable, and so are its results picklable.
+        items: what to work on.
+        processes: how many; with 1 or fewer the work is done here.
+        context: of multiprocessing: how processes are started.
+        start: a function that each process calls first, and its argument.
 
     Raises:
-        OSError: If a process was killed, as the system does where memory runs out.
+        OSError: a process was killed, as the system does where memory runs out.
     """
     processes = min(processes, len(items))
     if processes <= 1:

@@ -54,7 +54,8 @@ def _register_segmentation() -> None:
     from . import datasets, evaluation, models, visualization  # noqa: F401
     from ._compat.losses import mend_class_weight
     from ._compat.reading import mend_nameless_errors
-    from .engine import flops, hooks, package_weights  # noqa: F401
+    from .engine import flops, hooks  # noqa: F401
+    from .engine.weights import package_weights  # noqa: F401
 
     mend_class_weight()
     mend_nameless_errors()

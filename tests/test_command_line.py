@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 # train.py and test.py show mmseg's own help.

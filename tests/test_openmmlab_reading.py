@@ -17,7 +17,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def other(file: Path) -> None:
     ('fault', 'file', 'expected'),
     [
         (empty, 'images/1.png', 'the image cannot be read: empty file'),
-        (other, 'images/1.png', 'the image cannot be read: damaged or cut off: OpenCV'),
+        (other, 'images/1.png', 'the image cannot be read: damaged, cut off, or no image: OpenCV'),
         (Path.unlink, 'images/1.png', 'the image cannot be read: missing'),
         (empty, 'labels/1.png', 'the label cannot be read: empty file'),
         (cut, 'labels/1.png', 'the label cannot be read: image file is truncated'),

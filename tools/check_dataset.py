@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +36,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ddf_seg.engine.dataset_check import check_all, exit_code, format_report, to_json
-    from ddf_seg.engine.tools import explained, read_config
+    from ddf_seg.engine.checks.dataset import check_all, exit_code, format_report, to_json
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.explanations import explained
 
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})

@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 MAP, IMAGE = (56, 56), (2048, 1024)
 
@@ -59,7 +59,8 @@ def print_model(args: argparse.Namespace) -> None:
     from mmengine.analysis.print_helper import _format_size
     from mmengine.registry import init_default_scope
 
-    from ddf_seg.engine.tools import explained, read_config
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.explanations import explained
 
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.output_folder import check_folder
+from ddf_seg.engine.checks.output_folder import check_folder
+from ddf_seg.errors import UsageError
 
 if TYPE_CHECKING:
-    from ddf_seg.engine.predicting import Predictor
+    from ddf_seg.engine.predicting.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_finetune.py'
@@ -95,10 +95,11 @@ def draw_scenes(folder: Path) -> None:
 
 def load_predictor(args: argparse.Namespace) -> Predictor:
     """What the command line asks for."""
-    from ddf_seg.engine.image_size import training_sizes
-    from ddf_seg.engine.inference import choose_device, find_classes, load_model
-    from ddf_seg.engine.predicting import Predictor
-    from ddf_seg.engine.tools import read_config
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.predicting.classes import find_classes
+    from ddf_seg.engine.predicting.image_size import training_sizes
+    from ddf_seg.engine.predicting.network import choose_device, load_model
+    from ddf_seg.engine.predicting.predictor import Predictor
 
     device = choose_device(args.device)
     cfg = read_config(args.config, args.cfg_options)
@@ -117,8 +118,10 @@ def main() -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ddf_seg.engine.inputs import IMAGES, VIDEOS, find_inputs
-    from ddf_seg.engine.predicting import check_targets, predict, result_paths, write_classes
+    from ddf_seg.engine.images import IMAGES, VIDEOS
+    from ddf_seg.engine.predicting.inputs import find_inputs
+    from ddf_seg.engine.predicting.predictor import check_targets, predict
+    from ddf_seg.engine.predicting.results import result_paths, write_classes
 
     if args.demo:
         with output_errors('--out-dir'):

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.output_folder import check_folder
+from ddf_seg.engine.checks.output_folder import check_folder
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,8 +66,8 @@ def check_target(args: argparse.Namespace) -> None:
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ddf_seg.annotations.converting import write_whole
     from ddf_seg.engine.config_file import load_config
+    from ddf_seg.files import write_whole
     from ddf_seg.swap import config_text, plan_swap
 
     check_target(args)

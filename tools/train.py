@@ -43,7 +43,7 @@ def parser() -> ToolParser:
 def main() -> int:
     args = parser().parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ddf_seg.engine.tools import run_mmseg_tool
+    from ddf_seg.engine.running.mmseg_tool import run_mmseg_tool
 
     return run_mmseg_tool('train', args)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.output_folder import check_folder
+from ddf_seg.engine.checks.output_folder import check_folder
+from ddf_seg.errors import UsageError
 
 if TYPE_CHECKING:
-    from ddf_seg.engine.inputs import Inputs
+    from ddf_seg.engine.predicting.inputs import Inputs
     from ddf_seg.visualization.visualizing import Visualizer
 
 
@@ -83,9 +83,10 @@ def pixel(text: str) -> tuple[int, int]:
 
 def load_visualizer(args: argparse.Namespace, inputs: Inputs) -> Visualizer:
     """What the command line asks for."""
-    from ddf_seg.engine.image_size import training_sizes
-    from ddf_seg.engine.inference import choose_device, find_classes, load_model
-    from ddf_seg.engine.tools import read_config
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.predicting.classes import find_classes
+    from ddf_seg.engine.predicting.image_size import training_sizes
+    from ddf_seg.engine.predicting.network import choose_device, load_model
     from ddf_seg.visualization.visualizing import Labels, Visualizer
 
     device = choose_device(args.device)
@@ -120,7 +121,8 @@ def main() -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ddf_seg.engine.inputs import IMAGES, find_inputs
+    from ddf_seg.engine.images import IMAGES
+    from ddf_seg.engine.predicting.inputs import find_inputs
 
     try:
         from ddf_seg.visualization.visualizing import PAGE, visualize

@@ -11,7 +11,7 @@ from . import cpu, environment, mmcv_ops, packages, resuming, writing
 
 
 def apply() -> dict[str, bool]:
-    """Apply every mend that the installed packages need.
+    """Applies every mend that the installed packages need.
 
     Returns:
         Whether each mend was needed, by its name.

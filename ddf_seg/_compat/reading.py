@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from ..engine.dataset_walk import steps
-from ..engine.errors import UsageError
-from ..engine.explanations import explain_orientation, explain_sizes, explain_unreadable
+from ..engine.explanations.dataset_faults import explain_orientation, explain_sizes
+from ..engine.explanations.pipelines import explain_preparing
+from ..errors import UsageError
 from .patching import wrap
 
 
@@ -21,32 +20,9 @@ def _with_file(prepare: Callable[..., Any], dataset: Any, index: int) -> Any:
     except UsageError:
         raise
     except Exception as error:
-        step = _failing_step(dataset, error)
-        if step is None:
-            raise
-        info = dataset.get_data_info(index)
-        image, label = info.get('img_path'), info.get('seg_map_path')
-        name = type(step).__name__
-        for kind, what, file in (('LoadImage', 'image', image), ('LoadAnno', 'label', label)):
-            if kind in name and file:
-                reason = explain_unreadable(file, error)
-                raise UsageError(f'{file}: the {what} cannot be read: {reason}') from error
-        message = f'{name} failed on {image} with label {label}: {type(error).__name__}: {error}'
-        if type(step).__module__.partition('.')[0] in ('mmcv', 'mmseg'):
-            raise UsageError(message) from error
-        # In code of the user's own, the traceback tells more.
-        raise RuntimeError(message) from error
-
-
-def _failing_step(dataset: Any, error: Exception) -> Any:
-    """The innermost transform of a dataset that an error came through; None if through none."""
-    known = {id(step) for step in steps(dataset)} - {id(dataset.pipeline)}
-    found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        for name in ('self', 't'):
-            if id(frame.f_locals.get(name)) in known:
-                found = frame.f_locals[name]
-    return found
+        if explained := explain_preparing(dataset, index, error):
+            raise explained from error
+        raise
 
 
 def _with_size(transform: Callable[..., Any], step: Any, results: dict[str, Any]) -> Any:
@@ -69,10 +45,10 @@ def _with_size(transform: Callable[..., Any], step: Any, results: dict[str, Any]
 
 
 def mend_nameless_errors() -> bool:
-    """Let an error of a dataset's pipeline name its file, and labels be of their image's size.
+    """Lets an error of a dataset's pipeline name its file, and labels be of their image's size.
 
     mmcv's loading transforms (2.1.0, onedl-mmcv 2.3.6) hand the content of a file to OpenCV or
-    Pillow, whose errors then speak of ``<_io.BytesIO object at …>`` or ``!buf.empty()``; what
+    Pillow, whose errors then speak of `<_io.BytesIO object at …>` or `!buf.empty()`; what
     resizes or crops next fails without a name, too. No transform compares a label's size with its
     image's: a larger one is cropped to another place.
     """

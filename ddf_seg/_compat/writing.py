@@ -7,15 +7,17 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 
+from ..files import replacing
+
 
 class WholeFileBackend(LocalBackend):
     """mmengine's backend for local files, which leaves the old file or the new, never a part."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes to a temporary name beside the file, flush them to the disk, and rename.
+        """Writes bytes to a temporary name beside the file, flushes them, and renames it.
 
         Raises:
-            OSError: What stands in the way, e.g. a full disk. The file is as it was before.
+            OSError: what stands in the way, e.g. a full disk. The file is as it was before.
         """
         # A link stays one, and what is no regular file (/dev/stdout) cannot be replaced.
         target = os.path.realpath(filepath)
@@ -25,16 +27,14 @@ class WholeFileBackend(LocalBackend):
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
         # One name, so that a run that goes on after a kill writes over what the kill left.
-        temporary = f'{target}.tmp'
+        unfinished = Path(f'{target}.tmp')
         try:
-            with open(temporary, 'wb') as file:
+            with replacing(Path(target), unfinished), open(unfinished, 'wb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException as error:
-            Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.filename is None:
+        except OSError as error:
+            if error.filename is None:
                 # write() and fsync() do not say of what.
                 wanted = f'{error.strerror}, {len(obj):,} bytes wanted'
                 raise OSError(error.errno, wanted, str(filepath)) from error
@@ -58,9 +58,9 @@ def _flush_folder(folder: str) -> None:
 
 
 def mend_writing() -> bool:
-    """Write checkpoints whole or not at all.
+    """Writes checkpoints whole or not at all.
 
-    ``LocalBackend.put`` (mmengine 0.10.7, onedl-mmengine 0.10.12) opens the file itself for
+    `LocalBackend.put` (mmengine 0.10.7, onedl-mmengine 0.10.12) opens the file itself for
     writing: a kill, or a disk that is full, leaves a part of a checkpoint where the last one was.
     Registering another backend for local files is mmengine's own way to change that.
     """

@@ -19,7 +19,8 @@ from typing import IO, Any, NamedTuple
 from rich.markup import escape
 from rich.progress import Progress
 
-from .converting import check_space, is_disk_error
+from ..files import is_disk_error, replacing
+from .converting import check_space
 
 _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b'\x1f\x8b': gzip.open,
@@ -33,10 +34,10 @@ class _Member(NamedTuple):
     """A file in an archive, or a link.
 
     Args:
-        name: Its path, normalised.
-        size: In bytes, of a file.
-        link: Of a link: the path that it leads to.
-        open: Opens a file.
+        name: its path, normalised.
+        size: in bytes, of a file.
+        link: of a link: the path that it leads to.
+        open: opens a file.
     """
 
     name: str
@@ -62,18 +63,18 @@ class Survey:
     """What an archive holds that a folder lacks, found by reading all of the archive.
 
     Attributes:
-        needed: Bytes to write.
-        problems: What cannot be unpacked, each with the archive's name.
+        needed: bytes to write.
+        problems: what cannot be unpacked, each with the archive's name.
 
     Args:
-        archive: The file.
-        out: The folder.
-        available: Bytes that may be written.
-        progress: Shows how much has been read.
+        archive: the file.
+        out: the folder.
+        available: bytes that may be written.
+        progress: shows how much has been read.
 
     Raises:
-        OSError: If the archive is missing, or would write more than that.
-        ValueError: If it is damaged, cut off, or no archive, or if it would write elsewhere.
+        OSError: the archive is missing, or would write more than that.
+        ValueError: it is damaged, cut off, or no archive, or if it would write elsewhere.
     """
 
     def __init__(self, archive: Path, out: Path, available: int, progress: Progress) -> None:
@@ -123,13 +124,13 @@ class Survey:
         return None
 
     def unpack(self, progress: Progress) -> int:
-        """Write the files that are not there, and add what goes wrong to the problems.
+        """Writes the files that are not there, and adds what goes wrong to the problems.
 
         Returns:
             How many files were written.
 
         Raises:
-            OSError: If the disk is full.
+            OSError: the disk is full.
         """
         task = progress.add_task(escape(self.archive.name), total=self.needed)
         written: set[str] = set()
@@ -158,7 +159,7 @@ class Survey:
 
 
 def _check_place(out: Path, name: str, archive: Path) -> None:
-    """Make sure that a member goes below the folder."""
+    """Makes sure that a member goes below the folder."""
     if '\0' in name or out.resolve() not in (out / name).resolve().parents:
         raise ValueError(f'{archive}: its member {name!r} does not go below {out}')
 
@@ -168,18 +169,13 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _write(target: Path, opener: Callable[[], Any]) -> None:
-    """Write a file whole or not at all."""
+    """Writes a file whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f'.{target.name}.tmp')
     source = opener()
     assert source is not None
-    try:
-        with source, open(unfinished, 'wb') as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with replacing(target, unfinished), source, open(unfinished, 'wb') as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:

@@ -8,7 +8,6 @@ completed by running it again.
 from __future__ import annotations
 
 import argparse
-import errno
 import multiprocessing
 import os
 import shutil
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..command_line import ToolParser
-from ..files import files_below, mapped
+from ..files import files_below, is_disk_error, mapped, write_whole
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
 _SPARE = 1.1
@@ -34,8 +33,8 @@ class Job(NamedTuple):
     """One file to write.
 
     Args:
-        source: What it is made from, for the converter's function.
-        target: The file.
+        source: what it is made from, for the converter's function.
+        target: the file.
     """
 
     source: Any
@@ -51,7 +50,7 @@ def converter_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def exit_code(main: Callable[[], None]) -> int:
-    """Run a converter; a missing folder or damaged files become one message and exit code 1."""
+    """Runs a converter; a missing folder or damaged files become one message and exit code 1."""
     try:
         main()
     except (OSError, ValueError) as error:
@@ -67,8 +66,8 @@ def find(folder: Path, pattern: str) -> list[Path]:
     """The files below a folder whose names match, sorted; see `files_below`.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If some would match, were their names in other case.
+        FileNotFoundError: there is none.
+        ValueError: some would match, were their names in other case.
     """
     files = files_below(folder) if folder.is_dir() else []
     found = [file for file in files if fnmatchcase(file.name, pattern)]
@@ -88,19 +87,19 @@ def find(folder: Path, pattern: str) -> list[Path]:
 def convert(
     function: Callable[[Any], np.ndarray], jobs: Iterable[Job], processes: int | None = None
 ) -> int:
-    """Write the label of every job whose file is not there yet.
+    """Writes the label of every job whose file is not there yet.
 
     Args:
-        function: Makes the label (H, W) uint8 of a job's source; importable, as processes need it.
-        jobs: The files.
-        processes: Number of processes; None: one.
+        function: makes the label (H, W) uint8 of a job's source; importable, as processes need it.
+        jobs: the files.
+        processes: number of processes; None: one.
 
     Returns:
         How many files were written.
 
     Raises:
-        OSError: If the disk has not enough room for all, estimated by the first file.
-        ValueError: If some of the sources could not be converted; the others were.
+        OSError: the disk has not enough room for all, estimated by the first file.
+        ValueError: some of the sources could not be converted; the others were.
     """
     missing = [job for job in jobs if not job.target.exists()]
     if not missing:
@@ -154,16 +153,11 @@ def _progress() -> Progress:
     return Progress(console=Console(stderr=True))
 
 
-def is_disk_error(error: Exception) -> bool:
-    """Whether every other file would fail, too: disk full, quota used up, not writable."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
 def check_space(folder: Path, needed: float) -> None:
-    """Make sure that a folder's disk has room.
+    """Makes sure that a folder's disk has room.
 
     Raises:
-        OSError: If it has less than `needed` bytes and a tenth.
+        OSError: it has less than `needed` bytes and a tenth.
     """
     free = shutil.disk_usage(folder).free
     if needed * _SPARE > free:
@@ -173,21 +167,11 @@ def check_space(folder: Path, needed: float) -> None:
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f'.{os.getpid()}.tmp')
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG whole or not at all.
+    """Writes a PNG whole or not at all.
 
     Raises:
-        ValueError: If OpenCV cannot encode the array.
+        ValueError: OpenCV cannot encode the array.
     """
     try:
         content = cv2.imencode('.png', image)[1]
@@ -199,10 +183,10 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:
-    """Write an ``ann_file``: one name a line, without suffix.
+    """Writes an `ann_file`: one name a line, without suffix.
 
     Raises:
-        ValueError: If a name is not UTF-8, which mmengine could not read.
+        ValueError: a name is not UTF-8, which mmengine could not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -12,15 +12,15 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ..engine.errors import UsageError
-from ..engine.inference import Classes, make_classes
-from ..engine.labels import label_range
-from ..engine.reading import ImageReader, UnreadableError
+from ..engine.images.reading import ImageReader, UnreadableError
+from ..engine.lookup.datasets import leaves
+from ..engine.lookup.models import label_range, unwrapped
+from ..engine.predicting.classes import Classes, make_classes
+from ..errors import UsageError
 from .inspection import Inspection, inspect_batch
 
 PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')
@@ -82,9 +82,7 @@ class FilterVisualizationHook(Hook):
     @master_only
     def _draw(self, runner: Runner) -> None:
         started = time.perf_counter()
-        model = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         dataset = runner.val_dataloader.dataset
         number = label_range(model)[0]
         assert number is not None
@@ -146,10 +144,8 @@ class FilterVisualizationHook(Hook):
 
 def _read(dataset: Any, path: str) -> np.ndarray:
     """An image of a dataset, as its pipeline loads it."""
-    while not hasattr(dataset, 'pipeline'):
-        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
     try:
-        return ImageReader(dataset.pipeline.transforms[0])(Path(path))
+        return ImageReader(leaves(dataset)[0].pipeline.transforms[0])(Path(path))
     except UnreadableError as error:
         raise UsageError(f'FilterVisualizationHook: {path}: {error}') from error
 

@@ -12,8 +12,8 @@ import torch
 from mmseg.apis import inference_model
 from torch import nn
 
-from ..engine.inference import Classes
-from ..engine.reading import to_picture
+from ..engine.images.reading import to_picture
+from ..engine.predicting.classes import Classes
 from .capture import FilterCall, capture_filters
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,14 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.progress import Progress
 
-from ..annotations.converting import write_whole
-from ..engine.errors import UsageError
-from ..engine.image_size import TrainingSizes
-from ..engine.inference import Classes, Network
-from ..engine.inputs import Inputs
-from ..engine.outputs import Tally
-from ..engine.reading import UnreadableError
+from ..engine.images.reading import UnreadableError
+from ..engine.predicting.classes import Classes
+from ..engine.predicting.image_size import TrainingSizes, warn_of_size
+from ..engine.predicting.inputs import Inputs
+from ..engine.predicting.network import Network
+from ..engine.predicting.tally import Tally
+from ..errors import UsageError
+from ..files import write_whole
 from .basis import FilterBasis, Moments
 from .capture import MissingLayerError
 from .explorer import build_page
@@ -108,7 +108,7 @@ class Visualizer:
     html: bool = False
     max_size: int = 2048
     sizes: TrainingSizes | None = None
-    unusual: list[Path] = field(default_factory=list)
+    unusual: set[Path] = field(default_factory=set)
 
     def inspect(self, file: Path) -> tuple[list[Inspection], float]:
         """What the networks make of an image, and how much it was shrunk."""
@@ -143,17 +143,11 @@ class Visualizer:
         height, width = (
             round(n * scale) for n, scale in zip(inspection.size, inspection.scale, strict=True)
         )
-        factor = self.sizes.factor((height, width)) if self.sizes else 1.0
-        if factor == 1 or file in self.unusual:
-            return
-        self.unusual.append(file)
-        if len(self.unusual) == 1:
-            smaller = max(1, round(factor * max(inspection.size)))
-            remedy = f': try --max-size {smaller}' if factor < 1 else ''
-            sys.stderr.write(
-                f'warning: {file} reaches the network with {width}×{height} pixels; in training '
-                f'the images had {self.sizes}. What comes out may be worthless{remedy}\n'
-            )
+        longest = max(inspection.size)
+        warn_of_size(
+            self.sizes, (height, width), file, self.unusual,
+            lambda f: f'try --max-size {max(1, round(f * longest))}' if f < 1 else '',
+        )  # fmt: skip
 
     def find_points(self, inspection: Inspection, scale: float) -> list[Point]:
         """The points to show of an image.

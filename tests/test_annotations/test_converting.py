@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from ddf_seg.annotations import Job, convert, exit_code, id_map, map_ids, write_list
-from ddf_seg.annotations.converting import find, write_png, write_whole
+from ddf_seg.annotations.converting import find, write_png
+from ddf_seg.files import write_whole
 
 TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
 FUNCTION = partial(map_ids, indices=id_map('cityscapes_ids'))

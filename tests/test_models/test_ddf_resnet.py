@@ -13,7 +13,7 @@ from mmengine.analysis import get_model_complexity_info
 from mmseg.registry import MODELS
 from torch import nn
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 from ddf_seg.layers import DDFPack
 
 TOOL = Path(__file__).parents[2] / 'tools/model_converters/ddfnet.py'

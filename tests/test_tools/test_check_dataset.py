@@ -12,7 +12,7 @@ import pytest
 from openmmlab_toy import forget_visualizers
 from tool_runs import TOOLS, Run
 
-from ddf_seg.engine.tools import run_mmseg_tool
+from ddf_seg.engine.running.mmseg_tool import run_mmseg_tool
 
 
 def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:

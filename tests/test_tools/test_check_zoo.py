@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from tool_runs import TOOLS, load_tool
 from zoo_check import checking as zoo
 
-from ddf_seg.engine.config_walk import walk
+from ddf_seg.engine.lookup.configs import walk
 
 tool = load_tool('check_zoo')
 
@@ -211,9 +211,9 @@ def test_a_swap_that_breaks_on_a_running_original_is_a_failure(
         raise error
 
     # Within a rule, where it is taken for the original's own error, and outside of one.
-    monkeypatch.setattr('ddf_seg.swap._guides', broken)
+    monkeypatch.setattr('ddf_seg.swap.heads._guides', broken)
     assert 'ours' in failure()
-    monkeypatch.setattr('ddf_seg.swap._kind', broken)
+    monkeypatch.setattr('ddf_seg.swap.heads.kind_of', broken)
     assert 'ours' in failure()
 
 

@@ -13,7 +13,7 @@ import pytest
 from mmengine.config import DictAction
 from tool_runs import TOOLS, load_tool
 
-from ddf_seg.engine.tools import _load_tool
+from ddf_seg.engine.running.mmseg_tool import _load_tool
 
 # Heavy enough to be noticed
 HELP = """

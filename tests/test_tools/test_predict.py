@@ -22,8 +22,8 @@ from PIL import Image
 from tool_runs import TOOLS
 
 from ddf_seg.command_line import show_usage_errors
-from ddf_seg.engine import predicting
-from ddf_seg.engine.reading import ImageReader
+from ddf_seg.engine.images.reading import ImageReader
+from ddf_seg.engine.predicting import predictor, videos
 from ddf_seg.synthetic import CLASSES as SYNTHETIC_CLASSES
 from ddf_seg.synthetic import render_scene
 
@@ -228,8 +228,8 @@ def test_a_shorter_video_leaves_no_frames_of_a_longer_one(tmp_path: Path, run: R
     ],
 )
 def test_every_frame_rate_can_be_encoded(tmp_path: Path, rate: float, written: float) -> None:
-    assert predicting.encodable_rate(rate) == pytest.approx(written)
-    with predicting._writing(tmp_path / 'x.mp4', rate, (16, 16)) as writer:
+    assert videos.encodable_rate(rate) == pytest.approx(written)
+    with videos._writing(tmp_path / 'x.mp4', rate, (16, 16)) as writer:
         for _ in range(3):
             writer.write(np.zeros((16, 16, 3), np.uint8))
     video = cv2.VideoCapture(str(tmp_path / 'x.mp4'))
@@ -242,7 +242,7 @@ def test_one_video_that_cannot_be_encoded_does_not_end_the_run(
 ) -> None:
     write_image(tmp_path / 'in' / 'z.png')
     write_video(tmp_path / 'in' / 'drive.avi', 2)
-    monkeypatch.setattr(predicting, 'encodable_rate', lambda _: 66.667)
+    monkeypatch.setattr(videos, 'encodable_rate', lambda _: 66.667)
     code, error = run(tmp_path / 'in')
     assert code == 1
     assert '1 of 2 inputs could not be segmented' in error
@@ -271,7 +271,7 @@ def test_an_image_too_large_for_the_memory(
 ) -> None:
     for name in ('a.png', 'b.png', 'c.png', 'd.png'):
         write_image(tmp_path / 'in' / name)
-    predicted = predicting.inference_model
+    predicted = predictor.inference_model
     calls = iter([None, lambda: torch.empty(2**60), lambda: np.empty(2**45), None])
 
     def inference_model(*arguments: Any) -> Any:
@@ -280,7 +280,7 @@ def test_an_image_too_large_for_the_memory(
             allocate()
         return predicted(*arguments)
 
-    monkeypatch.setattr(predicting, 'inference_model', inference_model)
+    monkeypatch.setattr(predictor, 'inference_model', inference_model)
     code, error = run(tmp_path / 'in')
     assert code == 1
     assert '2 of 4 inputs could not be segmented' in error
@@ -332,7 +332,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Ctrl-C while an image is predicted."""
-    predicted = predicting.inference_model
+    predicted = predictor.inference_model
     calls = itertools.count(1)
 
     def inference_model(*arguments: Any) -> Any:
@@ -340,7 +340,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             signal.raise_signal(signal.SIGINT)
         return predicted(*arguments)
 
-    monkeypatch.setattr(predicting, 'inference_model', inference_model)
+    monkeypatch.setattr(predictor, 'inference_model', inference_model)
 
 
 def test_ctrl_c_keeps_what_is_finished(
@@ -355,7 +355,7 @@ def test_ctrl_c_keeps_what_is_finished(
     assert code == 130
     message = f'interrupted, 1 of 4 done, see {tmp_path / "out"}\nfailed before:\n  '
     assert message in error
-    assert 'a.png: not an image' in error
+    assert 'a.png: damaged, cut off, or no image' in error
     assert 'Traceback' not in error
     assert {file.name for file in (tmp_path / 'out' / 'ids').iterdir()} == {'b.png'}
 

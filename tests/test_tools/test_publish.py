@@ -10,7 +10,7 @@ import pytest
 import torch
 from tool_runs import load_tool
 
-from ddf_seg.engine.tools import show_usage_errors
+from ddf_seg.command_line import show_usage_errors
 
 tool = load_tool('model_converters/publish')
 

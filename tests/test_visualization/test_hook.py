@@ -17,7 +17,7 @@ from mmseg.registry import VISBACKENDS
 from openmmlab_toy import forget_visualizers, toy_config, write_cityscapes
 from PIL import Image
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 from ddf_seg.visualization import FilterVisualizationHook
 from ddf_seg.visualization.hook import _read
 
@@ -150,5 +150,5 @@ def test_images_are_shown_as_the_pipeline_loads_them(tmp_path):
         several = SimpleNamespace(datasets=[SimpleNamespace(dataset=dataset)])
         for each in (dataset, several):
             np.testing.assert_array_equal(_read(each, str(tmp_path / 'x.png')), expected)
-    with pytest.raises(UsageError, match=r'FilterVisualizationHook: .*no\.png: No such file'):
+    with pytest.raises(UsageError, match=r'FilterVisualizationHook: .*no\.png: missing'):
         _read(dataset, str(tmp_path / 'no.png'))

@@ -9,8 +9,8 @@ import torch
 from mmengine.analysis import get_model_complexity_info
 from mmseg.models import BaseSegmentor
 
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.models.levels import build, for_size, without_pretrained
+from ddf_seg.errors import UsageError
+from ddf_seg.swap.probe import build, for_size, without_pretrained
 
 
 def complexity(model_cfg: dict[str, Any], shape: tuple[int, int]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,7 +133,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    from ddf_seg.engine.checkpoints import check_checkpoint
+    from ddf_seg.engine.weights.checkpoints import check_checkpoint
 
     with torch.serialization.safe_globals([argparse.Namespace]):
         check_checkpoint(path, 'CHECKPOINT')
@@ -173,7 +173,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from ddf_seg.engine.checkpoints import save_checkpoint
+    from ddf_seg.engine.weights.checkpoints import save_checkpoint
 
     checkpoint = load(args.checkpoint)
     combine = args.kernel_combine or find_kernel_combine(args.checkpoint, checkpoint)

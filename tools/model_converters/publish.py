@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def main() -> int:
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     import torch
 
-    from ddf_seg.engine.checkpoints import check_checkpoint, save_checkpoint
+    from ddf_seg.engine.weights.checkpoints import check_checkpoint, save_checkpoint
 
     check_checkpoint(args.checkpoint, 'CHECKPOINT')
     checkpoint = torch.load(args.checkpoint, map_location='cpu', weights_only=True)

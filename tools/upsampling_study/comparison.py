@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy.stats import ttest_rel
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 # The order of the table; other rows follow.
 ORDER = ('bilinear', 'carafe', 'dysample', 'ddf-up', 'joint-ddf-up', 'ddf')

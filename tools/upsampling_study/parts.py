@@ -12,7 +12,7 @@ from mmseg.registry import METRICS
 from op_benchmark.layers import carafe_pack, dysample
 from torch import nn
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 
 
 @METRICS.register_module()

@@ -13,8 +13,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ddf_seg.engine.errors import UsageError, hint
-from ddf_seg.engine.tools import build_runner, explained, read_config
+from ddf_seg.engine.config_file import read_config
+from ddf_seg.engine.explanations import explained
+from ddf_seg.engine.running.runners import build_runner
+from ddf_seg.errors import UsageError, hint
 
 from . import SPLITS
 

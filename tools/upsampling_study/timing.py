@@ -11,7 +11,7 @@ from mmseg.models import BaseSegmentor
 from op_benchmark.measure import Settings, machine, side_by_side
 from torch import Tensor
 
-from ddf_seg.models.levels import build, without_pretrained
+from ddf_seg.swap.probe import build, without_pretrained
 
 from .runs import IMAGE, row_config
 

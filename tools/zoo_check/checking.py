@@ -29,10 +29,10 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from ddf_seg.engine.config_file import load_config
-from ddf_seg.engine.config_walk import walk
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.models.levels import for_size, without_pretrained
+from ddf_seg.engine.lookup.configs import walk
+from ddf_seg.errors import UsageError
 from ddf_seg.swap import config_text, plan_swap, swap_heads
+from ddf_seg.swap.probe import for_size, without_pretrained
 
 ZOO = Path(mmseg.__file__).parent / '.mim' / 'configs'
 # Height and width, the smallest first: LRASPPHead pools by windows of 49 pixels at stride 8.

@@ -11,8 +11,8 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ..checkpoints import find_damage
-from ..errors import UsageError
+from ...errors import UsageError
+from ..weights.checkpoints import find_damage
 
 
 class _Removals:
@@ -38,7 +38,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's CheckpointHook, which loses nothing to a kill or a full disk.
 
     mmengine's (0.10.7, onedl-mmengine 0.10.12) removes an old checkpoint before the new one is
-    written: with ``max_keep_ckpts=1`` the only one, and the best one before a better. Here the old
+    written: with `max_keep_ckpts=1` the only one, and the best one before a better. Here the old
     one goes when the new one is whole. A best checkpoint that is damaged or gone when training
     resumes no longer counts.
     """
@@ -65,7 +65,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         # DeepSpeed and FSDP save folders.
         if path.is_dir():
             return
-        if damage := find_damage(path) if path.exists() else 'it does not exist':
+        if damage := find_damage(path):
             runner.logger.warning(
                 f'The best checkpoint {path} ({score} {known.pop_info(score)}) cannot be read: '
                 f'{damage}. It no longer counts: the next validation saves the best one anew.'

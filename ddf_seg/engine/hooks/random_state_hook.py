@@ -28,7 +28,7 @@ class RandomStateHook(Hook):
     repeat, leaves all of them as they were.
 
     Equal are runs on one CPU or GPU with the same number of threads, whose operators are
-    deterministic (mmengine's ``randomness.deterministic``), on mmengine's InfiniteSampler, as all
+    deterministic (mmengine's `randomness.deterministic`), on mmengine's InfiniteSampler, as all
     configs here and mmseg's have it. Not equal, but sound, are: runs of several processes (only the
     first one's state is in a checkpoint, the others' are seeded anew by seed, rank and iteration),
     other samplers in a loop by iterations, several persistent workers in a loop by epochs whose
@@ -90,11 +90,11 @@ class BatchSeeds:
     """Seeds a data worker's random numbers for each batch by its number in the training.
 
     Args:
-        loader: Gets its workers seeded so, as far as they start later.
-        seed: Of the run.
+        loader: gets its workers seeded so, as far as they start later.
+        seed: of the run.
 
     Attributes:
-        first: The number of the first batch that new workers load.
+        first: the number of the first batch that new workers load.
     """
 
     def __init__(self, loader: DataLoader, seed: int) -> None:
@@ -104,14 +104,14 @@ class BatchSeeds:
         loader.collate_fn, loader.worker_init_fn = self.collate, self.start
 
     def start(self, worker: int) -> None:
-        """As a DataLoader's ``worker_init_fn``."""
+        """As a DataLoader's `worker_init_fn`."""
         if self._init is not None:
             self._init(worker)
         self._batch = self.first + worker
         _seed(*self._seed, self._batch)
 
     def collate(self, samples: Any) -> Any:
-        """As a DataLoader's ``collate_fn``, the last thing that a worker does for a batch."""
+        """As a DataLoader's `collate_fn`, the last thing that a worker does for a batch."""
         batch = self._collate(samples)
         info = get_worker_info()
         # A DataLoader hands batches to its workers in turn.
@@ -121,7 +121,7 @@ class BatchSeeds:
 
 
 def _seed(*key: int) -> None:
-    """Seed Python's, numpy's and torch's random numbers by some numbers, all of which count."""
+    """Seeds Python's, numpy's and torch's random numbers by some numbers, all of which count."""
     words = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])  # noqa: NPY002  (what augmentations draw from)
@@ -131,7 +131,7 @@ def _seed(*key: int) -> None:
 def get_random_state() -> dict[str, Any]:
     """The state of all random numbers of this process, as plain numbers and tensors.
 
-    A file that holds it loads with ``weights_only=True``.
+    A file that holds it loads with `weights_only=True`.
     """
     numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     generator = {**numpy['state'], 'key': torch.from_numpy(numpy['state']['key'].astype(np.int64))}
@@ -146,7 +146,7 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `get_random_state` returned; CUDA's where there are as many devices."""
+    """Puts back what `get_random_state` returned; CUDA's where there are as many devices."""
     version, words, gauss = state['python']
     random.setstate((version, tuple(words), gauss))
     generator = state['numpy']['state']

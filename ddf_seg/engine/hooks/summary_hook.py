@@ -9,19 +9,19 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..output_folder import near
-from ..scoring import check_names
+from ..checks.output_folder import near
+from ..checks.output_names import check_names
 
 
 class SummaryHook(Hook):
     """Ends a training or a test with its scores, and where checkpoints, log and pictures lie.
 
     Args:
-        out: Folder that a test writes predicted ids to.
-        show_dir: Folder that it writes pictures to.
+        out: folder that a test writes predicted ids to.
+        show_dir: folder that it writes pictures to.
 
     Attributes:
-        tested: How many images have been tested.
+        tested: how many images have been tested.
     """
 
     # The last word

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from ...layers import DDFPack, DDFUpPack
 from ..utils import DDFRefinement, GuidedUpsample, split_ddf_cfg
 
+# Those of mmdet, whose masks are products with a map
+MASK_HEADS = ('MaskFormerHead', 'Mask2FormerHead')
+
 
 class _OwnInitialisation(BaseModule):
     """Keeps the filter branches' initialisation where a head initialises every convolution."""
@@ -147,7 +150,7 @@ class _RefinedMasks(_OwnInitialisation):
 
 def _mask_heads() -> list[type]:
     # mmseg's own classes, which are empty shells where mmdet is not installed.
-    return [MODELS.get(name) for name in ('MaskFormerHead', 'Mask2FormerHead')]
+    return [MODELS.get(name) for name in MASK_HEADS]
 
 
 def _definer(kind: type, name: str) -> type | None:

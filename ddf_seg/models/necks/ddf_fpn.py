@@ -31,6 +31,15 @@ class DDFFPN(FPN):
         ValueError: strides that do not fit the levels.
     """
 
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('FPN',)
+    brings = 'joint DDF-Up in the top-down path'
+
+    @staticmethod
+    def wants_strides_of(cfg: dict[str, Any]) -> Sequence[int]:
+        end = cfg.get('end_level', -1)
+        return range(cfg.get('start_level', 0), len(cfg['in_channels']) if end == -1 else end)
+
     def __init__(self, *args: Any, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         factors, ddf_cfg = split_ddf_cfg(ddf_cfg, len(self.lateral_convs))

@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from ...annotations.converting import write_whole
+from ...files import write_whole
 from . import fonts
 
 # Safe for colour-blind eyes: blue-white-red, blue-grey-yellow, and for directions a circle of dark,
