@@ -24,8 +24,8 @@ from tool_runs import TOOLS
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine import predicting
 from ddf_seg.engine.reading import ImageReader
-from ddf_seg.synthetic import CLASSES as SYNTHETIC_CLASSES
-from ddf_seg.synthetic import render_scene
+from road_scenes import CLASSES as SYNTHETIC_CLASSES
+from road_scenes import render_scene
 
 spec = importlib.util.spec_from_file_location('predict', TOOLS / 'predict.py')
 assert spec is not None
@@ -512,7 +512,7 @@ def test_demo_overwrites_no_picture_of_yours(
     monkeypatch.setattr(predict, 'DEMO_SCENES', 1)
     monkeypatch.setattr(sys, 'argv', ['predict', '--demo', '--out-dir', str(tmp_path)])
     assert show_usage_errors(predict.main) == 1
-    assert '0.png is there and is not what --demo draws' in capsys.readouterr().err
+    assert '0.png is there and is not the scene' in capsys.readouterr().err
     np.testing.assert_array_equal(read(tmp_path / 'scenes' / '0.png'), before)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -10,13 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
-from ddf_seg.synthetic import CLASSES, IGNORE, PALETTE, View, colourise, render_scene
+from road_scenes import CLASSES, IGNORE, PALETTE, View, colourise, dataset, render_scene
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/dataset_converters/synthetic_scenes.py'
@@ -25,19 +23,9 @@ POLE, ROAD = CLASSES.index('pole'), CLASSES.index('road')
 
 
 @pytest.fixture(scope='module')
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('synthetic_scenes', TOOL)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def val_labels(tool: ModuleType) -> np.ndarray:
+def val_labels() -> np.ndarray:
     """Labels of the default validation split, (40, H, W)."""
-    return np.stack([render_scene(tool.scene_seed(0, 'val', i), SIZE)[1] for i in range(40)])
+    return np.stack([render_scene(dataset.scene_seed(0, 'val', i), SIZE)[1] for i in range(40)])
 
 
 def run(out: Path, train: int, val: int, *more: str) -> subprocess.CompletedProcess[str]:
@@ -60,12 +48,12 @@ def pictures(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob('*.png'))}
 
 
-def made_here(tool: ModuleType, out: Path, train: int, val: int) -> dict[str, bytes]:
+def made_here(out: Path, train: int, val: int) -> dict[str, bytes]:
     """The same data set, written by this process alone."""
-    tool.prepare(out, {})
+    dataset.prepare(out, {})
     for split, count in (('train', train), ('val', val)):
         for index in range(count):
-            tool.write_scene((split, index), out, (64, 128), 0)
+            dataset.write_scene((split, index), out, (64, 128), 0)
     return pictures(out)
 
 
@@ -182,12 +170,12 @@ def test_a_crest_hides_the_ground_behind_it() -> None:
 # Tool -------------------------------------------------------------------------------------------
 
 
-def test_layout_processes_and_idempotence(tmp_path: Path, tool: ModuleType) -> None:
+def test_layout_processes_and_idempotence(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     result = run(out, 3, 2, '--jobs', '2')
     assert result.returncode == 0, result.stderr
     written = pictures(out)
-    assert written == made_here(tool, tmp_path / 'here', 3, 2)
+    assert written == made_here(tmp_path / 'here', 3, 2)
     assert len(written) == 10
     image = cv2.imread(
         str(out / 'leftImg8bit/val/synthetic/synthetic_000001_000000_leftImg8bit.png')
@@ -213,7 +201,7 @@ def test_layout_processes_and_idempotence(tmp_path: Path, tool: ModuleType) -> N
     assert all(data != written[name] for name, data in other.items())
 
 
-def test_a_killed_run_is_completed(tmp_path: Path, tool: ModuleType) -> None:
+def test_a_killed_run_is_completed(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     process = subprocess.Popen(
         _command(out, 10, 1, '--jobs', '1'),
@@ -234,7 +222,7 @@ def test_a_killed_run_is_completed(tmp_path: Path, tool: ModuleType) -> None:
     (out / 'gtFine/val/synthetic/.synthetic_000000.png.1.tmp').write_bytes(b'half a pict')
 
     assert run(out, 10, 1).returncode == 0
-    assert pictures(out) == made_here(tool, tmp_path / 'here', 10, 1)
+    assert pictures(out) == made_here(tmp_path / 'here', 10, 1)
     assert not list(out.rglob('*.tmp'))
 
 

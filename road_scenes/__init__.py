@@ -1,4 +1,4 @@
-"""Synthetic road scenes with Cityscapes' 19 classes, drawn with OpenCV."""
+"""Road scenes with Cityscapes' 19 classes, drawn with OpenCV: what the demo trains on."""
 
 from .labels import CLASSES, IGNORE, PALETTE, colourise
 from .scene import render_scene
