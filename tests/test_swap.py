@@ -17,7 +17,6 @@ from ddf_seg.engine.errors import UsageError
 from ddf_seg.layers import DDFConv2d, DDFUpPack, DDFUpsample
 from ddf_seg.swap import config_text, plan_swap, swap_heads
 
-TOOL = Path(__file__).parents[1] / 'tools/check_zoo.py'
 R18 = 'pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 R50 = 'pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py'
 REFUSED = {

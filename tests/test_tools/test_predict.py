@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import importlib.util
 import io
 import itertools
 import os
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tool_runs import TOOLS
+from scripts import load_script
 
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine import predicting
@@ -27,12 +26,7 @@ from ddf_seg.engine.reading import ImageReader
 from road_scenes import CLASSES as SYNTHETIC_CLASSES
 from road_scenes import render_scene
 
-spec = importlib.util.spec_from_file_location('predict', TOOLS / 'predict.py')
-assert spec is not None
-assert spec.loader is not None
-predict: Any = importlib.util.module_from_spec(spec)
-sys.modules['predict'] = predict
-spec.loader.exec_module(predict)
+predict = load_script('tools/predict.py')
 
 Run = Callable[..., tuple[int, str]]
 

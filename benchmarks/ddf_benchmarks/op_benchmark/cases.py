@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddf_seg.ops import ddf, ddf_upsample
 
-from .measure import Ceilings, Run
+from ..measure import Ceilings, Run
 
 Shape = tuple[int, int, int, int]
 # The paper's first; each of the others is a stage of a network.

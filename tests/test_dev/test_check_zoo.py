@@ -14,12 +14,12 @@ from mmengine.config import Config
 from mmseg.models import backbones, decode_heads
 from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.registry import MODELS
-from tool_runs import TOOLS, load_tool
-from zoo_check import checking as zoo
+from scripts import ROOT, load_script
 
 from ddf_seg.engine.config_walk import walk
+from zoo_check import checking, models, running
 
-tool = load_tool('check_zoo')
+tool = load_script('dev/check_zoo.py')
 
 # Smaller transformers: depth and width differ, no type of layer does.
 VIT = dict(num_layers=4, out_indices=(0, 1, 2, 3))
@@ -139,7 +139,7 @@ def test_a_sample_of_the_zoo(config: str, tmp_path: Path) -> None:
     source = f'mmseg::{config}'
     if SAMPLE[config]:
         source = str(write(tmp_path, config, SAMPLE[config]))
-    result = zoo.check_model(config, source)
+    result = checking.check_model(config, source)
     assert result.outcome == 'swapped', result.reason
     assert result.learning >= 5
     assert result.kept > result.dropped
@@ -151,10 +151,10 @@ def types(model: Any) -> set[str]:
 
 def test_the_sample_covers_every_head_and_backbone() -> None:
     assert len(SAMPLE) == 43
-    assert len(zoo.find_configs()) >= 681
+    assert len(models.find_configs()) >= 681
     used: set[str] = set(NOT_COVERED)
     for config in (*SAMPLE, *REFUSED):
-        used |= types(Config.fromfile(zoo.ZOO / config, import_custom_modules=False).model)
+        used |= types(Config.fromfile(models.ZOO / config, import_custom_modules=False).model)
         used |= types(SAMPLE.get(config))
     available = {
         name
@@ -167,15 +167,15 @@ def test_the_sample_covers_every_head_and_backbone() -> None:
 
 
 def test_groups_set_class_count_preprocessor_and_initialisation_aside() -> None:
-    family = [config for config in zoo.find_configs() if config.startswith('segnext/')]
-    assert len(zoo.group_models(family)) == len(family) == 4
+    family = [config for config in models.find_configs() if config.startswith('segnext/')]
+    assert len(models.group_models(family)) == len(family) == 4
     pair = [
         'pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py',
         'pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py',
         'pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-769x769.py',
     ]
     # The third aligns corners.
-    assert zoo.group_models(pair) == {pair[0]: pair[:2], pair[2]: pair[2:]}
+    assert models.group_models(pair) == {pair[0]: pair[:2], pair[2]: pair[2:]}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_an_original_that_does_not_run(
     model: dict[str, Any], outcome: str, reason: str, tmp_path: Path
 ) -> None:
     config = 'pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
-    result = zoo.check_model(config, str(write(tmp_path, config, model)))
+    result = checking.check_model(config, str(write(tmp_path, config, model)))
     assert result.outcome == outcome
     assert reason in result.reason
 
@@ -198,7 +198,7 @@ ERFNET = 'erfnet/erfnet_fcn_4xb4-160k_cityscapes-512x1024.py'
 
 
 def failure() -> str:
-    result = zoo.check_model(ERFNET, f'mmseg::{ERFNET}')
+    result = checking.check_model(ERFNET, f'mmseg::{ERFNET}')
     assert result.outcome == 'failed'
     return str(result.reason)
 
@@ -220,16 +220,16 @@ def test_a_swap_that_breaks_on_a_running_original_is_a_failure(
 def test_a_swap_that_touches_more_than_the_head_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan_swap = zoo.plan_swap
+    plan_swap = checking.plan_swap
 
     def shallower(cfg: Config) -> Any:
         plan = plan_swap(cfg)
         plan.options['model']['backbone'] = dict(enc_stage_non_bottlenecks=(4, 8))
         return plan
 
-    monkeypatch.setattr(zoo, 'plan_swap', shallower)
+    monkeypatch.setattr(checking, 'plan_swap', shallower)
     assert 'another than swap_heads makes' in failure()
-    monkeypatch.setattr(zoo, '_without_scope', lambda _: {})
+    monkeypatch.setattr(checking, '_without_scope', lambda _: {})
     assert "weights outside the head that don't fit" in failure()
 
 
@@ -242,14 +242,14 @@ def test_it_runs_in_processes_counts_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'zoo.jsonl'
-    command = [sys.executable, TOOLS / 'check_zoo.py', 'fastscnn', '--out', out]
+    command = [sys.executable, ROOT / 'dev/check_zoo.py', 'fastscnn', '--out', out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = out.read_text().splitlines()
     assert json.loads(line)['outcome'] == 'swapped'
     assert '| all      |       1 |      1 |       1 |' in done.stdout
     # Nothing is run again.
-    monkeypatch.setattr(zoo, 'check_isolated', None)
+    monkeypatch.setattr(running, 'check_isolated', None)
     monkeypatch.setattr(sys, 'argv', ['check_zoo.py', 'fastscnn', '--out', str(out)])
     assert tool.main() == 0
     assert capsys.readouterr().out == done.stdout

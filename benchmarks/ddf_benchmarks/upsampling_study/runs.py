@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from costs.models import complexity
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ddf_seg.analysis.models import complexity
 from ddf_seg.engine.errors import UsageError, hint
 from ddf_seg.engine.tools import build_runner, explained, read_config
 
 from . import SPLITS
 
-CONFIGS = Path(__file__).parents[2] / 'configs' / 'study'
+CONFIGS = Path(__file__).parents[3] / 'configs' / 'study'
 # CamVid's 360×480, padded as configs/ddf_camvid.py scores it.
 IMAGE = (384, 480)
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import torch
 
+from ..measure import Ceilings, Run, Settings, peak_beyond_result, side_by_side
 from .cases import LAYOUTS, SCALE, Case, Floor, Shape, text
-from .measure import Ceilings, Run, Settings, peak_beyond_result, side_by_side
 from .report import Check, Row
 
 # Targets: ratios of times, fractions of the floor

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import torch
 import torch.nn.functional as F
 from mmengine.analysis import get_model_complexity_info
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from ddf_seg.layers import DDFPack
-from ddf_seg.visualization import capture_filters
+from ..engine import flops  # noqa: F401 (has mmengine count the operators)
+from ..layers import DDFPack
+from ..visualization import capture_filters
 
 CHANNELS, KERNEL_SIZE, SQUEEZE = 256, 3, 0.2
 

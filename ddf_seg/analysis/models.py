@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmseg.models import BaseSegmentor
 
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.models.levels import build, for_size, without_pretrained
+from ..engine import flops  # noqa: F401 (has mmengine count the operators)
+from ..engine.errors import UsageError
+from ..models.levels import build, for_size, without_pretrained
 
 
 def complexity(model_cfg: dict[str, Any], shape: tuple[int, int]) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ddf_seg.command_line import markdown_table
+
 
 @dataclass(frozen=True)
 class Check:
@@ -56,11 +58,11 @@ class Table:
         titles = list(dict.fromkeys(title for row in self.rows for title in row.cells))
         checked = any(row.checks for row in self.rows)
         head = [*titles, 'targets'] if checked else titles
-        lines = [f'#### {self.name}', '', self.caption, '', _line(head), _line(['---'] * len(head))]
+        lines = []
         for row in self.rows:
             cells = [_text(row.cells.get(title, '')) for title in titles]
-            lines.append(_line([*cells, '; '.join(map(str, row.checks))] if checked else cells))
-        return '\n'.join(lines) + '\n'
+            lines.append([*cells, '; '.join(map(str, row.checks))] if checked else cells)
+        return f'#### {self.name}\n\n{self.caption}\n\n{markdown_table(head, lines)}\n'
 
     def json(self) -> dict[str, Any]:
         rows = [
@@ -86,10 +88,6 @@ def summary(tables: Iterable[Table]) -> str:
     """How many targets are met."""
     checks = [check for table in tables for row in table.rows for check in row.checks]
     return f'{sum(check.passed for check in checks)} of {len(checks)} targets met'
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _text(value: str | float) -> str:

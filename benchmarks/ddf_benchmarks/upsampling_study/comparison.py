@@ -11,6 +11,7 @@ from typing import Any
 
 from scipy.stats import ttest_rel
 
+from ddf_seg.command_line import markdown_table
 from ddf_seg.engine.errors import UsageError
 
 # The order of the table; other rows follow.
@@ -121,13 +122,13 @@ def table(rows: list[Row], to: str, times: dict[str, float]) -> str:
         times: milliseconds for an image, by row.
     """
     parts = (_scores(rows, find(rows, to)), _costs(rows, to, times), _classes(rows))
-    return '\n\n'.join(map(_markdown, parts))
+    return '\n\n'.join(markdown_table(head, lines) for head, *lines in parts)
 
 
 def _scores(rows: list[Row], first: Row) -> list[list[str]]:
     lines = [['row', 'seeds']]
     for title in SCORES:
-        lines[0] += [title, f'to {first.name}']
+        lines[0] += [title, f'{title} to {first.name}']
     for row in rows:
         cells = [row.name, ' '.join(map(str, sorted(row.runs)))]
         for score in SCORES.values():
@@ -165,8 +166,3 @@ def _classes(rows: list[Row]) -> list[list[str]]:
     lines = [['row', *(key.removeprefix('IoU_') for key in classes)]]
     lines += [[row.name, *(f'{row.mean(key):.1f}' for key in classes)] for row in rows]
     return lines
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    lines = [lines[0], ['---'] * len(lines[0]), *lines[1:]]
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)

@@ -1,31 +1,23 @@
-"""What becomes of a model of the zoo, and of all of them."""
+"""What becomes of a model of the zoo."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import tempfile
 import time
-import warnings
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
-import mmseg
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from ddf_seg.engine.config_file import load_config
@@ -34,7 +26,6 @@ from ddf_seg.engine.errors import UsageError
 from ddf_seg.models.levels import for_size, without_pretrained
 from ddf_seg.swap import config_text, plan_swap, swap_heads
 
-ZOO = Path(mmseg.__file__).parent / '.mim' / 'configs'
 # Height and width, the smallest first: LRASPPHead pools by windows of 49 pixels at stride 8.
 SIZES = ((64, 96), (192, 256), (416, 448))
 BATCH = 2
@@ -70,34 +61,6 @@ class Result:
 
 class SwapFailure(Exception):
     """A swapped model that does not do what its original does."""
-
-
-def find_configs(root: Path = ZOO) -> list[str]:
-    """All configs but the bases, relative to the root."""
-    paths = (path.relative_to(root) for path in root.rglob('*.py'))
-    return sorted(path.as_posix() for path in paths if path.parts[0] != '_base_')
-
-
-def group_models(configs: Iterable[str], root: Path = ZOO) -> dict[str, list[str]]:
-    """The configs of each different model, by the first of them."""
-    groups: dict[str, list[str]] = {}
-    for config in configs:
-        # What they import may be missing.
-        model = Config.fromfile(root / config, import_custom_modules=False).get('model')
-        groups.setdefault(_essence(model), []).append(config)
-    return {members[0]: members for members in groups.values()}
-
-
-def _essence(model: Any) -> str:
-    """A model without class count, preprocessor, initialisation, and how it is tested."""
-    model = {} if model is None else model.to_dict()
-    for key in ('data_preprocessor', 'pretrained', 'test_cfg'):
-        model.pop(key, None)
-    for _, node in walk(model):
-        for key in ('num_classes', 'init_cfg', 'class_weight', 'pretrained', 'out_channels'):
-            if key != 'out_channels' or 'num_classes' in node:
-                node.pop(key, None)
-    return json.dumps(model, sort_keys=True, default=str)
 
 
 def check_model(config: str, source: str) -> Result:
@@ -256,77 +219,3 @@ def _check_gradients(model: Any, weights: dict[str, Tensor], result: Result) -> 
     if not ours or still:
         raise SwapFailure(f'of {len(ours)} parameters of DDF these get no gradient: {still[:4]}')
     result.learning = len(ours)
-
-
-def _work(config: str, connection: Connection, threads: int) -> None:
-    torch.set_num_threads(threads)
-    warnings.simplefilter('ignore')
-    # It reports the initialisation of every parameter.
-    MMLogger.get_instance('check_zoo', log_level='ERROR')
-    connection.send(asdict(check_model(config, f'mmseg::{config}')))
-
-
-def check_isolated(config: str, limit: float, threads: int) -> Result:
-    """`check_model` in a process that may die or take too long."""
-    # Children of a server that has imported everything.
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['ddf_seg.swap', 'mmseg.models'])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(config, sender, threads))
-    process.start()
-    sender.close()
-    try:
-        if receiver.poll(limit):
-            return Result(**receiver.recv())
-        return Result(config, 'failed', f'not finished after {limit:.0f} s', seconds=limit)
-    except EOFError:
-        process.join()
-        return Result(config, 'failed', f'the process died with exit code {process.exitcode}')
-    finally:
-        process.kill()
-        process.join()
-
-
-def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
-    """The counts per family, in configs, and every reason with how many configs have it."""
-    table = PrettyTable(['family', 'configs', 'models', *OUTCOMES])
-    table.align = 'r'
-    table.align['family'] = 'l'
-    families: dict[str, list[Result]] = {}
-    for result in results:
-        families.setdefault(result.config.partition('/')[0], []).append(result)
-    rows = [
-        (family, _count(members, groups), len(members))
-        for family, members in sorted(families.items())
-    ]
-    for family, counts, models in [*rows, ('all', _count(results, groups), len(results))]:
-        table.add_row(
-            [family, counts.total(), models, *(counts[outcome] or '' for outcome in OUTCOMES)],
-            divider=family == rows[-1][0],
-        )
-    lines = [table.get_string()]
-    for outcome in OUTCOMES[1:]:
-        reasons: Counter[str] = Counter()
-        for result in results:
-            if result.outcome == outcome:
-                reasons[result.reason] += len(groups[result.config])
-        if reasons:
-            lines += [f'\n{outcome}:']
-            lines += [f'{number:5}  {reason}' for reason, number in reasons.most_common()]
-    return '\n'.join(lines)
-
-
-def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for result in results:
-        counts[result.outcome] += len(groups[result.config])
-    return counts
-
-
-def select(configs: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    selected = [
-        c for c in configs if not wanted or any(c == w or c.startswith(f'{w}/') for w in wanted)
-    ]
-    if not selected:
-        raise UsageError(f'configs: mmsegmentation ships none of {", ".join(wanted)}')
-    return selected

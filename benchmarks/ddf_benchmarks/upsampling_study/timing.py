@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor
-from op_benchmark.measure import Settings, machine, side_by_side
 from torch import Tensor
 
 from ddf_seg.models.levels import build, without_pretrained
 
+from ..measure import Settings, machine, side_by_side
 from .runs import IMAGE, row_config
 
 

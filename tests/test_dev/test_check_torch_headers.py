@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tool_runs import TOOLS
+from scripts import ROOT
 
-OPS = TOOLS.parent / 'ops'
+OPS = ROOT / 'ops'
 
 
 def check(ops: Path) -> subprocess.CompletedProcess[str]:
-    tool = TOOLS / 'check_torch_headers.py'
+    tool = ROOT / 'dev/check_torch_headers.py'
     return subprocess.run(
         [sys.executable, tool, ops], capture_output=True, text=True, timeout=60, check=False
     )

@@ -9,10 +9,11 @@ import numpy as np
 from mmengine.registry import MODELS
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
-from op_benchmark.layers import carafe_pack, dysample
 from torch import nn
 
 from ddf_seg.engine.errors import UsageError
+
+from ..upsamplers import carafe_pack, dysample
 
 
 @METRICS.register_module()
