@@ -6,13 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import ROOT
 
 from ddf_seg.ops import is_native_available
-
-ROOT = Path(__file__).parents[1]
 
 
 def run(code: str, **environment: str) -> list[str | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.fileio import LocalBackend, get_file_backend, put, put_text
+from scripts import ROOT
 
 import ddf_seg.openmmlab  # noqa: F401
 from ddf_seg._compat import writing
@@ -36,7 +37,7 @@ def test_a_file_that_cannot_be_written_whole(tmp_path: Path, mended: bool) -> No
     result = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code],
         capture_output=True, text=True, timeout=300, check=True,
-        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])},
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )  # fmt: skip
     assert result.stdout.strip() == 'File too large'
     # Without the mend, a part of the new one is all there is.

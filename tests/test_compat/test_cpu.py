@@ -1,8 +1,9 @@
-"""Distributed training on CPUs: two processes, gloo, and a config that says nccl and SyncBN."""
+"""Training on CPUs: in mixed precision, and by two processes with a config for nccl and SyncBN."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import socket
 import subprocess
@@ -10,17 +11,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openmmlab_toy
 import pytest
 import torch
 from mmengine.device import get_device
 from mmengine.dist import utils as dist_utils
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from openmmlab_toy import toy_config, write_cityscapes
+from scripts import ROOT
 from torch import distributed, nn
 
-import ddf_seg.openmmlab
+from ddf_seg._compat import cpu
 
 pytestmark = pytest.mark.skipif(
     get_device() != 'cpu', reason=f'trains on {get_device()}, not on CPUs'
@@ -71,7 +75,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     write_cityscapes(tmp_path / 'data', num_train=12)
     environment = {
         **os.environ,
-        'PYTHONPATH': str(Path(ddf_seg.openmmlab.__file__).parents[1]),
+        'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
         'OMP_NUM_THREADS': '1',
         'MASTER_ADDR': '127.0.0.1',
         'MASTER_PORT': str(free_port()),
@@ -144,6 +148,39 @@ def test_wrapping_fails_without_the_mend() -> None:
     # As Runner.wrap_model calls it.
     model = MMDistributedDataParallel(module=norm, device_ids=[0])
     assert torch.isfinite(model.module(torch.rand(2, 2, 3, 3))).all()
+
+
+def test_amp(tmp_path: Path) -> None:
+    write_cityscapes(tmp_path / 'data')
+    options = {'optim_wrapper__type': 'AmpOptimWrapper', 'optim_wrapper__loss_scale': 'dynamic'}
+    runner, losses = openmmlab_toy.train(tmp_path, 4, **options)
+    assert isinstance(runner.optim_wrapper, AmpOptimWrapper)
+    assert runner.optim_wrapper.loss_scaler.is_enabled()
+    assert len(losses) == 4
+    assert all(map(math.isfinite, losses.values()))
+    assert all(parameter.dtype == torch.float32 for parameter in runner.model.parameters())
+
+
+def test_amp_computes_in_bfloat16() -> None:
+    layer = nn.Linear(2, 2)
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), lr=1.0))
+    before = layer.weight.detach().clone()
+    with wrapper.optim_context(layer):
+        output = layer(torch.ones(1, 2))
+    assert output.dtype == torch.bfloat16
+    wrapper.update_params(output.float().sum())
+    torch.testing.assert_close(layer.weight, before - 1)
+
+
+def test_amp_fails_without_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not cpu.mend_amp():
+        pytest.skip('this mmengine trains with AmpOptimWrapper on CPUs')
+    from mmengine.device import is_cuda_available
+
+    module = inspect.getmodule(AmpOptimWrapper)
+    monkeypatch.setattr(module, 'is_cuda_available', is_cuda_available)
+    with pytest.raises(AssertionError, match='only available training on gpu'):
+        AmpOptimWrapper(optimizer=torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1))
 
 
 if __name__ == '__main__':
