@@ -99,10 +99,11 @@ demo: $(DEMO_WEIGHTS)  ## draw road scenes, train on them, print the score, writ
 	@echo "  filters:     $(DEMO)/filters, to explore in a browser:"
 	@echo "               file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
 
-lint: $(STAMP)  ## ruff (lint, format), mypy, torch headers, clang-format
+lint: $(STAMP)  ## ruff (lint, format), mypy, imports, torch headers, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python dev/check_torch_headers.py
 	@$(if $(CXX_FILES),$(BIN)/clang-format --dry-run --Werror $(CXX_FILES))
 
