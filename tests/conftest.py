@@ -8,4 +8,4 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-sys.path += [str(folder) for folder in sorted(_HERE.iterdir()) if folder.name.startswith('test_')]
+sys.path += [str(folder) for folder in sorted(_HERE.glob('test_*')) if folder.is_dir()]

@@ -10,10 +10,12 @@ from typing import Any
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
 import numpy as np
+import pytest
 from mmengine import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.visualization import SegLocalVisualizer
 
 from ddf_seg._compat import mmcv_ops
@@ -35,6 +37,15 @@ def forget_visualizers() -> None:
     """
     SegLocalVisualizer._instance_dict.clear()
     Visualizer._instance_dict.clear()
+
+
+def make_resnets_shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNets of one block a stage: every layer has its kind and width."""
+    for kind in (ResNet, ResNeSt, ResNeXt):
+        settings = {
+            depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()
+        }
+        monkeypatch.setattr(kind, 'arch_settings', settings)
 
 
 def write_cityscapes(root: Path, num_train: int = 6, num_val: int = 2) -> None:

@@ -9,8 +9,8 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.registry import MODELS
+from openmmlab_toy import make_resnets_shallow
 
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.engine.errors import UsageError
@@ -28,12 +28,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ResNets of one block a stage: every layer has its kind and width."""
-    for kind in (ResNet, ResNeSt, ResNeXt):
-        settings = {
-            depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()
-        }
-        monkeypatch.setattr(kind, 'arch_settings', settings)
+    make_resnets_shallow(monkeypatch)
 
 
 @pytest.mark.parametrize('config', REFUSED)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 cfg = Config.fromfile({config!r})
 cfg.dump('copy.py')
-assert Config.fromfile('copy.py') == cfg
+assert Config.fromfile('copy.py').to_dict() == cfg.to_dict()
 layer = MODELS.build(dict(cfg.model.decode_head.upsample.layer, channels=8, scale_factor=2))
 print(type(layer).__name__)
 """

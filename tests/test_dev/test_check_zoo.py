@@ -12,8 +12,8 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 from mmengine.config import Config
 from mmseg.models import backbones, decode_heads
-from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.registry import MODELS
+from openmmlab_toy import make_resnets_shallow
 from scripts import ROOT, load_script
 
 from ddf_seg.engine.config_walk import walk
@@ -119,12 +119,7 @@ NOT_COVERED = {
 
 @pytest.fixture(autouse=True)
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ResNets of one block a stage: every layer has its kind and width."""
-    for kind in (ResNet, ResNeSt, ResNeXt):
-        settings = {
-            depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()
-        }
-        monkeypatch.setattr(kind, 'arch_settings', settings)
+    make_resnets_shallow(monkeypatch)
 
 
 def write(folder: Path, config: str, model: dict[str, Any]) -> Path:
