@@ -1,4 +1,4 @@
-"""What the tools' command lines share: help with defaults and an example, errors, Ctrl-C.
+"""What the command lines share: help with defaults and an example, errors, Ctrl-C, tables.
 
 Light: a tool reads its arguments before it imports torch and OpenMMLab, so that --help and a
 mistyped option need no seconds.
@@ -11,9 +11,9 @@ import os
 import select
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import UsageError
 
@@ -157,3 +157,24 @@ def output_errors(option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f'{option}: {error}') from error
+
+
+def moved(to: str) -> NoReturn:
+    """Ends a tool that lies elsewhere now: says where, exit code 2."""
+    sys.stderr.write(f'error: this has moved: python {to}\n')
+    raise SystemExit(2)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    Args:
+        head: names of the columns, each another.
+        rows: as many cells each.
+    """
+    from prettytable import PrettyTable, TableStyle
+
+    table = PrettyTable(list(head), align='l')
+    table.set_style(TableStyle.MARKDOWN)
+    table.add_rows([list(row) for row in rows])
+    return table.get_string()

@@ -10,20 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
+from ddf_seg.command_line import (
+    ToolParser,
+    markdown_table,
+    output_errors,
+    show_usage_errors,
+)
 from ddf_seg.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ('tools', 'tools/dataset_converters', 'tools/model_converters', 'benchmarks', 'dev')
+SCRIPTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for folder in FOLDERS
+    for path in sorted((ROOT / folder).glob('*.py'))
+}
+MOVED = [script for script, text in SCRIPTS.items() if 'import moved' in text]
 # train.py and test.py show mmseg's own help.
-TOOLS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for folder in ('tools', 'tools/dataset_converters', 'tools/model_converters')
-    for path in (ROOT / folder).glob('*.py')
-    if path.name not in ('train.py', 'test.py')
-)
+TOOLS = SCRIPTS.keys() - MOVED - {'tools/train.py', 'tools/test.py'}
 
 
-@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('tool', sorted(TOOLS))
 def test_help_is_there_in_no_time(tool: str) -> None:
     """It shows an example, and a text for every option, without importing torch."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,6 +48,18 @@ def test_help_is_there_in_no_time(tool: str) -> None:
         if line.startswith('  -'):
             # The text stands beside the option, or where that is long, below it.
             assert '  ' in line.strip() or below.startswith('      '), line
+
+
+@pytest.mark.parametrize('tool', MOVED)
+def test_what_has_moved_says_where(tool: str) -> None:
+    done = subprocess.run(
+        [sys.executable, tool, '--any', 'thing'], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    to = line.removeprefix('error: this has moved: python ')
+    assert to in TOOLS
+    assert Path(to).name == Path(tool).name
 
 
 def test_defaults_and_examples_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +131,12 @@ def test_names_that_are_no_text_can_be_printed() -> None:
 def test_what_cannot_be_written_names_the_option() -> None:
     with pytest.raises(UsageError, match=r'^--out: .*No space left'), output_errors('--out'):
         Path('/dev/full').write_text('x' * 10**6)
+
+
+def test_tables_are_markdown() -> None:
+    """As the rules of GitHub's tables have them: head, a rule, and as many cells in each row."""
+    lines = markdown_table(['shape', 'ms'], [['2×3', '0.5'], ['', '12']]).splitlines()
+    head, rule, *rows = ([cell.strip() for cell in line.split('|')] for line in lines)
+    assert head == ['', 'shape', 'ms', '']
+    assert all(set(cell) <= set(':-') and '-' in cell for cell in rule[1:-1])
+    assert rows == [['', '2×3', '0.5', ''], ['', '', '12', '']]

@@ -44,8 +44,10 @@ def parse_args() -> argparse.Namespace:
 
 def print_table(args: argparse.Namespace) -> None:
     """What the layers cost."""
-    from costs.layers import cost_table
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
     from mmengine.logging import MMLogger
+
+    from ddf_seg.analysis.layers import cost_table
 
     # mmengine warns of every elementwise operation, which it does not count.
     MMLogger.get_instance('get_flops', log_level='ERROR')
@@ -55,10 +57,10 @@ def print_table(args: argparse.Namespace) -> None:
 def print_model(args: argparse.Namespace) -> None:
     """Multiply-adds and parameters of a config's model."""
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from costs.models import complexity
     from mmengine.analysis.print_helper import _format_size
     from mmengine.registry import init_default_scope
 
+    from ddf_seg.analysis.models import complexity
     from ddf_seg.engine.config_file import read_config
     from ddf_seg.engine.explanations import explained
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
 from ddf_seg.engine.checks.output_folder import check_folder
-from ddf_seg.errors import UsageError
 
 if TYPE_CHECKING:
     from ddf_seg.engine.predicting.predictor import Predictor
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_finetune.py'
 DEMO_CHECKPOINT = ROOT / 'checkpoints' / 'ddf_camvid.pth'
-DEMO_SCENES = 6
+DEMO_SCENES, DEMO_SIZE = 6, (360, 480)  # CamVid's
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,26 +72,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def draw_scenes(folder: Path) -> None:
-    """Road scenes of CamVid's size."""
-    import cv2
-    import numpy as np
-
-    from ddf_seg.annotations import write_png
-    from ddf_seg.synthetic import render_scene
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in range(DEMO_SCENES):
-        path, scene = folder / f'{seed}.png', render_scene(seed, (360, 480))[0]
-        if path.exists():
-            there = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-            if there is None or not np.array_equal(there, scene):
-                raise UsageError(
-                    f'--out-dir: {path} is there and is not what --demo draws: give another folder'
-                )
-        write_png(path, scene)
-
-
 def load_predictor(args: argparse.Namespace) -> Predictor:
     """What the command line asks for."""
     from ddf_seg.engine.config_file import read_config
@@ -124,8 +103,10 @@ def main() -> int:
     from ddf_seg.engine.predicting.results import result_paths, write_classes
 
     if args.demo:
+        from road_scenes.dataset import write_pictures
+
         with output_errors('--out-dir'):
-            draw_scenes(args.input)
+            write_pictures(args.input, DEMO_SCENES, DEMO_SIZE)
     inputs = find_inputs([args.input], IMAGES | VIDEOS, result_paths)
     if inputs.note:
         sys.stderr.write(f'note: {inputs.note}\n')

@@ -154,7 +154,7 @@ def inspect_image(
     Args:
         model: as mmseg's `init_model` returns it.
         image: (H, W, 3) uint8, BGR as OpenCV reads it, or as `ImageReader` reads it for a config.
-        classes: see `ddf_seg.engine.inference.find_classes`.
+        classes: see `ddf_seg.engine.predicting.classes.find_classes`.
         layers: see `capture_filters`.
         title: what to call the network in pictures.
         truth: class ids (H, W); what is no class counts as unknown.

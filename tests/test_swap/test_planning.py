@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from openmmlab_toy import make_resnets_shallow
 
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.errors import UsageError
@@ -22,6 +23,11 @@ REFUSED = {
     'san/san-vit-b16_voc12aug-640x640.py': 'tokens of two transformers',
     'vpd/vpd_sd_4xb8-25k_nyu-480x480.py': 'estimates depth',
 }
+
+
+@pytest.fixture(autouse=True)
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_resnets_shallow(monkeypatch)
 
 
 @pytest.mark.parametrize('config', REFUSED)

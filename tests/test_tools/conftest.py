@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from openmmlab_toy import forget_visualizers
-from tool_runs import Run, load_tool
+from scripts import load_script
+from tool_runs import Run
 
 CONFIG = """
 _base_ = ['mmseg::_base_/datasets/cityscapes.py', 'mmseg::_base_/default_runtime.py']
@@ -96,7 +97,7 @@ class _Run:
         forget_visualizers()
         self.monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
         self.capsys.readouterr()
-        code = load_tool(name).main()
+        code = load_script(f'tools/{name}.py').main()
         self.out, self.err = self.capsys.readouterr()
         return code, self.err.partition('error: ')[2]
 
@@ -120,5 +121,5 @@ def trained(roads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         arguments = [roads / 'config.py', '--work-dir', work_dir, '--amp']
         forget_visualizers()
         patch.setattr(sys, 'argv', ['train', *map(str, arguments)])
-        assert load_tool('train').main() == 0
+        assert load_script('tools/train.py').main() == 0
     return work_dir

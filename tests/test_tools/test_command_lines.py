@@ -11,7 +11,8 @@ from pathlib import Path
 import mmseg
 import pytest
 from mmengine.config import DictAction
-from tool_runs import TOOLS, load_tool
+from scripts import load_script
+from tool_runs import TOOLS
 
 from ddf_seg.engine.running.mmseg_tool import _load_tool
 
@@ -60,7 +61,7 @@ def test_every_option_of_mmseg_is_there_and_means_the_same(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('LOCAL_RANK', '0')
-    ours = {action.dest: action for action in load_tool(name).parser()._actions}
+    ours = {action.dest: action for action in load_script(f'tools/{name}.py').parser()._actions}
     theirs = {action.dest: action for action in parser_of_mmseg(name, monkeypatch)._actions}
     assert ours.keys() == theirs.keys()
     for dest, action in theirs.items():
@@ -79,7 +80,7 @@ def test_options_are_read_as_mmengine_reads_them(capsys: pytest.CaptureFixture[s
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     expected = parser.parse_args(['--cfg-options', *given]).cfg_options
-    ours = load_tool('train').parser()
+    ours = load_script('tools/train.py').parser()
     assert ours.parse_args(['x.py', '--cfg-options', *given]).cfg_options == expected
     assert ours.parse_args(['x.py']).cfg_options is None
     with pytest.raises(SystemExit):
@@ -89,7 +90,7 @@ def test_options_are_read_as_mmengine_reads_them(capsys: pytest.CaptureFixture[s
 
 def test_options_may_be_given_in_two_places() -> None:
     arguments = ['x.py', '--cfg-options', 'a=1', 'b=2', '--amp', '--cfg-options', 'c=3']
-    options = load_tool('train').parser().parse_args(arguments).cfg_options
+    options = load_script('tools/train.py').parser().parse_args(arguments).cfg_options
     assert options == {'a': 1, 'b': 2, 'c': 3}
 
 

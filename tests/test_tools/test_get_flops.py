@@ -8,10 +8,11 @@ from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
-from costs import layers
-from tool_runs import load_tool
+from scripts import load_script
 
-tool = load_tool('get_flops')
+from ddf_seg.analysis import layers
+
+tool = load_script('tools/get_flops.py')
 
 
 @pytest.fixture

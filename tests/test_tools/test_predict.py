@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import importlib.util
 import io
 import itertools
 import os
@@ -19,20 +18,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tool_runs import TOOLS
+from scripts import load_script
 
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.images.reading import ImageReader
 from ddf_seg.engine.predicting import predictor, videos
-from ddf_seg.synthetic import CLASSES as SYNTHETIC_CLASSES
-from ddf_seg.synthetic import render_scene
+from road_scenes import CLASSES as SYNTHETIC_CLASSES
+from road_scenes import render_scene
 
-spec = importlib.util.spec_from_file_location('predict', TOOLS / 'predict.py')
-assert spec is not None
-assert spec.loader is not None
-predict: Any = importlib.util.module_from_spec(spec)
-sys.modules['predict'] = predict
-spec.loader.exec_module(predict)
+predict = load_script('tools/predict.py')
 
 Run = Callable[..., tuple[int, str]]
 
@@ -512,7 +506,7 @@ def test_demo_overwrites_no_picture_of_yours(
     monkeypatch.setattr(predict, 'DEMO_SCENES', 1)
     monkeypatch.setattr(sys, 'argv', ['predict', '--demo', '--out-dir', str(tmp_path)])
     assert show_usage_errors(predict.main) == 1
-    assert '0.png is there and is not what --demo draws' in capsys.readouterr().err
+    assert '0.png is there and is not the scene' in capsys.readouterr().err
     np.testing.assert_array_equal(read(tmp_path / 'scenes' / '0.png'), before)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
-from tool_runs import load_tool
+from scripts import load_script
 
 from ddf_seg.command_line import show_usage_errors
 
-tool = load_tool('model_converters/publish')
+tool = load_script('tools/model_converters/publish.py')
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path) -> int:

@@ -20,7 +20,7 @@ from mmseg.registry import HOOKS
 from tool_runs import Run
 
 from ddf_seg._compat.writing import WholeFileBackend
-from ddf_seg.engine.output_folder import near
+from ddf_seg.engine.checks.output_folder import near
 
 BY_ITERATIONS = ['train_cfg.max_iters=6', 'train_cfg.val_interval=2']
 BY_EPOCHS = """

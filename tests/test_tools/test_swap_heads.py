@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from mmseg.apis import inference_model, init_model
-from tool_runs import Run, load_tool
+from scripts import load_script
+from tool_runs import Run
 
 from ddf_seg.engine.config_file import load_config
 
@@ -39,7 +40,7 @@ test_pipeline = [
 @pytest.fixture
 def swap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the tool in this process; returns exit code, output and error."""
-    tool = load_tool('swap_heads')
+    tool = load_script('tools/swap_heads.py')
 
     def swap(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, 'argv', ['swap_heads.py', *map(str, arguments)])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import signal
@@ -16,17 +15,12 @@ import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
 from PIL import Image
-from tool_runs import TOOLS
+from scripts import load_script
 
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.visualization import visualizing
 
-spec = importlib.util.spec_from_file_location('visualize_filters', TOOLS / 'visualize_filters.py')
-assert spec is not None
-assert spec.loader is not None
-tool: Any = importlib.util.module_from_spec(spec)
-sys.modules['visualize_filters'] = tool
-spec.loader.exec_module(tool)
+tool = load_script('tools/visualize_filters.py')
 
 Run = Callable[..., tuple[int, str]]
 HEAD = """

@@ -76,6 +76,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if not self.save_best:  # nor a file_backend, where a runner only validates
+            return
         with self._removing_when_done():
             super()._save_best_checkpoint(runner, metrics)
 

@@ -1,1 +1,0 @@
-"""What layers and models cost in parameters and multiply-adds."""
