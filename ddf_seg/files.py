@@ -22,9 +22,9 @@ _Result = TypeVar('_Result')
 def files_below(folder: Path, _ancestors: frozenset[tuple[int, int]] = frozenset()) -> list[Path]:
     """The files below a folder, sorted, symbolic links followed.
 
-    Hidden files and folders are left out, which macOS (``._a.png``) and Jupyter
-    (``.ipynb_checkpoints``) leave beside the real ones; so is a folder that is a link to one that
-    it lies in. A link that leads nowhere counts as a file: whoever reads it gets to know.
+    Hidden files and folders, which macOS (``._a.png``) and Jupyter (``.ipynb_checkpoints``) leave
+    beside the real ones, are left out. So is a folder that is a link to one that it lies in. A link
+    that leads nowhere counts as a file, so whoever reads it will notice.
 
     Raises:
         OSError: If a folder cannot be read.
@@ -55,7 +55,7 @@ def mapped(
     """The function's results in the order of the items, from several processes.
 
     Args:
-        function: Importable, and so are its results picklable.
+        function: Importable; its results must be picklable.
         items: What to work on.
         processes: How many; with 1 or fewer the work is done here.
         context: Of multiprocessing: how processes are started.

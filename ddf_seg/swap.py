@@ -77,8 +77,8 @@ def swap_heads(
 
     Args:
         cfg: any config of mmsegmentation, or one that inherits from it. It stays as it is.
-        head: swap the decode head (auxiliary heads only help to train, and stay).
-        upsample: put DDF-Up into what else upsamples: an FPN neck, a UNet.
+        head: swap the decode head (auxiliary heads, which only help in training, stay).
+        upsample: put DDF-Up into an FPN neck or a UNet.
         convs: make the 3×3 convolutions of the decode head that follow `conv_cfg` DDF.
         backbone: make a ResNet a DDF-ResNet.
 
@@ -108,7 +108,7 @@ def plan_swap(
     _check_refused(_kind(model.get('decode_head')), 'decode_head')
     if 'backbone' not in model or 'decode_head' not in model:
         raise UsageError(
-            "the config has no model with a backbone and a decode_head, so it is no segmentor's"
+            'the config has no model with a backbone and a decode_head: it describes no segmentor'
         )
     imports = _union_of_imports(cfg.get('custom_imports'))
     if 'custom_imports' in cfg and cfg.custom_imports is None:
@@ -275,7 +275,7 @@ def _check_running(probe: Probe, heads: Sequence[dict[str, Any]], path: str) -> 
         probe.run(heads)
     except Exception as error:
         raise UsageError(
-            f'{path}: swapped, it does not run: {type(error).__name__}: {error}'
+            f'{path}: the swapped head does not run: {type(error).__name__}: {error}'
         ) from error
 
 
@@ -316,15 +316,15 @@ def _as_guided(
     kind = _kind(cfg)
     parent = MODELS.get(cfg['type'])
     if not (isinstance(parent, type) and issubclass(parent, BaseDecodeHead)):
-        raise UsageError(f'{path}: {kind} cannot be swapped: it is no BaseDecodeHead')
+        raise UsageError(f'{path}: {kind} cannot be swapped: it is not a BaseDecodeHead')
     levels = probe.levels()
     classified = probe.classified([*before, cfg])
     change: dict[str, Any] = dict(type='DDFGuidedHead', head=cfg['type'])
     guides = _guides(levels, classified.stride)
     if not guides:
         notes.append(
-            f'{path}: {kind} -> DDFGuidedHead: what it classifies ({classified.channels} channels, '
-            f'stride {classified.stride}) is refined by DDF; no finer level of stride '
+            f'{path}: {kind} -> DDFGuidedHead: DDF refines its feature map ({classified.channels} '
+            f'channels, stride {classified.stride}); no finer level of stride '
             f'{FINEST_GUIDE} or more could guide an upsampling'
         )
         return change
@@ -334,9 +334,9 @@ def _as_guided(
     if any(b != 2 * a for a, b in pairwise(strides)):
         change['ddf_cfg'] = dict(strides=strides)
     notes.append(
-        f'{path}: {kind} -> DDFGuidedHead: what it classifies ({classified.channels} channels) is '
-        f'upsampled by joint DDF-Up from stride {classified.stride} to {strides[0]}, guided by '
-        f'level{"s" * (len(guides) > 1)} {_listed(change["guide_index"][::-1])}'
+        f'{path}: {kind} -> DDFGuidedHead: joint DDF-Up upsamples its feature map '
+        f'({classified.channels} channels) from stride {classified.stride} to {strides[0]}, '
+        f'guided by level{"s" * (len(guides) > 1)} {_listed(change["guide_index"][::-1])}'
     )
     return change
 
@@ -346,8 +346,8 @@ def _as_masks(
 ) -> dict[str, Any]:
     """For mask classification: refinement of the map that the masks are products with."""
     notes.append(
-        f"{path}: {_kind(cfg)} -> DDFGuidedHead: the pixel decoder's map, which every mask is a "
-        'product with, is refined by DDF'
+        f"{path}: {_kind(cfg)} -> DDFGuidedHead: DDF refines the pixel decoder's map, which the "
+        'masks are computed from'
     )
     return dict(type='DDFGuidedHead', head=cfg['type'])
 

@@ -48,15 +48,15 @@ def _with_png(path: Path) -> Path:
 
 @dataclass
 class Predictor:
-    """A segmentor that draws what it says over the image.
+    """A segmentor that draws its prediction over the image.
 
     Attributes:
         network: The segmentor.
         classes: Names and colours.
         opacity: Of the colours over the picture, 0 to 1.
-        scale: How much larger images reach the network than the config makes them.
+        scale: Factor by which images are resized in addition to the config's pipeline.
         sizes: Of the images in training, if known.
-        unusual: Inputs of which the network sees things far larger or smaller than in training.
+        unusual: Inputs in which the network sees things far larger or smaller than in training.
     """
 
     network: Network
@@ -105,7 +105,7 @@ def check_targets(inputs: Inputs, out_dir: Path) -> None:
         for path in (out_dir / name for name in (CLASS_TABLE, *RESULTS)):
             if path.exists():
                 raise UsageError(
-                    f'--out-dir {out_dir}: {path} is there, but of no earlier run, and results '
+                    f'--out-dir {out_dir}: {path} exists, but not from an earlier run, and results '
                     'would be written over it. Give another folder'
                 )
     taken = {path for file, name in inputs.names.items() for path in result_paths(file, name)}

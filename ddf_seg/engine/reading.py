@@ -17,7 +17,7 @@ _UNDECODABLE = 'not an image that can be decoded: cut short, damaged, or another
 
 
 class UnreadableError(Exception):
-    """An input that cannot be read, which the others need not suffer for."""
+    """An input that cannot be read; work on the others goes on."""
 
 
 class ImageReader:

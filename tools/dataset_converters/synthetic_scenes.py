@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='of the images in pixels',
     )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
     return parser.parse_args(argv)
 
 
