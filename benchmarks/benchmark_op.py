@@ -1,9 +1,9 @@
 """Times the compiled DDF operators beside their baselines: python benchmarks/benchmark_op.py
 
-Everything in a row is measured in turns in one run, and is the median of its repeats; what computes
-the same is first asserted to. The floor is the longer of two times: that of a copy of as many bytes
-as the operator must read and write, and that of its multiply-adds at the rate of torch's matrix
-product. Writes Markdown tables to stdout and progress to stderr.
+The contestants of a row take turns in one run; each time is the median of its repeats. Those that
+should compute the same are first checked to do so. The floor is the longer of two times: to copy as
+many bytes as the operator must read and write, and to do its multiply-adds at the rate of torch's
+matrix product. Writes Markdown tables to stdout and progress to stderr.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--kernel-sizes', nargs='+', type=int, default=[3, 5], metavar='N',
-        help='of forward and backward',
+        help='kernel sizes for forward and backward',
     )  # fmt: skip
-    parser.add_argument('--seconds', type=float, default=1.0, help='for each comparison')
+    parser.add_argument('--seconds', type=float, default=1.0, help='time for each comparison')
     parser.add_argument(
         '--quick',
         action='store_true',
-        help='small shapes and few repeats, too few to judge by: does it run at all?',
+        help='small shapes and few repeats: shows that it runs, not how fast',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--json', type=Path, help='also write the results to this file')

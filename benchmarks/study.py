@@ -1,4 +1,4 @@
-"""Trains decoders that differ in their upsampling alone, and compares them.
+"""Trains decoders that differ only in their upsampling, and compares them.
 
 The rows are the configs in configs/study/; docs/study.md says what they are and what came out.
 """
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            'python benchmarks/study.py run ddf --seed 0   # interrupted, the same goes on with it',
+            'python benchmarks/study.py run ddf --seed 0   # also goes on with an interrupted run',
             'python benchmarks/study.py table              # all results, and the differences',
             'python benchmarks/study.py time               # of each network for an image',
             'python benchmarks/study.py plot out.png       # the differences as a picture',
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
     common = ToolParser(add_help=False)
     common.add_argument(
-        '--results', type=Path, default=RESULTS / 'runs', help='folder of the results'
+        '--results', type=Path, default=RESULTS / 'runs', help='folder with the results'
     )
     common.add_argument(
         '--split', choices=SPLITS, default='camvid', help='drives: train and val share no drive'
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     train = commands.add_parser('run', help='train and score a row', parents=[common])
     train.add_argument('row', help='name of a config in configs/study/')
     train.add_argument(
-        '--seed', type=int, required=True, help='of initialisation, order and augmentation'
+        '--seed', type=int, required=True, help='seed of initialisation, order and augmentation'
     )
     train.add_argument(
         '--work-dirs', type=Path, default=Path('work_dirs/study'),

@@ -38,7 +38,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class ToolParser(argparse.ArgumentParser):
-    """A parser whose help shows defaults and examples, and whose errors look as all others.
+    """A parser whose help shows defaults and examples, and whose errors look like all others.
 
     Args:
         examples: Command lines to show at the end of the help.
@@ -114,7 +114,7 @@ class _ConfigOptions(argparse.Action):
 
 
 def show_usage_errors(main: Callable[[], int]) -> int:
-    """Run a tool; a mistake of its user's becomes one message on stderr and exit code 1.
+    """Run a tool; a mistake of the user becomes one message on stderr and exit code 1.
 
     Ctrl-C becomes a line on stderr, with what the KeyboardInterrupt says, and exit code 130.
     """

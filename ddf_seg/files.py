@@ -109,7 +109,7 @@ def mapped(
     """The function's results in the order of the items, from several processes.
 
     Args:
-        function: importable, and so are its results picklable.
+        function: importable, its results must be picklable.
         items: what to work on.
         processes: how many; with 1 or fewer the work is done here.
         context: of multiprocessing: how processes are started.

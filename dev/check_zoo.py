@@ -1,10 +1,10 @@
 """Swaps every config that mmsegmentation ships and runs what comes out: python dev/check_zoo.py
 
-Of each different model (class count, preprocessor and initialisation set aside), in a process of
-its own: does the original predict and train on a small image; does `swap_heads` refuse it; if not,
-does the written config load, and what it describes take the original's weights, predict, and train
-with finite losses and gradients in every parameter that DDF brought. Results go to --out, one line
-of JSON each; what is there already is not run again.
+Runs each different model in a process of its own; models that differ only in class count,
+preprocessor or initialisation count as one. Does the original predict and train on a small image?
+Does `swap_heads` refuse it? If not, does the written config load? Does the new model take the
+original's weights, predict, and train with finite losses and gradients in every parameter of DDF?
+Results go to --out, one line of JSON each; models with a result there are not run again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'configs', nargs='*',
-        help='configs or families of the zoo (fcn, fcn/fcn_r50-d8_….py); none: all',
+        help='configs or families (fcn, fcn/fcn_r50-d8_….py); default: all',
     )  # fmt: skip
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/zoo.jsonl'), help='file with the results'
     )
     parser.add_argument('--limit', type=float, default=900, help='seconds for one model')
-    parser.add_argument('--threads', type=int, default=1, help='threads of a model')
+    parser.add_argument('--threads', type=int, default=1, help='threads for one model')
     return parser.parse_args()
 
 

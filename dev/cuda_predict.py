@@ -1,11 +1,11 @@
 """What the CUDA kernels should need, on paper: python dev/cuda_predict.py
 
-Predicted, not measured. For each pass, the least bytes that must move (every input read once, every
-output written once), the bytes that its blocks ask the L2 cache for (what neighbouring tiles share
-and what several blocks need counted each time), and the longest of four times: of the bytes at
-EFFICIENCY of the memory's bandwidth, of what goes through the L1 caches, of the instructions at one
-per clock and scheduler, and of the arithmetic. The first of two times holds if L2 has whatever is
-asked for again, the second if it never does. The paper's own times (RTX 2080 Ti) stand beside them.
+Predicted, not measured. For each pass it prints the least bytes that must move (every input is read
+once, every output written once), the bytes that its blocks ask the L2 cache for (what several tiles
+or blocks need counts each time), and the longest of four times: for the bytes at EFFICIENCY of the
+memory's bandwidth, for what goes through the L1 caches, for the instructions at one per clock and
+scheduler, and for the arithmetic. Of the two times, the first holds if L2 has whatever is asked for
+again, the second if it never does. The paper's own times (RTX 2080 Ti) stand beside them.
 """
 
 from __future__ import annotations

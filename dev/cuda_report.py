@@ -194,12 +194,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--architectures', nargs='+', choices=ARCHITECTURES, default=list(ARCHITECTURES),
-        help='to compile for',
+        help='architectures to compile for',
     )  # fmt: skip
     parser.add_argument(
         '--dtypes', nargs='+', choices=DTYPES, default=list(DTYPES), help='element types'
     )
-    parser.add_argument('--update', action='store_true', help='write the baseline anew')
+    parser.add_argument('--update', action='store_true', help='write a new baseline')
     return parser.parse_args()
 
 

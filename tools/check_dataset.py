@@ -2,8 +2,8 @@
 
 Reads every image and label of every split. Reports missing, extra and unused files, damaged ones,
 sizes and orientations that differ, colour or 16-bit labels, ids that are no class, settings that
-contradict each other, and images of one split that another has, too (compared by their decoded
-pixels). Counts pixels and images of each class, and suggests class weights.
+contradict each other, and images that occur in two splits (compared by decoded pixels). Counts
+pixels and images of each class, and suggests class weights.
 
 Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the config or the command line is wrong.
 """
@@ -27,8 +27,8 @@ def parse_args() -> argparse.Namespace:
         examples=['python tools/check_dataset.py configs/ddf_camvid.py --json faults.json'],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there, too')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the result there')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
     parser.add_cfg_options()
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
 """Counts parameters and multiply-adds: python tools/get_flops.py CONFIG --shape 512 1024
 
-CONFIG is a file, or mmseg::…. A multiply-add counts once. With --table, in place of CONFIG: what a
-convolution, a depthwise one, a full dynamic filter (DFN) and DDF cost as a layer of 256 channels,
-by formulas, as in table 1 of the paper (weights alone), and measured on modules (with biases,
-normalisation, pooling).
+CONFIG is a file, or mmseg::…. A multiply-add counts once. With --table in place of CONFIG, it
+compares layers of 256 channels: a convolution, a depthwise convolution, a full dynamic filter (DFN)
+and DDF. Their cost comes from formulas, as in table 1 of the paper (weights alone), and from
+modules that run (with biases, normalisation and pooling).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('config', nargs='?', help='config file, or mmseg::…')
-    what.add_argument('--table', action='store_true', help='what one layer costs')
+    what.add_argument('--table', action='store_true', help='compare the cost of single layers')
     parser.add_argument(
         '--shape', type=int, nargs='+', metavar='N',
         help='height and width of the image, or one value for both (default: 2048 1024; with '

@@ -1,8 +1,8 @@
 """Segments an image, a folder or a video: python tools/predict.py CONFIG CHECKPOINT INPUT
 
-With --demo and nothing else, the network in checkpoints/ segments road scenes drawn for it.
-Writes to --out-dir: overlays/ (the classes' colours over the picture; of a video, a video), ids/
-(class ids as PNG, of a video one per frame) and classes.csv (what the ids and colours mean).
+With --demo alone, it draws road scenes and segments them with the network in checkpoints/. Writes
+to --out-dir: overlays/ (pictures or videos with the colours of the classes), ids/ (class ids as
+PNG, one per frame of a video) and classes.csv (the meaning of ids and colours).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--demo',
         action='store_true',
-        help=f'draw {DEMO_SCENES} scenes to OUT_DIR/scenes, and segment them by '
+        help=f'draw {DEMO_SCENES} scenes to OUT_DIR/scenes, and segment them with '
         f'{DEMO_CHECKPOINT.relative_to(ROOT)}',
     )
     parser.add_argument(
@@ -50,10 +50,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_device()
     parser.add_argument(
         '--scale', type=float, default=1.0,
-        help='what the size of an image is multiplied by before the network sees it, so that '
-        'things are as large as in training; the results keep the size of the image',
+        help='factor by which images are resized before the network sees them, so that things are '
+        'as large as in training; results keep the size of the image',
     )  # fmt: skip
-    parser.add_argument('--opacity', type=float, default=0.5, help='of the colours, 0 to 1')
+    parser.add_argument('--opacity', type=float, default=0.5, help='opacity of the colours, 0 to 1')
     parser.add_cfg_options()
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:

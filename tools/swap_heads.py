@@ -1,8 +1,8 @@
 """Puts DDF into a config: python tools/swap_heads.py CONFIG -o NEW.py
 
 CONFIG is a file, or a config of mmsegmentation: mmseg::pspnet/pspnet_r50-d8_…. NEW.py inherits it
-and changes only what it must; what that is gets printed. Without --head, --upsample, --convs and
---backbone, the decode head is swapped.
+and changes only what it must. The tool prints the changes. Without --head, --upsample, --convs and
+--backbone, it swaps the decode head.
 """
 
 from __future__ import annotations
@@ -25,17 +25,15 @@ def parse_args() -> argparse.Namespace:
         ],
     )
     parser.add_argument('config', help='config file, or mmseg::…')
-    parser.add_argument(
-        '--head', action='store_true', help='DDF in the decode head (what is done by default)'
-    )
+    parser.add_argument('--head', action='store_true', help='DDF in the decode head (the default)')
     parser.add_argument('--upsample', action='store_true', help='DDF-Up in an FPN neck or a UNet')
     parser.add_argument(
-        '--convs', action='store_true', help="DDF for the decode head's 3×3 convolutions (conv_cfg)"
+        '--convs', action='store_true', help="DDF in place of the decode head's 3×3 convolutions"
     )
-    parser.add_argument('--backbone', action='store_true', help='DDF-ResNet for a ResNet')
+    parser.add_argument('--backbone', action='store_true', help='DDF in a ResNet')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the config to write')
     parser.add_argument(
-        '--force', action='store_true', help='overwrite what is there, your changes, too'
+        '--force', action='store_true', help='overwrite the file, even if you have edited it'
     )
     args = parser.parse_args()
     if not (args.upsample or args.convs or args.backbone):

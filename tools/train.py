@@ -28,7 +28,7 @@ def parser() -> ToolParser:
     )
     parser.add_argument(
         '--resume', action='store_true',
-        help='go on from the last checkpoint in the work dir; at the beginning where it has none '
+        help='go on from the last checkpoint in the work dir, or start anew if it has none '
         '(default: start anew)',
     )  # fmt: skip
     parser.add_argument(

@@ -1,8 +1,9 @@
 """Shows the filters that pixels got: python tools/visualize_filters.py CONFIG CHECKPOINT IMAGE …
 
-Writes to --out-dir, into a folder for each image: overview (prediction, points, filter colours of
-every layer), for each layer the filters at points, maps, filters by class and channel filters, as
-PNG and PDF, and with --html a page to explore them, explorer.html, which needs no network.
+Writes a folder for each image to --out-dir. It holds an overview (prediction, points, filter
+colours of every layer) and, for each layer, the filters at points, maps, filters by class and
+channel filters, as PNG and PDF. With --html it also holds explorer.html, a page to explore the
+filters, which works offline.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', type=Path, nargs='+', metavar='image', help='image or folder')
     parser.add_argument(
         '--points', nargs='+', action='extend', type=pixel, metavar='X,Y',
-        help='pixels of the image (default: of each predicted class, on thin things and borders)',
+        help='pixels to show (default: some of each predicted class, on thin things and borders)',
     )  # fmt: skip
     parser.add_argument(
         '--layer', nargs='+', action='extend', metavar='NAME',
-        help='DDF calls, or modules for all calls within: decode_head (default: all in the '
-        'overview and the page, the last one and the last upsampling in detail)',
+        help='DDF layers, or modules that contain some, such as decode_head (default: all in the '
+        'overview and on the page; in detail the last one and the last upsampling)',
     )  # fmt: skip
     parser.add_argument(
         '--channels', nargs='+', action='extend', type=int, metavar='N',
-        help='whose effective filters to show (default: three that differ)',
+        help='channels whose effective filters to show (default: three that differ)',
     )  # fmt: skip
     parser.add_argument(
         '--compare', metavar='CHECKPOINT', help='show a second checkpoint beside the first'
@@ -54,16 +55,16 @@ def parse_args() -> argparse.Namespace:
         'its own images)',
     )  # fmt: skip
     parser.add_argument(
-        '--out-dir', type=Path, default=Path('filters'), help='gets a folder for each image'
+        '--out-dir', type=Path, default=Path('filters'), help='folder for the results'
     )
-    parser.add_argument('--html', action='store_true', help='write the page to explore, too')
+    parser.add_argument('--html', action='store_true', help='also write a page to explore filters')
     parser.add_argument(
         '--max-size', type=int, default=2048, metavar='N',
-        help='images whose longer side has more pixels are shrunk to it first',
+        help='most pixels of the longer side; larger images are shrunk first',
     )  # fmt: skip
     parser.add_argument(
         '--shared-colours', action='store_true',
-        help='one basis of the filter colours for all layers with the same kernel, and all images',
+        help='use one set of filter colours for all images, and all layers with the same kernel',
     )  # fmt: skip
     parser.add_device()
     parser.add_cfg_options()

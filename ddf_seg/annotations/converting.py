@@ -45,7 +45,7 @@ def converter_parser(description: str | None) -> argparse.ArgumentParser:
     """A command line with what every converter takes: the dataset's folder and --jobs."""
     parser = ToolParser(description=description)
     parser.add_argument('root', type=Path, help="the dataset's folder")
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
     return parser
 
 

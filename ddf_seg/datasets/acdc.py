@@ -43,7 +43,7 @@ class ACDCDataset(CityscapesDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """mmseg's list of all images, as far as they are of the split and the conditions."""
+        """mmseg's list, reduced to the images of the split and the conditions."""
         root = self.data_prefix['img_path']
         infos = super().load_data_list()
         parts = [os.path.relpath(info['img_path'], root).split(os.sep) for info in infos]

@@ -21,7 +21,7 @@ _FIRST_GAIN = 0.1
 
 @MODELS.register_module()
 class DDFRefinement(BaseModule):
-    """Adds to a map what a DDF and a 1×1 convolution make of it.
+    """Adds to a map the result of a DDF and a 1×1 convolution.
 
     The DDF filters each channel by the pixel's own filter, the 1×1 convolution mixes the channels:
     the dynamic counterpart of a depthwise separable convolution, with a residual.
@@ -57,7 +57,7 @@ def projected_refinement(
     act_cfg: dict[str, Any] | None,
     ddf_cfg: dict[str, Any],
 ) -> Sequential:
-    """What stands for a 3×3 convolution between widths: a 1×1 convolution, then `DDFRefinement`.
+    """Replaces a 3×3 convolution between different widths: a 1×1 convolution, then `DDFRefinement`.
 
     The projection comes first because the channel branch grows with the square of its width.
     """
@@ -69,7 +69,7 @@ def projected_refinement(
 
 @MODELS.register_module()
 class SeparableRefinement(BaseModule):
-    """Adds to a map what a depthwise 3×3 and a 1×1 convolution make of it.
+    """Adds to a map the result of a depthwise 3×3 and a 1×1 convolution.
 
     Args:
         channels: channels of input and output.
@@ -95,7 +95,7 @@ class SeparableRefinement(BaseModule):
 
 @MODELS.register_module()
 class PlainUpsample(BaseModule):
-    """Upsamples a map to the size of a finer one, whose content it does not look at.
+    """Upsamples a map to the size of a finer one, without using the content of that one.
 
     Args:
         in_channels: channels of the coarser map.
@@ -145,12 +145,12 @@ class PlainUpsample(BaseModule):
 
 @MODELS.register_module()
 class GuidedUpsample(BaseModule):
-    """Interpolates a map to the guide's size and adds what joint DDF-Up makes of it.
+    """Interpolates a map to the guide's size and adds the result of joint DDF-Up.
 
     The filters come from the guide, so edges and thin things are drawn where the finer level sees
-    them. Training starts near what a plain decoder does, since what the filters make counts little
-    at first: FilterNorm gives even random filters their full deviation. Between levels of one
-    stride there is nothing to upsample, and the map passes as it is.
+    them. The result of the filters has a small weight at first, because FilterNorm gives even
+    random filters their full deviation; so training starts near a plain decoder. Between levels of
+    the same stride there is nothing to upsample, and the map passes unchanged.
 
     Args:
         in_channels: channels of the coarser map.

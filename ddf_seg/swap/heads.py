@@ -132,7 +132,7 @@ def _check_running(place: _Place, heads: Sequence[dict[str, Any]]) -> None:
         place.probe.run(heads)
     except Exception as error:
         raise UsageError(
-            f'{place.path}: swapped, it does not run: {type(error).__name__}: {error}'
+            f'{place.path}: the swapped head does not run: {type(error).__name__}: {error}'
         ) from error
 
 
@@ -164,8 +164,8 @@ def _level(levels: Sequence[Level | None], index: int, path: str) -> Level:
 def _as_masks(place: _Place) -> dict[str, Any]:
     """For mask classification: refinement of the map that the masks are products with."""
     place.notes.append(
-        f"{place.path}: {place.kind} -> DDFGuidedHead: the pixel decoder's map, which every mask "
-        'is a product with, is refined by DDF'
+        f"{place.path}: {place.kind} -> DDFGuidedHead: DDF refines the pixel decoder's map, which "
+        'the masks are computed from'
     )
     return dict(type='DDFGuidedHead', head=place.cfg['type'])
 
@@ -175,24 +175,24 @@ def _as_guided(place: _Place) -> dict[str, Any]:
     path, kind, cfg = place.path, place.kind, place.cfg
     parent = MODELS.get(cfg['type'])
     if not (isinstance(parent, type) and issubclass(parent, BaseDecodeHead)):
-        raise UsageError(f'{path}: {kind} cannot be swapped: it is no BaseDecodeHead')
+        raise UsageError(f'{path}: {kind} cannot be swapped: it is not a BaseDecodeHead')
     levels = place.probe.levels()
     classified = place.probe.classified([*place.before, cfg])
     change: dict[str, Any] = dict(type='DDFGuidedHead', head=cfg['type'])
     guides = _guides(levels, classified.stride)
     if not guides:
         place.notes.append(
-            f'{path}: {kind} -> DDFGuidedHead: what it classifies ({classified.channels} channels, '
-            f'stride {classified.stride}) is refined by DDF; no finer level of stride '
+            f'{path}: {kind} -> DDFGuidedHead: DDF refines its feature map ({classified.channels} '
+            f'channels, stride {classified.stride}); no finer level of stride '
             f'{FINEST_GUIDE} or more could guide an upsampling'
         )
         return change
     strides = [*(level.stride for _, level in guides), classified.stride]
     indices = [index for index, _ in guides]
     place.notes.append(
-        f'{path}: {kind} -> DDFGuidedHead: what it classifies ({classified.channels} channels) is '
-        f'upsampled by joint DDF-Up from stride {classified.stride} to {strides[0]}, guided by '
-        f'level{"s" * (len(guides) > 1)} {listed(indices[::-1])}'
+        f'{path}: {kind} -> DDFGuidedHead: joint DDF-Up upsamples its feature map '
+        f'({classified.channels} channels) from stride {classified.stride} to {strides[0]}, '
+        f'guided by level{"s" * (len(guides) > 1)} {listed(indices[::-1])}'
     )
     channels = [level.channels for _, level in guides]
     return {**change, 'guide_index': indices, 'guide_channels': channels, **strides_change(strides)}

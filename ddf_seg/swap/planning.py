@@ -40,8 +40,8 @@ def swap_heads(
 
     Args:
         cfg: any config of mmsegmentation, or one that inherits from it. It stays as it is.
-        head: swap the decode head (auxiliary heads only help to train, and stay).
-        upsample: put DDF-Up into what else upsamples: an FPN neck, a UNet.
+        head: swap the decode head (auxiliary heads, which only help in training, stay).
+        upsample: put DDF-Up into an FPN neck or a UNet.
         convs: make the 3×3 convolutions of the decode head that follow `conv_cfg` DDF.
         backbone: make a ResNet a DDF-ResNet.
 
@@ -71,7 +71,7 @@ def plan_swap(
     check_refused(kind_of(model.get('decode_head')), 'decode_head')
     if 'backbone' not in model or 'decode_head' not in model:
         raise UsageError(
-            "the config has no model with a backbone and a decode_head, so it is no segmentor's"
+            'the config has no model with a backbone and a decode_head: it describes no segmentor'
         )
     imports = _union_of_imports(cfg.get('custom_imports'))
     if 'custom_imports' in cfg and cfg.custom_imports is None:

@@ -1,4 +1,4 @@
-"""What a segmentor's backbone, neck and heads hand on: the channels and strides of their maps."""
+"""Channels and strides of the maps that a segmentor's backbone, neck and heads pass on."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ class FilterCall:
         layer: path of the module that made the call, with '#n' where it made several.
         operator: 'ddf' or 'ddf_upsample'.
         features: (B, C, H, W).
-        channel_filter: (B, C, kh, kw), of an upsampling call also (B, r², C, kh, kw).
+        channel_filter: (B, C, kh, kw), or for an upsampling call (B, r², C, kh, kw).
         spatial_filter: (B, G·kh·kw, H', W').
         kernel_size, dilation, stride: as the operator has them; an upsampling call has stride 1.
-        scale_factor: r; 1 of `ddf`.
+        scale_factor: r; 1 for `ddf`.
         kernel_combine: 'mul' or 'add'.
     """
 
@@ -59,7 +59,7 @@ class FilterCall:
 
     @property
     def groups(self) -> int:
-        """Spatial filters a pixel."""
+        """Spatial filters per pixel."""
         return self.spatial_filter.shape[1] // self.taps
 
     @property
@@ -185,8 +185,7 @@ def capture_filters(
         layers: names of calls or modules; a module stands for all calls within. None: all calls.
 
     Raises:
-        ValueError: nothing that ran made a DDF call, or a name belongs to none; the message lists
-            the names there are.
+        ValueError: there was no DDF call, or a name belongs to none; the message lists the names.
     """
     running = [type(model).__name__]
     recorder = _Recorder(running, layers)

@@ -1,4 +1,4 @@
-"""Shows during training how the filters form."""
+"""Shows how the filters develop during training."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FilterVisualizationHook(Hook):
         images: indices in the validation dataset, or how many to spread over it evenly.
         layers: names of DDF calls or of modules; default: the last call, whose filters are the
             finest. 'overview' shows all of them.
-        pictures: of 'overview', 'points', 'phases', 'maps', 'classes' and 'channels', as far as the
-            layers have them (see `layer_pictures`).
+        pictures: some of 'overview', 'points', 'phases', 'maps', 'classes' and 'channels', where
+            the layers have them (see `layer_pictures`).
 
     Raises:
         ValueError: an unknown picture.

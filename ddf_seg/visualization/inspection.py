@@ -1,4 +1,4 @@
-"""Runs a segmentor on an image and keeps what it read, what it said, and its filters."""
+"""Runs a segmentor on an image and keeps the image, the prediction and the filters."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def inspect_image(
     title: str = '',
     truth: np.ndarray | None = None,
 ) -> Inspection:
-    """Runs a segmentor on an image, as a whole even if its config says in windows.
+    """Runs a segmentor on a whole image, even if its config says to divide it into windows.
 
     Args:
         model: as mmseg's `init_model` returns it.
@@ -176,7 +176,7 @@ def inspect_batch(
     layers: Sequence[str] | None = None,
     title: str = '',
 ) -> Inspection:
-    """As `inspect_image`, of one image as a dataloader brings it; its labels are the truth.
+    """As `inspect_image`, for one image from a dataloader, whose labels are the truth.
 
     Args:
         batch: `inputs` and `data_samples` of one image.

@@ -96,7 +96,7 @@ class Visualizer:
         html: write the page to explore, too.
         max_size: images whose longer side has more pixels are shrunk to it first.
         sizes: of the images in training, if known.
-        unusual: images of which the network sees things far larger or smaller than in training.
+        unusual: images in which the network sees things far larger or smaller than in training.
     """
 
     networks: list[tuple[str, Network]]

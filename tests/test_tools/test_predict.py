@@ -398,7 +398,7 @@ def test_what_is_no_result_is_not_written_over(tmp_path: Path, run: Run) -> None
         own.write_text('mine')
         code, error = run(street)
         assert code == 1
-        assert 'is there, but of no earlier run' in error
+        assert 'exists, but not from an earlier run' in error
         assert own.read_text() == 'mine'
         shutil.rmtree(tmp_path / 'out')
 

@@ -2,8 +2,8 @@
 
 python tools/dataset_converters/gta5.py data/gta5
 
-splits/train.txt leaves out what is known to be spoilt: images that are white, black or of a single
-class, and those whose label has another size.
+splits/train.txt leaves out images that are known to be faulty: those that are white, black or of a
+single class, and those whose label has another size.
 """
 
 import sys

@@ -1,9 +1,9 @@
 """Unpacks a dataset's archives (zip, tar, tar.gz …) below a folder.
 
-Archives are read through before the first file is written: a tar that is cut off or damaged leaves
-nothing behind, and nothing is written where the disk has no room for all. Links to files of the
-archive become copies. Files that are there with their size are left out, so that an interrupted run
-may be started again.
+Each archive is read to its end before its first file is written: one that is cut off or damaged
+leaves nothing behind. Nothing is written if the disk has no room for all. Links to files of the
+archive become copies. Files that exist with the right size are skipped, so an interrupted run can
+be started again.
 """
 
 import shutil

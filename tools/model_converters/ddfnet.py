@@ -1,7 +1,7 @@
 """Converts a checkpoint of the DDF authors' classifiers for the backbone DDFResNet.
 
-Theirs (github.com/theFoxofSky/ddfnet) are timm's ResNets with DDFPack as `conv2`. Says of every key
-whether it was used, renamed or left over, and prints the config of the backbone.
+Their networks (github.com/theFoxofSky/ddfnet) are timm's ResNets with DDFPack as `conv2`. The tool
+prints for every key whether it was used, renamed or left over, and the config of the backbone.
 """
 
 from __future__ import annotations

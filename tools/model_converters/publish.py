@@ -1,4 +1,4 @@
-"""Makes of a training's checkpoint one to hand on: the weights alone, in half precision.
+"""Makes a checkpoint to publish from that of a training: the weights alone, in half precision.
 
 The state of optimizer, schedulers and averaging is left out; names and colours of the classes stay.
 """

@@ -149,5 +149,5 @@ def _explain_variable(cfg: Config, name: str, dotted: str, value: Any) -> str:
     instead = f'; set {" ".join(f"{path}={value}" for path in used[:4])} instead' if used else ''
     return (
         f'--cfg-options {dotted} has no effect on what the config file computed from {name}: '
-        f'options are applied after the file was read{instead}'
+        f'options are applied after the file is read{instead}'
     )

@@ -27,12 +27,12 @@ class RandomStateHook(Hook):
     save, and another number of workers augments alike. Validation, which a resumed run may not
     repeat, leaves all of them as they were.
 
-    Equal are runs on one CPU or GPU with the same number of threads, whose operators are
-    deterministic (mmengine's `randomness.deterministic`), on mmengine's InfiniteSampler, as all
-    configs here and mmseg's have it. Not equal, but sound, are: runs of several processes (only the
-    first one's state is in a checkpoint, the others' are seeded anew by seed, rank and iteration),
-    other samplers in a loop by iterations, several persistent workers in a loop by epochs whose
-    batches they do not share evenly, and what was changed between the runs.
+    Runs are equal on one CPU or GPU with the same number of threads, with deterministic operators
+    (mmengine's `randomness.deterministic`) and mmengine's InfiniteSampler, which all configs here
+    and in mmseg use. These runs are sound, but not equal: runs of several processes (only the first
+    one's state is in a checkpoint, the others' are seeded anew by seed, rank and iteration), other
+    samplers in a loop by iterations, several persistent workers in a loop by epochs whose batches
+    they do not share evenly, and what was changed between the runs.
     """
 
     # Other hooks may draw random numbers before.

@@ -14,7 +14,7 @@ from PIL import UnidentifiedImageError
 
 
 class UnreadableError(Exception):
-    """An input that cannot be read, which the others need not suffer for."""
+    """An input that cannot be read; work on the others goes on."""
 
 
 def why_unreadable(path: str, error: Exception | None = None) -> str:

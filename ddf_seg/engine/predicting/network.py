@@ -57,7 +57,7 @@ def load_model(cfg: Config, checkpoint: str, device: str, scale: float = 1.0) ->
         cfg: the config, which stays as it is. The segmentor's own has a `test_pipeline` for arrays.
         checkpoint: file or URL.
         device: for the segmentor.
-        scale: how much larger images reach the network than the config's pipeline makes them; the
+        scale: factor by which images are resized in addition to the config's pipeline; the
             predictions keep the images' size.
 
     Raises:

@@ -30,15 +30,15 @@ from .videos import predict_video
 
 @dataclass
 class Predictor:
-    """A segmentor that draws what it says over the image.
+    """A segmentor that draws its prediction over the image.
 
     Attributes:
         network: the segmentor.
         classes: names and colours.
         opacity: of the colours over the picture, 0 to 1.
-        scale: how much larger images reach the network than the config makes them.
+        scale: factor by which images are resized in addition to the config's pipeline.
         sizes: of the images in training, if known.
-        unusual: inputs of which the network sees things far larger or smaller than in training.
+        unusual: inputs in which the network sees things far larger or smaller than in training.
     """
 
     network: Network
@@ -81,7 +81,7 @@ def check_targets(inputs: Inputs, out_dir: Path) -> None:
         for path in (out_dir / name for name in (CLASS_TABLE, *FOLDERS)):
             if path.exists():
                 raise UsageError(
-                    f'--out-dir {out_dir}: {path} is there, but of no earlier run, and results '
+                    f'--out-dir {out_dir}: {path} exists, but not from an earlier run, and results '
                     'would be written over it. Give another folder'
                 )
     taken = {path for file, name in inputs.names.items() for path in result_paths(file, name)}

@@ -41,7 +41,8 @@ _DISK_ERRORS = (
 def run_mmseg_tool(name: str, args: argparse.Namespace) -> int:
     """Runs mmseg's tool of this name ('train' or 'test').
 
-    Its own `main` runs; only the config it reads and the runner it builds go through our hands.
+    Its own `main` runs; only the config that it reads and the runner that it builds pass
+    through here.
 
     Args:
         name: of the tool.
@@ -107,7 +108,7 @@ def _noting_interrupts() -> Iterator[list[int]]:
 
 
 def _take_over(args: argparse.Namespace, cfg: Config) -> TestRequest:
-    """What a test is asked for, of which mmseg's own tool then does not hear."""
+    """What a test is asked for; mmseg's own tool does not get these arguments."""
     request = TestRequest(args.tta, args.out, args.show, args.show_dir)
     args.tta, args.out = False, None
     if request.show or request.show_dir:

@@ -110,7 +110,7 @@ def refused(error: pickle.UnpicklingError, what: str) -> UsageError:
     name = _REFUSED.search(str(error))
     return UsageError(
         f'{what} is refused: besides weights it holds {name[1] if name else "other objects"}, and '
-        'loading that could run code of the file. Where you trust it, save the weights alone: '
+        'loading that could run code of the file. If you trust it, save the weights alone: '
         "torch.save({'state_dict': checkpoint['state_dict']}, 'weights.pth')"
     )
 
@@ -136,10 +136,10 @@ def save_checkpoint(content: dict[str, Any], path: Path, source: Path) -> None:
 
 
 def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
-    """Makes sure that a checkpoint has all weights of a model, in shape, and no DDF branch more.
+    """Makes sure that a checkpoint fits a model: all weights, shapes, no other DDF branch.
 
-    mmengine leaves a weight that does not fit as it was initialised, drops one that the model has
-    not, and only logs it.
+    mmengine leaves a weight that does not fit as it was initialised, drops a weight that the model
+    does not have, and only logs both.
 
     Args:
         model: what the checkpoint is loaded into.
@@ -181,7 +181,7 @@ def _misfits(model: nn.Module, weights: dict[str, Any]) -> list[str]:
     layers = [n for n, layer in model.named_modules() if isinstance(layer, DDFPack | DDFUpPack)]
     for key in weights:
         if key not in expected and any(key.startswith(f'{layer}.') for layer in layers):
-            misfits.append(f'it has {key}, of a branch that this layer has not (branches)')
+            misfits.append(f'it has {key}, of a branch that the layer lacks (branches)')
     return misfits
 
 

@@ -105,9 +105,9 @@ def find_checkpoint(work_dir: str | Path, hook: dict[str, Any] | None = None) ->
     best = sorted(file.name for file in search.work_dir.glob('best_*.pth'))
     if best:
         raise UsageError(
-            f'--resume: {work_dir} holds {best[0]}, but none that training could go on from: the '
-            'best one comes without the state of the optimizer. Start again without --resume; with '
-            f'its weights by --cfg-options load_from={search.work_dir / best[0]}'
+            f'--resume: {work_dir} holds {best[0]}, but no checkpoint that training could go on '
+            'from: the best one has no optimizer state. Start again without --resume, or from its '
+            f'weights with --cfg-options load_from={search.work_dir / best[0]}'
         )
     return Found(note=f'--resume: {work_dir} holds no checkpoint yet, starting at the beginning')
 

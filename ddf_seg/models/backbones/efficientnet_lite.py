@@ -21,7 +21,7 @@ class EfficientNetLite(BaseModule):
     """EfficientNet-Lite (no squeeze-excitation, ReLU6) of the package efficientnet_lite_pytorch.
 
     Padding is TensorFlow's dynamic 'same', so a level's size is the input's divided by its stride,
-    rounded up. The weights want pixels normalised by mean 127 and deviation 128, in RGB.
+    rounded up. The weights expect RGB pixels, normalised by mean 127 and deviation 128.
 
     Args:
         arch: 'lite0' to 'lite4'.
@@ -93,7 +93,7 @@ class EfficientNetLite(BaseModule):
                 parameter.requires_grad = False
 
     def train(self, mode: bool = True) -> EfficientNetLite:
-        """As nn.Module.train, but frozen stages, and with norm_eval all statistics, stay fixed."""
+        """As nn.Module.train, but frozen stages stay fixed, and with norm_eval all statistics."""
         super().train(mode)
         self._freeze()
         if mode and self.norm_eval:

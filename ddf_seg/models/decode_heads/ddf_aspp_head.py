@@ -19,8 +19,8 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
     """mmseg's atrous pyramid heads, DeepLabV3's and V3+'s, with dilated DDF in the branches.
 
     Every 3×3 convolution becomes a 1×1 convolution and a DDF refinement of its dilation. With
-    `c1_in_channels` the result is brought by joint DDF-Up to the backbone's first level and
-    refined there (DepthwiseSeparableASPPHead), without it is what ASPPHead has.
+    `c1_in_channels`, joint DDF-Up brings the result to the backbone's first level, where it is
+    refined (as DepthwiseSeparableASPPHead does); without, the head is like ASPPHead.
 
     Args:
         c1_in_channels: channels of the backbone's first level; 0: it is not used.

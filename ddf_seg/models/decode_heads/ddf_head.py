@@ -15,9 +15,9 @@ class DDFHead(TopDownHead):
     """Top-down decoder over a backbone's levels with decoupled dynamic filters.
 
     A map is upsampled with filters that the next finer level predicts (`GuidedUpsample`), and
-    refined by a filter of each pixel's own (`DDFRefinement`). The filters are the spatial ones
-    alone, unless ddf_cfg asks for both branches: with channel filters multiplied in, which start
-    from noise, networks trained for a short time have come out worse (docs/study.md).
+    refined by a filter of each pixel's own (`DDFRefinement`). By default there are spatial filters
+    alone. Channel filters, which ddf_cfg can add, start from noise; networks that were trained for
+    a short time with them have scored worse (docs/study.md).
 
     Args:
         in_channels: channels of the level, or of the levels, finest first.

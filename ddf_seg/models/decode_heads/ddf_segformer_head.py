@@ -17,7 +17,7 @@ from ..utils import GuidedFusion, split_ddf_cfg
 class DDFSegformerHead(SegformerHead):
     """mmseg's SegformerHead whose fusion brings the levels to the finest by joint DDF-Up.
 
-    All else is the parent's, with its keys.
+    Everything else is as in the parent, with its keys.
 
     Args:
         ddf_cfg: further arguments of `DDFUpPack` (kernel_size, head, se_ratio, kernel_combine, …),

@@ -18,7 +18,7 @@ from ..utils import GuidedUpsample, add_top_down, split_ddf_cfg
 class DDFFPN(FPN):
     """mmseg's FPN whose top-down path upsamples by joint DDF-Up, guided by the finer lateral.
 
-    All else is the parent's, with its keys.
+    Everything else is as in the parent, with its keys.
 
     Args:
         ddf_cfg: further arguments of `DDFUpPack` (kernel_size, head, se_ratio, kernel_combine, …),

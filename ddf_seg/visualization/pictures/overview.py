@@ -107,7 +107,7 @@ def draw_overview(
             rows * (panel * height / width + 0.25) + 1.15,
             'The image and the filters of its pixels',
             'Filter colours: principal components of the spatial filters as lightness, red–green '
-            f'and blue–yellow ({same}): like colours, like filters.',
+            f'and blue–yellow ({same}): similar colours, similar filters.',
         )
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(panels) :]:

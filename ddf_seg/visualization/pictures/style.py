@@ -61,7 +61,7 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, title: str, caption: str) -> Figure:
-    """A figure of so many inches with its name at the top and an explanation at the foot."""
+    """A figure of this size in inches, with its title at the top and an explanation at the foot."""
     # A character of the title takes some 0.08 inches.
     width = max(width, 0.09 * len(title) + 0.2)
     figure = Figure((width, height), dpi=DPI, layout='constrained')
