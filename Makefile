@@ -67,18 +67,18 @@ $(CUDA_STAMP): $(SOURCES)
 	$(CUDA_VENV)/bin/pip install --disable-pip-version-check -q nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	@echo "== $(CUDA_VENV): ddf_seg with its CUDA kernels, for every architecture"
 	FORCE_CUDA=1 $(CUDA_VENV)/bin/pip install --disable-pip-version-check -c constraints.txt \
-	  --no-build-isolation -e . pytest pytest-xdist hypothesis
+	  --no-build-isolation -e . pytest pytest-xdist hypothesis prettytable
 	@rm -f $(CUDA_VENV)/.setup-* && touch $@
 
 cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (needs nvcc)
 	@echo "== the kernels themselves, run on the CPU by emulation"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_ops/test_cuda_emulation.py
 	@echo "== what nvcc makes of them on every architecture, and their machine code"
-	$(CUDA_VENV)/bin/python tools/cuda_report.py
+	$(CUDA_VENV)/bin/python dev/cuda_report.py
 	@echo "== the operators' tests in $(CUDA_VENV): CPU, CUDA and Meta kernels side by side"
 	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest -n 2 tests/test_ops \
 	  --ignore tests/test_ops/test_cuda_emulation.py
-	$(BIN)/python tools/cuda_predict.py
+	$(BIN)/python dev/cuda_predict.py
 
 DEMO := work_dirs/ddf_demo
 DEMO_WEIGHTS := $(DEMO)/iter_350.pth
@@ -89,20 +89,22 @@ $(DEMO_WEIGHTS): | $(STAMP)
 	$(BIN)/python tools/train.py configs/ddf_demo.py --work-dir $(DEMO) --resume
 
 demo: $(DEMO_WEIGHTS)  ## draw road scenes, train on them, print the score, write pictures
-	$(BIN)/python tools/test.py configs/ddf_demo.py $(DEMO_WEIGHTS) --work-dir $(DEMO)
 	$(BIN)/python tools/predict.py configs/ddf_demo.py $(DEMO_WEIGHTS) \
 	  data/demo/leftImg8bit/val --out-dir $(DEMO)/predictions
 	$(BIN)/python tools/visualize_filters.py configs/ddf_demo.py $(DEMO_WEIGHTS) $(DEMO_SCENE) \
 	  --html --out-dir $(DEMO)/filters
-	@echo "The network is $(DEMO_WEIGHTS), its mIoU stands above, its pictures lie in $(DEMO)/predictions;"
-	@echo "pictures of its filters lie in $(DEMO)/filters, and the page to explore them is"
-	@echo "file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
+	$(BIN)/python tools/test.py configs/ddf_demo.py $(DEMO_WEIGHTS) --work-dir $(DEMO)
+	@echo "  network:     $(DEMO_WEIGHTS)"
+	@echo "  pictures:    $(DEMO)/predictions"
+	@echo "  filters:     $(DEMO)/filters, to explore in a browser:"
+	@echo "               file://$(CURDIR)/$(DEMO)/filters/$(basename $(notdir $(DEMO_SCENE)))/explorer.html"
 
-lint: $(STAMP)  ## ruff (lint, format), mypy, torch headers, clang-format
+lint: $(STAMP)  ## ruff (lint, format), mypy, imports, torch headers, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tools/check_torch_headers.py
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python dev/check_torch_headers.py
 	@$(if $(CXX_FILES),$(BIN)/clang-format --dry-run --Werror $(CXX_FILES))
 
 format: $(STAMP)  ## let ruff and clang-format write
@@ -119,7 +121,7 @@ wheel: $(STAMP)  ## build a wheel into dist/, for every Python >= 3.10 and torch
 	  --no-deps -w dist .
 
 check-wheel: wheel $(WHEEL_TORCHES:%=check-wheel-%)  ## audit it, and test it under WHEEL_TORCHES
-	$(BIN)/python tools/audit_wheel.py dist/ddf_seg-*.whl
+	$(BIN)/python dev/audit_wheel.py dist/ddf_seg-*.whl
 
 # Away from the checkout, whose ddf_seg Python would prefer; the emulation needs the sources.
 check-wheel-%: wheel
@@ -128,10 +130,11 @@ check-wheel-%: wheel
 	  numpy pytest hypothesis expecttest
 	build/wheel-$*/bin/pip install --disable-pip-version-check -q --force-reinstall --no-deps \
 	  dist/ddf_seg-*.whl
-	rm -rf build/wheel-$*/check && mkdir build/wheel-$*/check
-	cp -r tests/test_ops pyproject.toml build/wheel-$*/check
-	cd build/wheel-$*/check && OMP_NUM_THREADS=1 ../bin/python -m pytest -q test_ops \
-	  --ignore=test_ops/test_cuda_emulation.py $(PYTEST_ARGS)
+	rm -rf build/wheel-$*/check && mkdir -p build/wheel-$*/check/tests
+	cp pyproject.toml build/wheel-$*/check
+	cp -r tests/__init__.py tests/conftest.py tests/test_ops build/wheel-$*/check/tests
+	cd build/wheel-$*/check && OMP_NUM_THREADS=1 ../bin/python -m pytest -q tests/test_ops \
+	  --ignore=tests/test_ops/test_cuda_emulation.py $(PYTEST_ARGS)
 
 SANITIZED := build/sanitized/lib
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

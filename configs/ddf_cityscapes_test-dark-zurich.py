@@ -1,13 +1,8 @@
 # The model of ddf_cityscapes.py, scored on Dark Zurich's validation set (50 images, a number
 # that is UNVERIFIED).
-_base_ = './ddf_cityscapes.py'
+_base_ = ['./ddf_cityscapes.py', './_base_/pipelines/test_1920x1080.py']
 
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1920, 1080), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = _base_.test_pipeline_1920x1080
 test_dataloader = dict(
     dataset=dict(
         type='DarkZurichDataset',

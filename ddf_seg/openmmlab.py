@@ -10,15 +10,17 @@ mmengine reads ``_base_`` first.
 
 from __future__ import annotations
 
+from . import threads  # noqa: F401  (before torch is loaded, by mmengine or whatever comes here)
+
 try:
     import mmengine  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != 'mmengine':
         raise
     raise ImportError(
-        "ddf_seg.openmmlab needs mmengine, mmcv and mmsegmentation: pip install 'ddf_seg[mmseg]' "
-        "(the official packages) or 'ddf_seg[onedl]' (the maintained forks), never both. "
-        'ddf_seg.ops and ddf_seg.layers work without.'
+        'ddf_seg.openmmlab needs mmengine, mmcv and mmsegmentation: in a checkout of ddf_seg, pip '
+        "install --no-build-isolation '.[mmseg]' (the official packages), or the maintained forks, "
+        'as its README says; never both. ddf_seg.ops and ddf_seg.layers work without.'
     ) from error
 
 from mmengine.registry import MODELS
@@ -49,10 +51,14 @@ def _register_segmentation() -> None:
         if error.name not in ('mmseg', 'mmcv'):
             raise
         return
-    from . import datasets, engine, evaluation, models, visualization  # noqa: F401
+    from . import datasets, evaluation, models, visualization  # noqa: F401
     from ._compat.losses import mend_class_weight
+    from ._compat.reading import mend_nameless_errors
+    from .engine import flops, hooks  # noqa: F401
+    from .engine.weights import package_weights  # noqa: F401
 
     mend_class_weight()
+    mend_nameless_errors()
 
 
 _register_layers()

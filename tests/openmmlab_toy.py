@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
 import numpy as np
+import pytest
 from mmengine import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.visualization import SegLocalVisualizer
 
+from ddf_seg._compat import mmcv_ops
+
+MMCV_HAS_OPS = find_spec('mmcv._ext') is not None and not isinstance(
+    sys.modules.get('mmcv._ext'), mmcv_ops._MissingOps
+)
 _CONFIG = """
 _base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
@@ -25,6 +37,15 @@ def forget_visualizers() -> None:
     """
     SegLocalVisualizer._instance_dict.clear()
     Visualizer._instance_dict.clear()
+
+
+def make_resnets_shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNets of one block a stage: every layer has its kind and width."""
+    for kind in (ResNet, ResNeSt, ResNeXt):
+        settings = {
+            depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()
+        }
+        monkeypatch.setattr(kind, 'arch_settings', settings)
 
 
 def write_cityscapes(root: Path, num_train: int = 6, num_val: int = 2) -> None:
@@ -103,3 +124,24 @@ def toy_config(folder: Path, max_iters: int, **options: object) -> Config:
         )
     config.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     return config
+
+
+class LossLog(Hook):
+    """Keeps the loss of every iteration."""
+
+    def __init__(self) -> None:
+        self.losses: dict[int, float] = {}
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self.losses[runner.iter + 1] = outputs['loss'].item()
+
+
+def train(folder: Path, max_iters: int, **options: object) -> tuple[Runner, dict[int, float]]:
+    """The finished runner of ``toy_config``, and the loss of every iteration."""
+    runner = Runner.from_cfg(toy_config(folder, max_iters, **options))
+    log = LossLog()
+    runner.register_hook(log)
+    runner.train()
+    return runner, log.losses

@@ -1,9 +1,9 @@
 """Finds the faults of a config's datasets before training: python tools/check_dataset.py CONFIG
 
-Reads every image and label of every split. Reports missing and extra files, damaged ones, sizes
-that differ, colour or 16-bit labels, ids that are no class, and images of one split that another
-has, too (compared by their decoded pixels). Counts pixels and images of each class, and suggests
-class weights.
+Reads every image and label of every split. Reports missing, extra and unused files, damaged ones,
+sizes and orientations that differ, colour or 16-bit labels, ids that are no class, settings that
+contradict each other, and images that occur in two splits (compared by decoded pixels). Counts
+pixels and images of each class, and suggests class weights.
 
 Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the config or the command line is wrong.
 """
@@ -11,39 +11,42 @@ Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the config or the com
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
 from pathlib import Path
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-from mmengine.config import DictAction
-
-from ddf_seg.engine.dataset_check import check_all, exit_code, format_report, to_json
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import explained, parse, read_config, show_usage_errors
+from ddf_seg.command_line import ToolParser, show_usage_errors
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=['python tools/check_dataset.py configs/ddf_camvid.py --json faults.json'],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there, too')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, KEY=VALUE …'
-    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the result there')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
+    parser.add_cfg_options()
     return parser.parse_args()
 
 
 def main() -> int:
-    args = parse(parse_args)
+    args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ddf_seg.engine.checks.dataset import check_all, exit_code, format_report, to_json
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.explanations import explained
+
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     with explained(cfg):
         result = check_all(cfg, args.jobs)
+    # Names of files need not be UTF-8, nor the terminal.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
     print(format_report(result))
     if args.json:
         try:

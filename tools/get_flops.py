@@ -1,215 +1,69 @@
 """Counts parameters and multiply-adds: python tools/get_flops.py CONFIG --shape 512 1024
 
-CONFIG is a file, or mmseg::…. A multiply-add counts once. With --table, in place of CONFIG: what a
-convolution, a depthwise one, a full dynamic filter (DFN) and DDF cost as a layer of 256 channels,
-by formulas, as in table 1 of the paper (weights alone), and measured on modules (with biases,
-normalisation, pooling).
+CONFIG is a file, or mmseg::…. A multiply-add counts once. With --table in place of CONFIG, it
+compares layers of 256 channels: a convolution, a depthwise convolution, a full dynamic filter (DFN)
+and DDF. Their cost comes from formulas, as in table 1 of the paper (weights alone), and from
+modules that run (with biases, normalisation and pooling).
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from dataclasses import dataclass
-from typing import Any
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-import torch
-import torch.nn.functional as F
-from mmengine.analysis import get_model_complexity_info
-from mmengine.analysis.print_helper import _format_size
-from mmengine.config import DictAction
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-from mmseg.models import BaseSegmentor
-from prettytable import PrettyTable
-from torch import Tensor, nn
+from ddf_seg.command_line import ToolParser, show_usage_errors
+from ddf_seg.errors import UsageError
 
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import explained, parse, read_config, show_usage_errors
-from ddf_seg.layers import DDFPack
-from ddf_seg.models.levels import build, for_size, without_pretrained
-from ddf_seg.visualization import capture_filters
-
-CHANNELS, KERNEL_SIZE, SQUEEZE = 256, 3, 0.2
-MAP = (56, 56)
-
-
-@dataclass
-class Cost:
-    """Of a layer.
-
-    Attributes:
-        parameters: how many.
-        multiply_adds: of one forward pass on one image.
-        filters: values of the filters that it generates for it.
-    """
-
-    parameters: int
-    multiply_adds: int
-    filters: int
-
-
-class DynamicFilter(nn.Module):
-    """A full dynamic filter: a 1×1 convolution makes every channel of every pixel its k² taps."""
-
-    def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.generate = nn.Conv2d(channels, channels * kernel_size**2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to the same."""
-        size = (*x.shape[:2], self.kernel_size**2, *x.shape[2:])
-        patches = F.unfold(x, self.kernel_size, padding=self.kernel_size // 2).view(size)
-        filters = self.generate(x).view(size)
-        # As matrix products, which mmengine counts.
-        rows, columns = filters.movedim(2, -1).unsqueeze(-2), patches.movedim(2, -1).unsqueeze(-1)
-        return torch.matmul(rows, columns)[..., 0, 0]
-
-
-def by_formula(name: str, pixels: int) -> Cost:
-    """The cost by its leading terms, with n pixels, c channels, k × k taps and squeeze σ."""
-    n, c, taps, squeezed = pixels, CHANNELS, KERNEL_SIZE**2, int(CHANNELS * SQUEEZE)
-    if name == 'convolution':
-        return Cost(c * c * taps, n * c * c * taps, 0)
-    if name == 'depthwise':
-        return Cost(c * taps, n * c * taps, 0)
-    if name == 'DFN':
-        return Cost(c * c * taps, n * c * c * taps + n * c * taps, n * c * taps)
-    # One branch makes k² taps a pixel, the other by σc values k² taps a channel. Both filters are
-    # combined, and applied.
-    weights = c * taps + c * squeezed + squeezed * c * taps
-    made = n * c * taps + c * squeezed + squeezed * c * taps
-    return Cost(weights, made + 2 * n * c * taps, (n + c) * taps)
-
-
-FORMULAS = {
-    'convolution': ('c²k²', 'nc²k²', '-'),
-    'depthwise': ('ck²', 'nck²', '-'),
-    'DFN': ('c²k²', 'nc²k² + nck²', 'nck²'),
-    'DDF': ('ck² + σc²(1 + k²)', '3nck² + σc²(1 + k²)', '(n + c)k²'),
-}
-
-
-def measured(name: str, size: tuple[int, int]) -> Cost:
-    """The cost as it is counted on a module that runs."""
-    padding = KERNEL_SIZE // 2
-    layers = {
-        'convolution': lambda: nn.Conv2d(CHANNELS, CHANNELS, KERNEL_SIZE, padding=padding),
-        'depthwise': lambda: nn.Conv2d(
-            CHANNELS, CHANNELS, KERNEL_SIZE, padding=padding, groups=CHANNELS
-        ),
-        'DFN': lambda: DynamicFilter(CHANNELS, KERNEL_SIZE),
-        'DDF': lambda: DDFPack(CHANNELS, KERNEL_SIZE, se_ratio=SQUEEZE),
-    }
-    layer = layers[name]().eval()
-    x = torch.randn(1, CHANNELS, *size)
-    info = get_model_complexity_info(layer, inputs=(x,), show_table=False, show_arch=False)
-    return Cost(
-        sum(p.numel() for p in layer.parameters()), int(info['flops']), count_filters(layer, x)
-    )
-
-
-@torch.no_grad()
-def count_filters(layer: nn.Module, x: Tensor) -> int:
-    """Values of the filters that a layer generates for x."""
-    if isinstance(layer, DynamicFilter):
-        return layer.generate(x).numel()
-    if not isinstance(layer, DDFPack):
-        return 0
-    with capture_filters(layer) as calls:
-        layer(x)
-    return sum(call.channel_filter.numel() + call.spatial_filter.numel() for call in calls)
-
-
-def cost_table(size: tuple[int, int]) -> str:
-    """Formulas, their values, and what is measured, side by side."""
-    pixels = math.prod(size)
-    table = PrettyTable(['layer', 'cost', 'formula', 'value', 'measured'])
-    table.align = 'r'
-    for column in ('layer', 'cost', 'formula'):
-        table.align[column] = 'l'
-    for name, formulas in FORMULAS.items():
-        expected, found = by_formula(name, pixels), measured(name, size)
-        rows = [
-            ('parameters', formulas[0], expected.parameters, found.parameters),
-            ('multiply-adds', formulas[1], expected.multiply_adds, found.multiply_adds),
-            ('generated filters, MiB', formulas[2], expected.filters, found.filters),
-        ]
-        for i, (cost, formula, value, measure) in enumerate(rows):
-            table.add_row(
-                [
-                    name if i == 0 else '',
-                    cost,
-                    formula,
-                    *(_number(cost, v) for v in (value, measure)),
-                ],
-                divider=i == len(rows) - 1,
-            )
-    return (
-        f'n = {size[0]}×{size[1]} pixels, c = {CHANNELS} channels, k = {KERNEL_SIZE}, '
-        f'σ = {SQUEEZE}; filters in float32\n{table.get_string()}'
-    )
-
-
-def _number(cost: str, value: int) -> str:
-    return f'{value * 4 / 2**20:.3f}' if 'MiB' in cost else f'{value:,}'
+MAP, IMAGE = (56, 56), (2048, 1024)
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/get_flops.py configs/ddf_camvid.py --shape 360 480',
+            'python tools/get_flops.py --table',
+        ],
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('config', nargs='?', help='config file, or mmseg::…')
-    what.add_argument('--table', action='store_true', help='what one layer costs')
+    what.add_argument('--table', action='store_true', help='compare the cost of single layers')
     parser.add_argument(
-        '--shape', type=int, nargs='+',
-        help='height and width of the image (default: 2048 1024), of the map for --table (56 56); '
-        'one value: both',
+        '--shape', type=int, nargs='+', metavar='N',
+        help='height and width of the image, or one value for both (default: 2048 1024; with '
+        '--table, of the map: 56 56)',
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override settings, KEY=VALUE …'
-    )
+    parser.add_cfg_options()
     args = parser.parse_args()
-    args.shape = args.shape or (MAP if args.table else (2048, 1024))
+    args.shape = args.shape or (MAP if args.table else IMAGE)
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error(f'--shape: expected one or two values above 0, got {args.shape}')
     args.shape = (args.shape[0], args.shape[-1])
     return args
 
 
-def complexity(model_cfg: dict[str, Any], shape: tuple[int, int]) -> tuple[int, int]:
-    """Multiply-adds and parameters of a segmentor at test time: without auxiliary heads.
+def print_table(args: argparse.Namespace) -> None:
+    """What the layers cost."""
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from mmengine.logging import MMLogger
 
-    Args:
-        model_cfg: its config.
-        shape: height and width of the image.
+    from ddf_seg.analysis.layers import cost_table
 
-    Raises:
-        UsageError: the model is no segmentor, or does not run on a bare image.
-    """
-    model_cfg = for_size(without_pretrained(model_cfg), shape)
-    model_cfg['auxiliary_head'] = None
-    model = build(model_cfg)
-    if not isinstance(model, BaseSegmentor):
-        raise UsageError(f'expected a segmentor, got a {type(model).__name__}')
-    x = torch.rand(1, 3, *shape)
-    try:
-        info = get_model_complexity_info(model, inputs=(x,), show_table=False, show_arch=False)
-    except (TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise UsageError(
-            'the model does not run on a bare image, without the data that come '
-            f'with it ({type(error).__name__}: {error})'
-        ) from error
-    return int(info['flops']), int(info['params'])
+    # mmengine warns of every elementwise operation, which it does not count.
+    MMLogger.get_instance('get_flops', log_level='ERROR')
+    print(cost_table(args.shape))
 
 
-def count_model(args: argparse.Namespace) -> tuple[str, str]:
+def print_model(args: argparse.Namespace) -> None:
     """Multiply-adds and parameters of a config's model."""
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from mmengine.analysis.print_helper import _format_size
+    from mmengine.registry import init_default_scope
+
+    from ddf_seg.analysis.models import complexity
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.explanations import explained
+
     cfg = read_config(args.config, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options or {})
     if 'model' not in cfg:
@@ -217,22 +71,16 @@ def count_model(args: argparse.Namespace) -> tuple[str, str]:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         with explained(cfg):
-            flops, parameters = complexity(cfg.model.to_dict(), args.shape)
+            flops, parameters = map(_format_size, complexity(cfg.model.to_dict(), args.shape))
     except UsageError as error:
         raise UsageError(f'{args.config}: {error}') from error
-    return _format_size(flops), _format_size(parameters)
+    line = '=' * 30
+    print(f'{line}\nInput shape: {args.shape}\nFlops: {flops}\nParams: {parameters}\n{line}')
 
 
 def main() -> int:
-    args = parse(parse_args)
-    if args.table:
-        # mmengine warns of every elementwise operation, which it does not count.
-        MMLogger.get_instance('get_flops', log_level='ERROR')
-        print(cost_table(args.shape))
-        return 0
-    flops, parameters = count_model(args)
-    line = '=' * 30
-    print(f'{line}\nInput shape: {args.shape}\nFlops: {flops}\nParams: {parameters}\n{line}')
+    args = parse_args()
+    (print_table if args.table else print_model)(args)
     return 0
 
 

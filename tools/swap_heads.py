@@ -1,8 +1,8 @@
 """Puts DDF into a config: python tools/swap_heads.py CONFIG -o NEW.py
 
 CONFIG is a file, or a config of mmsegmentation: mmseg::pspnet/pspnet_r50-d8_…. NEW.py inherits it
-and changes only what it must; what that is gets printed. Without --head, --upsample, --convs and
---backbone, the decode head is swapped.
+and changes only what it must. The tool prints the changes. Without --head, --upsample, --convs and
+--backbone, it swaps the decode head.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import argparse
 import sys
 from pathlib import Path
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-from mmengine.config import Config
-
-from ddf_seg.engine.config_file import load_config
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import show_usage_errors
-from ddf_seg.swap import config_text, plan_swap
+from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
+from ddf_seg.engine.checks.output_folder import check_folder
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/swap_heads.py \\\n'
+            '    mmseg::pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py -o my/ddf_pspnet.py'
+        ],
     )
     parser.add_argument('config', help='config file, or mmseg::…')
-    parser.add_argument(
-        '--head', action='store_true', help='DDF in the decode head (what is done by default)'
-    )
+    parser.add_argument('--head', action='store_true', help='DDF in the decode head (the default)')
     parser.add_argument('--upsample', action='store_true', help='DDF-Up in an FPN neck or a UNet')
     parser.add_argument(
-        '--convs', action='store_true', help="DDF for the decode head's 3×3 convolutions (conv_cfg)"
+        '--convs', action='store_true', help="DDF in place of the decode head's 3×3 convolutions"
     )
-    parser.add_argument('--backbone', action='store_true', help='DDF-ResNet for a ResNet')
+    parser.add_argument('--backbone', action='store_true', help='DDF in a ResNet')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the config to write')
+    parser.add_argument(
+        '--force', action='store_true', help='overwrite the file, even if you have edited it'
+    )
     args = parser.parse_args()
     if not (args.upsample or args.convs or args.backbone):
         args.head = True
@@ -42,8 +42,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def check_target(args: argparse.Namespace) -> None:
+    """Make sure that the new config can stand where it is asked for, and inherit its source."""
+    from mmengine.config import Config
+
     if args.out.suffix != '.py':
         raise UsageError(f'--out: expected a file name that ends in .py, got {args.out}')
+    if args.out.is_dir():
+        raise UsageError(f'--out: expected a file, {args.out} is a folder')
+    check_folder(args.out.parent, '--out')
     if '::' not in args.config:
         source = Path(args.config)
         if source.exists() and args.out.exists() and source.samefile(args.out):
@@ -57,13 +63,22 @@ def check_target(args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ddf_seg.engine.config_file import load_config
+    from ddf_seg.files import write_whole
+    from ddf_seg.swap import config_text, plan_swap
+
     check_target(args)
     swap = plan_swap(load_config(args.config), args.head, args.upsample, args.convs, args.backbone)
-    try:
+    text = config_text(swap, args.config, args.out).encode()
+    with output_errors('--out'):
+        if args.out.exists() and args.out.read_bytes() != text and not args.force:
+            raise UsageError(
+                f'--out: {args.out} is there and differs from what would be written. Give another '
+                'name, or --force to overwrite it'
+            )
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(config_text(swap, args.config, args.out))
-    except OSError as error:
-        raise UsageError(f'--out: {error}') from error
+        write_whole(args.out, text)
     for note in swap.notes:
         print(note)
     print(f'written: {args.out}')

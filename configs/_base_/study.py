@@ -1,8 +1,10 @@
-# The study of upsampling in decoders (tools/study.py): the network of ddf_camvid.py on a schedule
-# short enough for many runs.
+# The study of upsampling in decoders (benchmarks/study.py): the network of ddf_camvid.py, on a
+# schedule short enough for many runs.
 _base_ = ['../ddf_camvid.py']
+# ddf_benchmarks comes with an editable install of a checkout: make setup, or pip install -e .
 custom_imports = dict(
-    imports=['ddf_seg.openmmlab', 'upsampling_study.parts'], allow_failed_imports=False
+    imports=['ddf_seg.openmmlab', 'ddf_benchmarks.upsampling_study.parts'],
+    allow_failed_imports=False,
 )
 
 crop_size = (240, 320)

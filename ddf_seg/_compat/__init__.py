@@ -7,11 +7,11 @@ has the defect, which is then mended.
 
 from __future__ import annotations
 
-from . import cpu, environment, mmcv_ops, packages, resuming
+from . import cpu, environment, mmcv_ops, packages, resuming, writing
 
 
 def apply() -> dict[str, bool]:
-    """Apply every mend that the installed packages need.
+    """Applies every mend that the installed packages need.
 
     Returns:
         Whether each mend was needed, by its name.
@@ -26,6 +26,7 @@ def apply() -> dict[str, bool]:
         resuming.mend_loading,
         resuming.mend_unsafe_loading,
         resuming.mend_replay,
+        writing.mend_writing,
         cpu.mend_amp,
         cpu.mend_distributed_start,
         cpu.mend_distributed_model,

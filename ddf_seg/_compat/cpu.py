@@ -19,10 +19,10 @@ from .patching import wrap
 
 
 def mend_amp() -> bool:
-    """Train with AmpOptimWrapper (in bfloat16) on CPUs.
+    """Trains with AmpOptimWrapper (in bfloat16) on CPUs.
 
-    mmengine 0.10.7 (onedl-mmengine 0.10.12) asserts an accelerator, ``AmpOptimizerWrapper is only
-    available training on gpu, npu, mlu or musa``, and would scale the loss with CUDA's GradScaler,
+    mmengine 0.10.7 (onedl-mmengine 0.10.12) asserts an accelerator, `AmpOptimizerWrapper is only
+    available training on gpu, npu, mlu or musa`, and would scale the loss with CUDA's GradScaler,
     which switches itself off without CUDA. Its autocast does support CPUs.
     """
     module: Any = import_module('mmengine.optim.optimizer.amp_optimizer_wrapper')
@@ -50,10 +50,10 @@ def _init_on_cpu(init: Callable[..., None], backend: str, *args: Any, **kwargs: 
 
 
 def mend_distributed_start() -> bool:
-    """Start distributed training on CPUs.
+    """Starts distributed training on CPUs.
 
-    Every launcher of mmengine 0.10.7 (onedl-mmengine 0.10.12) calls ``torch.cuda.set_device``:
-    ``AttributeError: module 'torch._C' has no attribute '_cuda_setDevice'``; and mmseg's
+    Every launcher of mmengine 0.10.7 (onedl-mmengine 0.10.12) calls `torch.cuda.set_device`:
+    `AttributeError: module 'torch._C' has no attribute '_cuda_setDevice'`; and mmseg's
     default_runtime.py asks for the backend 'nccl'.
     """
     module = import_module('mmengine.dist.utils')
@@ -83,11 +83,11 @@ def _distribute_on_cpu(
 
 
 def mend_distributed_model() -> bool:
-    """Wrap a model on CPUs for distributed training.
+    """Wraps a model on CPUs for distributed training.
 
-    ``Runner.wrap_model`` (mmengine 0.10.7, onedl-mmengine 0.10.12) always passes ``device_ids``,
+    `Runner.wrap_model` (mmengine 0.10.7, onedl-mmengine 0.10.12) always passes `device_ids`,
     which torch refuses for CPU modules, and keeps SyncBN, which torch has for accelerators only:
-    ``SyncBatchNorm expected input tensor to be on cuda …``. It becomes BN, as mmengine itself makes
+    `SyncBatchNorm expected input tensor to be on cuda …`. It becomes BN, as mmengine itself makes
     of it when training is not distributed.
     """
     wrap(MMDistributedDataParallel, '__init__', _distribute_on_cpu)

@@ -17,9 +17,9 @@ def _with_operators(collect_env: Callable[[], dict[str, Any]]) -> dict[str, Any]
 
 
 def mend_environment_info() -> bool:
-    """Say in the environment info whether the DDF operators run compiled or in plain torch.
+    """Says in the environment info whether the DDF operators run compiled or in plain torch.
 
-    ``mmengine.utils.dl_utils.collect_env`` (mmengine 0.10.7, onedl-mmengine 0.10.12), which every
+    `mmengine.utils.dl_utils.collect_env` (mmengine 0.10.7, onedl-mmengine 0.10.12), which every
     run logs first and every bug report quotes, has a fixed list of packages. In plain torch the
     operators are several times slower, which a log must be able to explain.
     """

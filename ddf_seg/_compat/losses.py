@@ -31,11 +31,11 @@ def _average_over_kept(
 
 
 def mend_class_weight() -> bool:
-    """Let CrossEntropyLoss take class weights together with ignored pixels.
+    """Lets CrossEntropyLoss take class weights together with ignored pixels.
 
-    mmseg 1.2.2 looks up the weight of every label, the ignored 255 included (``IndexError: index
-    255 is out of bounds``); onedl-mmsegmentation 1.4.2 leaves those out, but then applies a mask
-    of the wrong shape if ``avg_non_ignore`` is set.
+    mmseg 1.2.2 looks up the weight of every label, the ignored 255 included (`IndexError: index
+    255 is out of bounds`); onedl-mmsegmentation 1.4.2 leaves those out, but then applies a mask
+    of the wrong shape if `avg_non_ignore` is set.
     """
     module: Any = import_module('mmseg.models.losses.cross_entropy_loss')
     scores, label = torch.zeros(1, 1, 2), torch.tensor([[0, 255]])

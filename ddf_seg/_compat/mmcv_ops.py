@@ -30,11 +30,11 @@ class _MissingOps(ModuleType):
 
 
 def mend_missing_ops() -> bool:
-    """Let ``import mmseg.models`` work without mmcv's compiled operators.
+    """Lets `import mmseg.models` work without mmcv's compiled operators.
 
-    mmcv-lite 2.1.0 (and onedl-mmcv built without operators) has no ``mmcv._ext``, yet
-    mmsegmentation 1.2.2 imports ``mmcv.ops`` for a few of its heads: ``ModuleNotFoundError: No
-    module named 'mmcv._ext'``. An ``mmcv._ext`` that exists is left alone, even where loading it
+    mmcv-lite 2.1.0 (and onedl-mmcv built without operators) has no `mmcv._ext`, yet
+    mmsegmentation 1.2.2 imports `mmcv.ops` for a few of its heads: `ModuleNotFoundError: No
+    module named 'mmcv._ext'`. An `mmcv._ext` that exists is left alone, even where loading it
     fails: that error is the user's to see.
     """
     loaded = sys.modules.get(_NAME)

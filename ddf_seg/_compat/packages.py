@@ -18,11 +18,11 @@ def _find_loader(fullname: str) -> Any:
 
 
 def mend_find_loader() -> bool:
-    """Give mmengine and mmcv the ``pkgutil.find_loader`` that Python 3.14 removed.
+    """Gives mmengine and mmcv the `pkgutil.find_loader` that Python 3.14 removed.
 
-    ``mmengine.utils.dl_utils.misc`` (mmengine 0.10.7; reverting SyncBN and building an optimizer
-    call it) and ``mmcv.utils.ext_loader`` (mmcv-lite 2.1.0, onedl-mmcv 2.3.6): ``AttributeError:
-    module 'pkgutil' has no attribute 'find_loader'``. Only these two modules get it; ``pkgutil``
+    `mmengine.utils.dl_utils.misc` (mmengine 0.10.7; reverting SyncBN and building an optimizer
+    call it) and `mmcv.utils.ext_loader` (mmcv-lite 2.1.0, onedl-mmcv 2.3.6): `AttributeError:
+    module 'pkgutil' has no attribute 'find_loader'`. Only these two modules get it; `pkgutil`
     itself stays as Python made it.
     """
     if hasattr(pkgutil, 'find_loader'):
@@ -56,8 +56,8 @@ def get_installed_path(package: str) -> str:
     """The folder of a package, by the name of its distribution or of its module.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: If there is neither.
-        RuntimeError: If it is a namespace package.
+        importlib.metadata.PackageNotFoundError: there is neither.
+        RuntimeError: it is a namespace package.
     """
     try:
         distribution = metadata.distribution(package)
@@ -78,10 +78,10 @@ def get_installed_path(package: str) -> str:
 
 
 def mend_package_lookup() -> bool:
-    """Look packages up through ``importlib.metadata`` instead of ``pkg_resources``.
+    """Looks packages up through `importlib.metadata` instead of `pkg_resources`.
 
-    setuptools 82 removed ``pkg_resources``, which ``mmengine.utils.package_utils`` (0.10.7) imports
-    whenever a config says 'mmseg::…': ``ModuleNotFoundError: No module named 'pkg_resources'``.
+    setuptools 82 removed `pkg_resources`, which `mmengine.utils.package_utils` (0.10.7) imports
+    whenever a config says 'mmseg::…': `ModuleNotFoundError: No module named 'pkg_resources'`.
     With earlier ones every such line costs two warnings that it will go.
     """
     utils: Any = import_module('mmengine.utils.package_utils')
@@ -96,11 +96,11 @@ def mend_package_lookup() -> bool:
 
 
 def mend_package_names() -> bool:
-    """Find the 'mmseg::…' configs of the maintained forks.
+    """Finds the 'mmseg::…' configs of the maintained forks.
 
     mmengine (0.10.7 and onedl-mmengine 0.10.12) looks for the module mmseg in the distribution
-    mmsegmentation; the fork's is onedl-mmsegmentation: ``ModuleNotFoundError: mmsegmentation is not
-    installed``.
+    mmsegmentation; the fork's is onedl-mmsegmentation: `ModuleNotFoundError: mmsegmentation is not
+    installed`.
     """
     names: dict[str, str] = import_module('mmengine.config.utils').MODULE2PACKAGE
     fork = 'onedl-mmsegmentation'

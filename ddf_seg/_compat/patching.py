@@ -11,12 +11,12 @@ _MARK = '_ddf_seg_mended'
 
 
 def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
-    """Replace ``owner.name`` by ``around(original, *args, **kwargs)``, unless that was done before.
+    """Replaces `owner.name` by `around(original, *args, **kwargs)`, unless that was done before.
 
     Args:
-        owner: Module or class.
-        name: Name of a function in it.
-        around: Called in its place, with the original function as first argument.
+        owner: module or class.
+        name: name of a function in it.
+        around: called in its place, with the original function as first argument.
     """
     original = getattr(owner, name)
     if hasattr(original, _MARK):
@@ -31,7 +31,7 @@ def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
 
 
 def replace_everywhere(name: str, old: Any, new: Any) -> None:
-    """Replace ``old`` by ``new`` in every loaded mmengine module that imported it as ``name``."""
+    """Replaces `old` by `new` in every loaded mmengine module that imported it as `name`."""
     for module_name, module in list(sys.modules.items()):
         if module_name.partition('.')[0] == 'mmengine' and vars(module).get(name) is old:
             setattr(module, name, new)

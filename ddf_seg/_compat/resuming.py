@@ -20,10 +20,10 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def history_statistic(owner: object, name: str) -> Any:
-    """What a pickled HistoryBuffer needs of ``getattr``: its four statistics, nothing else.
+    """What a pickled HistoryBuffer needs of `getattr`: its four statistics, nothing else.
 
     Raises:
-        pickle.UnpicklingError: For any other object or name.
+        pickle.UnpicklingError: for any other object or name.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise pickle.UnpicklingError(
@@ -34,12 +34,12 @@ def history_statistic(owner: object, name: str) -> Any:
 
 
 def mend_loading() -> bool:
-    """Let torch load the training state that mmengine saves, without trusting the file.
+    """Lets torch load the training state that mmengine saves, without trusting the file.
 
-    torch 2.6 made ``weights_only=True`` the default of ``torch.load``, and mmengine 0.10.7 saves
-    HistoryBuffers of numpy arrays, and scores as numpy scalars: ``UnpicklingError: Weights only
-    load failed … Unsupported global: GLOBAL mmengine.logging.history_buffer.HistoryBuffer``. The
-    buffer's table of its own methods is pickled as calls of ``builtins.getattr``; the real one
+    torch 2.6 made `weights_only=True` the default of `torch.load`, and mmengine 0.10.7 saves
+    HistoryBuffers of numpy arrays, and scores as numpy scalars: `UnpicklingError: Weights only
+    load failed … Unsupported global: GLOBAL mmengine.logging.history_buffer.HistoryBuffer`. The
+    buffer's table of its own methods is pickled as calls of `builtins.getattr`; the real one
     would open the door to any code, so a restricted one is registered under that name.
     """
     reconstruct = np.empty(0).__reduce__()[0]
@@ -56,15 +56,15 @@ def mend_loading() -> bool:
 
 
 def load_safely(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
-    """``torch.load`` that never runs code of the file, whatever the caller asks."""
+    """`torch.load` that never runs code of the file, whatever the caller asks."""
     return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def mend_unsafe_loading() -> bool:
-    """Refuse what ``weights_only=True`` refuses.
+    """Refuses what `weights_only=True` refuses.
 
-    onedl-mmengine 0.10.12 trusts the real ``getattr``, and loads any file that torch refuses a
-    second time with ``weights_only=False``, which runs whatever code it holds.
+    onedl-mmengine 0.10.12 trusts the real `getattr`, and loads any file that torch refuses a
+    second time with `weights_only=False`, which runs whatever code it holds.
     """
     module: Any = import_module('mmengine.runner.checkpoint')
     if not hasattr(module, '_safe_torch_load'):
@@ -83,19 +83,28 @@ def _fast_forward(run: Callable[[Any], Any], loop: Any) -> Any:
         sampler = loader.sampler
         sampler.indices = islice(sampler._indices_of_rank(), loop.iter * loader.batch_size, None)
         # The loop draws as many batches as it has trained, and throws them away.
-        replayed = repeat(None, loop.iter)
-        loop.dataloader_iterator = chain(replayed, type(loop.dataloader_iterator)(loader))
+        loop.dataloader_iterator = chain(repeat(None, loop.iter), loop.dataloader_iterator)
     return run(loop)
 
 
+def _start_late(init: Callable[..., None], self: Any, dataloader: Any) -> None:
+    init(self, ())
+    self._dataloader = dataloader
+    # Asks the loader for its batches, and so starts its workers, when the first one is drawn.
+    self._iterator = chain.from_iterable([dataloader])
+
+
 def mend_replay() -> bool:
-    """Resume without loading every image of the iterations done before.
+    """Resumes without loading every image of the iterations done before.
 
     IterBasedTrainLoop (mmengine 0.10.7) advances the data by loading all batches that were trained
-    already; skipping their indices leads to the same batches in no time. Later versions give
-    InfiniteSampler a ``skip`` for it.
+    already; skipping their indices leads to the same batches in no time. It starts the workers
+    before a hook could say where they start. Later versions start them with the first batch, and
+    give InfiniteSampler a `skip`.
     """
     if hasattr(InfiniteSampler, 'skip'):
         return False
-    wrap(import_module('mmengine.runner.loops').IterBasedTrainLoop, 'run', _fast_forward)
+    loops = import_module('mmengine.runner.loops')
+    wrap(loops.IterBasedTrainLoop, 'run', _fast_forward)
+    wrap(loops._InfiniteDataloaderIterator, '__init__', _start_late)
     return True

@@ -30,8 +30,8 @@ def metainfo(name: str, column: str | None = None) -> dict[str, Any]:
     """Names and colours (RGB) of the classes in a table, as an mmseg dataset's METAINFO.
 
     Args:
-        name: Of the table.
-        column: Holds the indices, for a table whose rows are not all classes; None: every row is.
+        name: of the table.
+        column: holds the indices, for a table whose rows are not all classes; None: every row is.
     """
     rows = [row for row in read_table(name) if column is None or int(row[column]) != IGNORE]
     return dict(

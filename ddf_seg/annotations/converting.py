@@ -12,8 +12,8 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
+
+from ..command_line import ToolParser
+from ..files import files_below, is_disk_error, mapped, write_whole
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
 _SPARE = 1.1
@@ -30,8 +33,8 @@ class Job(NamedTuple):
     """One file to write.
 
     Args:
-        source: What it is made from, for the converter's function.
-        target: The file.
+        source: what it is made from, for the converter's function.
+        target: the file.
     """
 
     source: Any
@@ -40,16 +43,14 @@ class Job(NamedTuple):
 
 def converter_parser(description: str | None) -> argparse.ArgumentParser:
     """A command line with what every converter takes: the dataset's folder and --jobs."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=description)
     parser.add_argument('root', type=Path, help="the dataset's folder")
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
     return parser
 
 
 def exit_code(main: Callable[[], None]) -> int:
-    """Run a converter; a missing folder or damaged files become one message and exit code 1."""
+    """Runs a converter; a missing folder or damaged files become one message and exit code 1."""
     try:
         main()
     except (OSError, ValueError) as error:
@@ -62,12 +63,21 @@ def exit_code(main: Callable[[], None]) -> int:
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder whose names match, sorted.
+    """The files below a folder whose names match, sorted; see `files_below`.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: there is none.
+        ValueError: some would match, were their names in other case.
     """
-    found = sorted(folder.rglob(pattern))
+    files = files_below(folder) if folder.is_dir() else []
+    found = [file for file in files if fnmatchcase(file.name, pattern)]
+    near = [file for file in files if fnmatchcase(file.name.lower(), pattern.lower())]
+    if len(near) > len(found):
+        first = next(file for file in near if file not in set(found))
+        raise ValueError(
+            f'{len(near) - len(found)} files would match {pattern} in another case, the first is '
+            f'{first}: rename them'
+        )
     if not found:
         state = 'holds no such file' if folder.is_dir() else 'does not exist'
         raise FileNotFoundError(f'expected {pattern} in {folder}, which {state}')
@@ -77,19 +87,19 @@ def find(folder: Path, pattern: str) -> list[Path]:
 def convert(
     function: Callable[[Any], np.ndarray], jobs: Iterable[Job], processes: int | None = None
 ) -> int:
-    """Write the label of every job whose file is not there yet.
+    """Writes the label of every job whose file is not there yet.
 
     Args:
-        function: Makes the label (H, W) uint8 of a job's source; importable, as processes need it.
-        jobs: The files.
-        processes: Number of processes; None: one.
+        function: makes the label (H, W) uint8 of a job's source; importable, as processes need it.
+        jobs: the files.
+        processes: number of processes; None: one.
 
     Returns:
         How many files were written.
 
     Raises:
-        OSError: If the disk has not enough room for all, estimated by the first file.
-        ValueError: If some of the sources could not be converted; the others were.
+        OSError: the disk has not enough room for all, estimated by the first file.
+        ValueError: some of the sources could not be converted; the others were.
     """
     missing = [job for job in jobs if not job.target.exists()]
     if not missing:
@@ -102,19 +112,24 @@ def convert(
     written = missing[0].target
     if written.exists():
         check_space(written.parent, written.stat().st_size * (len(missing) - 1))
-    with _mapping(work, missing[1:], processes or 1) as results, _progress() as progress:
+    # One OpenCV thread each: the processes share the cores already.
+    context = multiprocessing.get_context('spawn')
+    working = mapped(work, missing[1:], processes or 1, context, (cv2.setNumThreads, 1))
+    with working as results, _progress() as progress:
         failures += progress.track(results, len(missing) - 1, description='Converting')
     for folder in folders:
         for unfinished in folder.glob('.*.tmp'):  # left by a run that was killed
             unfinished.unlink()
     messages = [message for message in failures if message]
     if messages:
-        more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
-        listed = ''.join(f'\n  {message}' for message in messages[:5])
-        raise ValueError(
-            f'{len(messages)} of {len(missing)} files could not be converted:{listed}{more}'
-        )
+        raise ValueError(summarise(messages, f'of {len(missing)} files could not be converted'))
     return len(missing)
+
+
+def summarise(messages: Sequence[str], what: str) -> str:
+    """How many messages there are, and the first five of them."""
+    more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
+    return f'{len(messages)} {what}:' + ''.join(f'\n  {text}' for text in messages[:5]) + more
 
 
 class _Work:
@@ -125,22 +140,13 @@ class _Work:
         """What went wrong with a job, or nothing."""
         try:
             write_png(job.target, self.function(job.source))
-        except ValueError as error:
-            return str(error)
+        except Exception as error:  # decoders raise many kinds for a damaged file
+            if is_disk_error(error):
+                raise
+            source = str(job.source if isinstance(job.source, Path) else job.target)
+            message = str(error)
+            return message if source in message else f'{source}: {type(error).__name__}: {message}'
         return ''
-
-
-@contextmanager
-def _mapping(
-    work: Callable[[Job], str], jobs: Sequence[Job], processes: int
-) -> Iterator[Iterable[str]]:
-    processes = min(processes, len(jobs))
-    if processes <= 1:
-        yield map(work, jobs)
-        return
-    # One OpenCV thread each: the processes share the cores already.
-    with multiprocessing.get_context('spawn').Pool(processes, cv2.setNumThreads, (1,)) as pool:
-        yield pool.imap_unordered(work, jobs, chunksize=4)
 
 
 def _progress() -> Progress:
@@ -148,10 +154,10 @@ def _progress() -> Progress:
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Make sure that a folder's disk has room.
+    """Makes sure that a folder's disk has room.
 
     Raises:
-        OSError: If it has less than `needed` bytes and a tenth.
+        OSError: it has less than `needed` bytes and a tenth.
     """
     free = shutil.disk_usage(folder).free
     if needed * _SPARE > free:
@@ -161,18 +167,11 @@ def check_space(folder: Path, needed: float) -> None:
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG whole or not at all.
+    """Writes a PNG whole or not at all.
 
     Raises:
-        ValueError: If OpenCV cannot encode the array.
+        ValueError: OpenCV cannot encode the array.
     """
     try:
         content = cv2.imencode('.png', image)[1]
@@ -184,6 +183,16 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:
-    """Write an ``ann_file``: one name a line, without suffix."""
+    """Writes an `ann_file`: one name a line, without suffix.
+
+    Raises:
+        ValueError: a name is not UTF-8, which mmengine could not read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, ''.join(f'{name}\n' for name in names).encode())
+    try:
+        content = ''.join(f'{name}\n' for name in names).encode()
+    except UnicodeEncodeError as error:
+        line = error.object[: error.start].count('\n')
+        name = error.object.split('\n')[line]
+        raise ValueError(f'{path}: {name!r} is not UTF-8, as a list must be: rename it') from error
+    write_whole(path, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,27 +17,45 @@ def read_ids(path: Path) -> np.ndarray:
     """The ids in a label image, (H, W); of a palette PNG, the indices.
 
     Raises:
-        ValueError: If the image has several channels, or is damaged.
+        ValueError: the image has several channels, or is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: {error}') from error
+    mode, ids = _read(path)
     if ids.ndim != 2:
         raise ValueError(f'{path}: expected one channel of ids, got {mode} {ids.shape}')
     return ids
+
+
+def _read(path: Path) -> tuple[str, np.ndarray]:
+    """Pillow's mode of an image, and its pixels."""
+    try:
+        with Image.open(path) as image:
+            return image.mode, np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it is missing.
+        ValueError: it is no JSON, or cut off.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'{path}: no JSON, or not all of it: {error}') from error
 
 
 def map_ids(path: Path, indices: np.ndarray) -> np.ndarray:
     """The label (H, W) uint8 of a file of ids.
 
     Args:
-        path: The file.
+        path: the file.
         indices: (256,) uint8, the index of each id.
 
     Raises:
-        ValueError: If the file is no image of ids up to 255.
+        ValueError: the file is no image of ids up to 255.
     """
     ids = read_ids(path)
     if ids.size and ids.max() >= len(indices):
@@ -48,20 +67,16 @@ def colours_to_ids(path: Path, colours: Mapping[tuple[int, int, int], int]) -> n
     """The label (H, W) uint8 of a file of colours.
 
     Args:
-        path: An RGB image.
-        colours: The index of each colour (red, green, blue).
+        path: an RGB image.
+        colours: the index of each colour (red, green, blue).
 
     Raises:
-        ValueError: If the file is no RGB image, or has a colour that is not in the table.
+        ValueError: the file is no RGB image, or has a colour that is not in the table.
     """
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image).astype(np.int32)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: {error}') from error
+    mode, pixels = _read(path)
     if mode != 'RGB':
         raise ValueError(f'{path}: expected RGB colours, got mode {mode}')
-    packed = pixels @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     known = np.array([(r << 16) | (g << 8) | b for r, g, b in colours])
     order = np.argsort(known)
     places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
@@ -82,16 +97,16 @@ def draw_polygons(path: Path, indices: Mapping[str, int]) -> np.ndarray:
     standing for the class itself where it has no entry of its own.
 
     Args:
-        path: The JSON file.
-        indices: The index of each label's name.
+        path: the JSON file.
+        indices: the index of each label's name.
 
     Raises:
-        ValueError: If the file cannot be read or names an unknown label.
+        ValueError: the file cannot be read or names an unknown label.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         size, objects = (content['imgWidth'], content['imgHeight']), content['objects']
-    except (ValueError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(f'{path}: not a file of polygons: {error!r}') from error
     image = Image.new('L', size, IGNORE)
     drawer = ImageDraw.Draw(image)

@@ -1,13 +1,16 @@
-"""Road-scene datasets that mmseg lacks, in mmseg's registry."""
+"""Road-scene datasets that mmseg lacks, in mmseg's registry: a file each."""
 
 from __future__ import annotations
 
 from .acdc import ACDCDataset
 from .camvid import CamVid32Dataset, CamVidDataset
-from .cityscapes_classes import GTA5Dataset, KITTIDataset, MUSESDataset, SYNTHIADataset
+from .gta5 import GTA5Dataset
 from .idd import IDDDataset
+from .kitti import KITTIDataset
+from .muses import MUSESDataset
 from .nuimages import NuImagesDataset
 from .railsem19 import RailSem19Dataset
+from .synthia import SYNTHIADataset
 from .wilddash2 import WildDash2Dataset
 
 __all__ = [

@@ -17,16 +17,16 @@ class ACDCDataset(CityscapesDataset):
     """One split of ACDC in some of its four conditions, labels as they come.
 
     Expects `rgb_anon/{condition}/{split}/…_rgb_anon.png` and
-    `gt/{condition}/{split}/…_gt_labelTrainIds.png`, ``data_prefix`` being `rgb_anon` and `gt`. The
+    `gt/{condition}/{split}/…_gt_labelTrainIds.png`, `data_prefix` being `rgb_anon` and `gt`. The
     reference images (`{split}_ref`, clear daylight) are left out.
 
     Args:
         split: 'train' or 'val'; the labels of 'test' are not public.
-        conditions: Some of 'fog', 'night', 'rain', 'snow'.
+        conditions: some of 'fog', 'night', 'rain', 'snow'.
         kwargs: as for mmseg's BaseSegDataset.
 
     Raises:
-        ValueError: If a condition has another name.
+        ValueError: a condition has another name.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ACDCDataset(CityscapesDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """mmseg's list of all images, as far as they are of the split and the conditions."""
+        """mmseg's list, reduced to the images of the split and the conditions."""
         root = self.data_prefix['img_path']
         infos = super().load_data_list()
         parts = [os.path.relpath(info['img_path'], root).split(os.sep) for info in infos]

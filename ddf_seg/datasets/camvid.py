@@ -45,7 +45,7 @@ class CamVidDataset(BaseSegDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """mmseg's list of the images, less what is of other drives."""
+        """mmseg's list of the images, without those of other drives."""
         images: list[dict[str, Any]] = super().load_data_list()
         if self.drives is None:
             return images
@@ -62,7 +62,7 @@ class CamVidDataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class CamVid32Dataset(BaseSegDataset):
-    """The original CamVid, 720×960: its 32 classes but Void, which is ignored.
+    """The original CamVid, 720×960, with 31 classes; the 32nd, Void, is ignored.
 
     Expects `701_StillsRaw_full/*.png`, and `labels_all/*.png` as written by
     tools/dataset_converters/camvid.py. The licence of the original data is UNVERIFIED.

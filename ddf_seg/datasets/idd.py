@@ -17,7 +17,7 @@ class IDDDataset(BaseSegDataset):
     Expects `leftImg8bit/{split}/{drive}/*_leftImg8bit.png` and
     `gtFine/{split}/{drive}/*_gtFine_labellevel3Ids.png`; the labels come from
     tools/dataset_converters/idd.py. UNVERIFIED: that images of part II end in `.jpg` (it would then
-    be a dataset of its own with ``img_suffix='_leftImg8bit.jpg'``, joined by ConcatDataset); image
+    be a dataset of its own with `img_suffix='_leftImg8bit.jpg'`, joined by ConcatDataset); image
     sizes; licence.
 
     Args:

@@ -1,165 +1,60 @@
-"""Reading a config, and checking the keys of a config and of ``--cfg-options``."""
+"""Reads a config: its errors explained, its keys and those of `--cfg-options` checked."""
 
 from __future__ import annotations
 
-import inspect
-import json
-import traceback
-from collections.abc import Iterable
+import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hub import get_config
-from mmengine.runner import Runner
 
-from .config_walk import join, walk
-from .errors import UsageError, hint
+from ..errors import UsageError, hint
+from .checks.options import check_keys, check_options
+from .explanations.config_files import PACKAGES, explain_reading
 
-# Top-level keys that mmengine and mmseg's tools read besides the Runner's arguments.
-_OTHER_KEYS = (
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'dataset_check',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'tta_model',
-    'tta_pipeline',
-)
-# A near miss at the top level is a typo only when very near: config files define any variable.
-_TYPO = 0.85
+_EXAMPLE = 'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'
 
 
-def runner_keys() -> set[str]:
-    """The top-level keys of a config that become the Runner's arguments."""
-    return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
-
-
-def known_keys() -> set[str]:
-    """The top-level keys of a config that have a meaning, as opposed to variables of the file."""
-    return runner_keys() | set(_OTHER_KEYS)
-
-
-def load_config(path: str) -> Config:
-    """Read a config file, or a package's own ('mmseg::fcn/fcn_r50-d8_…'), and check its keys.
+def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Reads a config and merges `--cfg-options` into it; warnings of these go to stderr.
 
     Raises:
-        UsageError: If the file or one of its bases is missing, cannot be read, or has a mistyped
-            top-level key.
+        UsageError: see `load_config` and `check_options`.
     """
-    package, separator, _ = path.partition('::')
-    if separator and find_spec(package) is None:
-        # mmengine would have pip install it.
-        raise UsageError(f'{path}: the package {package} is not installed')
-    try:
-        cfg = get_config(path) if separator else Config.fromfile(path)
-    except Exception as error:
-        raise UsageError(_explain_reading(path, error)) from error
-    for key in cfg.keys() - known_keys():
-        if near := hint(key, runner_keys(), _TYPO):
-            raise UsageError(f'{path}: unknown key {key!r}{near}; nothing would read it')
+    cfg = load_config(path)
+    warn_of_options(cfg, options)
+    cfg.merge_from_dict(options or {})
     return cfg
 
 
-def check_options(cfg: Config, options: dict[str, Any]) -> list[str]:
-    """Check the keys of ``--cfg-options`` against the config they will be merged into.
-
-    A key that a class takes is left to its constructor, which knows its arguments.
-
-    Returns:
-        Warnings about options that will have no effect.
+def warn_of_options(cfg: Config, options: dict[str, Any] | None) -> None:
+    """Checks the `--cfg-options` to be merged into a config; warnings go to stderr.
 
     Raises:
-        UsageError: If a key leads nowhere or is mistyped.
+        UsageError: see `check_options`.
     """
-    warnings = []
-    for dotted, value in options.items():
-        _check_path(cfg, dotted)
-        name = dotted.partition('.')[0]
-        if name not in known_keys():
-            warnings.append(_explain_variable(cfg, name, dotted, value))
-    return warnings
+    for warning in check_options(cfg, options or {}):
+        sys.stderr.write(f'warning: {warning}\n')
 
 
-def _check_path(cfg: Config, dotted: str) -> None:
-    node: Any = cfg._cfg_dict
-    path = ''
-    for key in dotted.split('.'):
-        where = f'--cfg-options {dotted}'
-        if isinstance(node, dict):
-            if key not in node:
-                _check_new_key(node, path, key, where)
-                return
-            node = node[key]
-        elif isinstance(node, (list, tuple)):
-            if not key.isdigit() or int(key) >= len(node):
-                raise UsageError(
-                    f'{where}: {path} is a list: expected an index from 0 to {len(node) - 1}, '
-                    f'got {key!r}'
-                )
-            node = node[int(key)]
-        elif node is not None:
-            raise UsageError(f'{where}: {path} is {node!r}, which has no key {key!r}')
-        path = join(path, key)
+def load_config(path: str) -> Config:
+    """Reads a config file, or a package's own ('mmseg::fcn/fcn_r50-d8_…'), and checks its keys.
 
-
-def _check_new_key(node: dict[str, Any], path: str, key: str, where: str) -> None:
-    if not path:
-        if key not in known_keys():
-            near = hint(key, known_keys() | node.keys())
-            raise UsageError(f'{where}: the config has no key {key!r}{near}')
-    elif 'type' not in node and (near := hint(key, node, 0.8)):
-        raise UsageError(f'{where}: {path} has no key {key!r}{near}')
-
-
-def _explain_variable(cfg: Config, name: str, dotted: str, value: Any) -> str:
-    old = cfg[name]
-    used = [
-        join(path, key)
-        for path, node in walk(cfg._cfg_dict)
-        for key, item in node.items()
-        if path and path.partition('.')[0] in known_keys() and type(item) is type(old)
-        if item == old
-    ]
-    instead = f'; set {" ".join(f"{path}={value}" for path in used[:4])} instead' if used else ''
-    return (
-        f'--cfg-options {dotted} has no effect on what the config file computed from {name}: '
-        f'options are applied after the file was read{instead}'
-    )
-
-
-def _explain_reading(path: str, error: Exception) -> str:
-    # mmengine compiles copies of the files: only its frames know which file was being read.
-    reading = [path]
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name in ('_file2dict', '_is_lazy_import', '_parse_lazy_import'):
-            reading.append(str(frame.f_locals['filename']))
-        elif frame.f_code.co_filename == reading[-1]:
-            line = number
-    place = reading[-1] + (f', line {line}' if line else '')
-    if isinstance(error, SyntaxError):
-        text = f': {error.text.strip()}' if error.text else ''
-        return f'{place}: {error.msg}{text}'
-    if isinstance(error, FileNotFoundError):
-        return _explain_missing(reading, error)
-    if isinstance(error, ImportError) and error.__cause__ is not None:
-        return f'{place}: custom_imports: {error.__cause__.__context__ or error.__cause__}'
-    if isinstance(error, json.JSONDecodeError):
-        return f'{place}: {error}'
-    return f'{place}: {type(error).__name__}: {error}'
-
-
-def _explain_missing(reading: list[str], error: FileNotFoundError) -> str:
-    # check_file_exist: 'file "…" does not exist'
-    missing = Path(error.filename or str(error).partition('"')[2].rpartition('"')[0] or reading[-1])
-    siblings: Iterable[str] = ()
-    if missing.parent.is_dir():
-        siblings = [file.name for file in missing.parent.iterdir()]
-    message = f'{missing} does not exist{hint(missing.name, siblings)}'
-    readers = [file for file in reading[1:] if Path(file).absolute() != missing.absolute()]
-    return f'{readers[-1]}: _base_ {message}' if readers else f'config file {message}'
+    Raises:
+        UsageError: the file or one of its bases is missing or cannot be read, or a top-level key is
+            mistyped.
+    """
+    package, separator, inside = path.partition('::')
+    if separator and find_spec(package) is None:
+        # mmengine would have pip install it.
+        near = hint(package, PACKAGES)
+        raise UsageError(f'{path}: the package {package} is not installed{near}')
+    if separator and not inside.endswith('.py'):
+        raise UsageError(f'{path}: expected PACKAGE::FOLDER/CONFIG.py, e.g. {_EXAMPLE}')
+    try:
+        cfg = get_config(path) if separator else Config.fromfile(path)
+    except Exception as error:
+        raise explain_reading(path, error) from error
+    check_keys(cfg, path)
+    return cfg

@@ -34,12 +34,12 @@ class BoundaryIoUMetric(BaseMetric):
     - trimap: what lies within some pixels of another class, inside or outside; the image's border
       makes no boundary here.
     - thin and thick: a pixel is of a thin part if opening its class's mask by a square of
-      ``thinness`` times the image's diagonal removes it: poles, signs, far pedestrians, and also
+      `thinness` times the image's diagonal removes it: poles, signs, far pedestrians, and also
       the fringes of rugged outlines. 'thin' is what lies within the boundary's width of such a
       pixel, so that a pole painted too wide pays for it; 'thick' is the rest.
     - rows: bands of the image. On a level road the distance of a point of the ground follows from
       its row, from the horizon downwards; what stands upright is in the rows that it covers.
-    - depth: bands of distance from the camera, where samples have ``gt_depth_map`` (mmseg's
+    - depth: bands of distance from the camera, where samples have `gt_depth_map` (mmseg's
       LoadDepthAnnotation); pixels without depth (0 or less, or not finite) are in none.
 
     It returns `mBIoU` and, as asked for, `mIoU_trimap_3`, `mIoU_thin`, `mIoU_thick`,
@@ -50,17 +50,17 @@ class BoundaryIoUMetric(BaseMetric):
     Args:
         width: d as a fraction of the diagonal of each image, at least a pixel. The authors' 0.02
             would swallow poles whole; 0.005 is 3 pixels at 360×480 and 11 at 1024×2048.
-        trimap_widths: Of trimaps, in pixels.
-        thinness: Side of the square as a fraction of the diagonal, for 'thin' and 'thick'.
-        row_limits: Fractions of the height, ascending, between the bands of rows.
-        depth_limits: Depths, ascending, between the bands of depth, in the unit of the depth maps.
-        classwise: Whether to return every class's Boundary IoU, too, as `BIoU_{class}`.
-        ignore_index: Void in the truth; ids beyond the classes are void in any case.
+        trimap_widths: of trimaps, in pixels.
+        thinness: side of the square as a fraction of the diagonal, for 'thin' and 'thick'.
+        row_limits: fractions of the height, ascending, between the bands of rows.
+        depth_limits: depths, ascending, between the bands of depth, in the unit of the depth maps.
+        classwise: whether to return every class's Boundary IoU, too, as `BIoU_{class}`.
+        ignore_index: void in the truth; ids beyond the classes are void in any case.
         collect_device: as for mmengine's BaseMetric.
         prefix: as for mmengine's BaseMetric.
 
     Raises:
-        ValueError: If a width is not positive, or limits are not ascending.
+        ValueError: a width is not positive, or limits are not ascending.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class BoundaryIoUMetric(BaseMetric):
         self._last: np.ndarray | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Count a batch.
+        """Counts a batch.
 
         Args:
-            data_batch: Not used.
-            data_samples: With ``gt_sem_seg`` and ``pred_sem_seg``, data (1, H, W) each.
+            data_batch: not used.
+            data_samples: with `gt_sem_seg` and `pred_sem_seg`, data (1, H, W) each.
         """
         for sample in data_samples:
             truth, prediction = (
@@ -181,7 +181,7 @@ class BoundaryIoUMetric(BaseMetric):
         """Sum up over all processes, and start anew.
 
         Args:
-            size: Number of images in the dataset. A sampler may have repeated the first ones to
+            size: number of images in the dataset. A sampler may have repeated the first ones to
                 give every process as many; what a process got beyond its share is left out.
         """
         num_classes = self._num_classes

@@ -37,7 +37,7 @@ class LabelMap:
         return highest > lowest
 
     def boundary(self, radius: int) -> np.ndarray:
-        """(H, W) bool: whether a pixel lies within ``radius`` of its class mask's inner contour.
+        """(H, W) bool: whether a pixel lies within `radius` of its class mask's inner contour.
 
         G_d of Cheng et al. (CVPR 2021), with the image's border as part of every contour.
         """
@@ -58,6 +58,6 @@ class LabelMap:
 
 
 def widen(mask: np.ndarray, radius: int) -> np.ndarray:
-    """(H, W) bool: what lies within ``radius`` (of a square) of a mask (H, W) bool."""
+    """(H, W) bool: what lies within `radius` (of a square) of a mask (H, W) bool."""
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return cv2.dilate(mask.view(np.uint8), window).view(bool)

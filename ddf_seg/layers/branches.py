@@ -34,14 +34,14 @@ def _normalize(norm: nn.Module, filters: Tensor, *weights: Tensor) -> Tensor:
 
 
 class SpatialBranch(nn.Sequential):
-    """1×1 convolution to k² values a pixel and group, then normalisation (paper, section 3.2).
+    """1×1 convolution to k² values per pixel and group, then normalisation (paper, section 3.2).
 
     Args:
         in_channels: channels of the input.
         kernel_size: side k of the filters.
-        groups: filters a pixel.
+        groups: filters per pixel.
         stride: step between the pixels that get filters.
-        nonlinearity: what follows the filter, for FilterNorm's gain.
+        nonlinearity: the nonlinearity that follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
     """
 
@@ -149,14 +149,14 @@ class GlobalMean(nn.Module):
 
 
 class ChannelBranch(nn.Sequential):
-    """Global pooling and squeeze-excitation to k² values a channel, then normalisation.
+    """Global pooling and squeeze-excitation to k² values per channel, then normalisation.
 
     Args:
         in_channels: channels of the input.
         kernel_size: side k of the filters.
         se_ratio: width of the squeeze as a fraction of in_channels (σ of the paper's ablation).
         phases: independent branches that run as one, on the same pooled input.
-        nonlinearity: what follows the filter, for FilterNorm's gain.
+        nonlinearity: the nonlinearity that follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
         start: what all filters are before training, see `FilterNorm`.
 
@@ -214,10 +214,10 @@ class PhaseSpatialBranch(nn.Module):
     Args:
         in_channels: channels of the input.
         kernel_size: side k of the filters.
-        groups: filters a pixel.
+        groups: filters per pixel.
         scale_factor: r.
         dw_kernel_size: side of the depthwise convolution, odd.
-        nonlinearity: what follows the filter, for FilterNorm's gain.
+        nonlinearity: the nonlinearity that follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
         zero_start: all values are 0 before training.
 

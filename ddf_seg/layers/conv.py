@@ -28,22 +28,22 @@ def _is_pointwise(kernel_size: int | tuple[int, int]) -> bool:
 class DDFConv2d(DDFPack):
     """DDF in place of nn.Conv2d.
 
-    - in_channels = out_channels: a `DDFPack`, with its state-dict keys. It filters each channel
-      by itself: unlike a dense convolution it does not mix them.
+    - in_channels = out_channels: a `DDFPack`, with its state-dict keys. It filters each channel by
+      itself. Unlike a dense convolution, it does not mix channels.
     - in_channels ≠ out_channels, or `pointwise`: DDF, then a 1×1 convolution.
     - groups = in_channels (in place of a depthwise convolution): DDF without the 1×1.
-    - kernel size 1: there is nothing to filter, the result is a plain nn.Conv2d.
+    - kernel size 1: a plain nn.Conv2d, because there is nothing to filter.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as for
-            nn.Conv2d; kernel_size, stride and dilation square; groups 1 or in_channels; the bias
-            is added to the output. DDF pads to the same size; what `padding` asks for beyond that
-            is added around the input as zeros, and what it falls short of is cropped.
-        pointwise: add the 1×1 convolution also where the channels would allow to do without.
+            nn.Conv2d; kernel_size, stride and dilation square; groups 1 or in_channels; the bias is
+            added to the output. DDF pads to the same size; more `padding` adds zeros around the
+            input, less crops the output.
+        pointwise: add the 1×1 convolution even if in_channels = out_channels.
         ddf: further arguments of `DDFPack` (head, se_ratio, nonlinearity, kernel_combine, …).
 
     Raises:
-        ValueError: groups between 1 and in_channels, or another argument that DDF cannot serve.
+        ValueError: groups between 1 and in_channels, or another argument that DDF does not support.
     """
 
     # What mmcv's ConvModule reads of a convolution.

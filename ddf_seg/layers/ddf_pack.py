@@ -55,11 +55,11 @@ def _reset(module: nn.Module) -> None:
 
 
 class DDFPack(nn.Module):
-    """Decoupled dynamic filter with its two branches: in place of a depthwise convolution.
+    """A decoupled dynamic filter with its two branches, in place of a depthwise convolution.
 
     The authors' DDF layer ("Decoupled Dynamic Filter Networks", arXiv 2104.14107, figure 2) with
-    their constructor arguments and state-dict keys. Unlike theirs it rounds up where the stride
-    does not divide the size, as its own spatial branch does.
+    their constructor arguments and state-dict keys. Unlike theirs, it rounds the output's size up
+    where the stride does not divide the input's.
 
     Args:
         in_channels: channels of input and output.
@@ -68,7 +68,7 @@ class DDFPack(nn.Module):
         dilation: distance between taps.
         head: groups of channels with a spatial filter each.
         se_ratio: squeeze of the channel branch (σ of the paper's ablation).
-        nonlinearity: what follows, for FilterNorm's gain.
+        nonlinearity: the nonlinearity that follows, for FilterNorm's gain.
         kernel_combine: 'mul' or 'add'.
         normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation).
         branches: 'both', or 'spatial' or 'channel' alone (ablation).
@@ -154,10 +154,10 @@ class DDFPack(nn.Module):
 class DDFUpPack(nn.Module):
     """DDF upsampling with its branches, from the features alone or guided by a finer map (joint).
 
-    The authors' DDF-Up layer (arXiv 2104.14107, section 3.4) with their constructor arguments.
-    The parameters of its r² branches are stored stacked over the phases and run as one; a state
-    dict with the authors' keys (`spatial_branch.{phase}.…`, `channel_branch.{phase}.…`) loads too.
-    Guided, it has one spatial branch, a 1×1 convolution on the guide at the guide's resolution.
+    The authors' DDF-Up layer (arXiv 2104.14107, section 3.4) with their constructor arguments. The
+    parameters of its r² branches are stored stacked over the phases and run as one; a state dict
+    with the authors' keys (`spatial_branch.{phase}.…`, `channel_branch.{phase}.…`) loads too. With
+    a guide, there is one spatial branch: a 1×1 convolution on the guide at the guide's resolution.
 
     Args:
         in_channels: channels of input and output.
@@ -166,7 +166,7 @@ class DDFUpPack(nn.Module):
         dilation: distance between taps, in pixels of the input.
         head: groups of channels with a spatial filter each.
         se_ratio: squeeze of the channel branch.
-        nonlinearity: what follows, for FilterNorm's gain.
+        nonlinearity: the nonlinearity that follows, for FilterNorm's gain.
         dw_kernel_size: side of the depthwise convolution in the unguided spatial branches, odd.
         joint_channels: channels of the guide; below 1: no guide.
         kernel_combine: 'mul' or 'add'.
@@ -283,7 +283,7 @@ class DDFUpPack(nn.Module):
         Args:
             x: (B, in_channels, H, W).
             joint_x: the guide, (B, joint_channels, H', W') with H' from r·H − (r − 1) to
-                r·H + (r − 1) and W' alike; needed exactly if the layer has joint_channels.
+                r·H + (r − 1) and W' alike; required with joint_channels, otherwise not allowed.
 
         Returns:
             (B, in_channels, r·H, r·W), or with a guide (B, in_channels, H', W').

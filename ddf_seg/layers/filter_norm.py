@@ -26,10 +26,10 @@ class FilterNorm(nn.Module):
         kernel_size: side k of the square filters, at least 2.
         filter_type: 'spatial' for filters of shape (B, in_channels·k², H, W), 'channel' for
             (B, in_channels·k²) or (B, in_channels·k², 1, 1).
-        nonlinearity: what follows the filter; σ starts from its gain divided by k
-            (Kaiming initialisation of a depthwise filter, equation 6).
-        running_std: learn σ, one value a tap, instead of keeping it fixed.
-        running_mean: learn an offset, one value a tap.
+        nonlinearity: what follows the filter; σ starts as its gain divided by k (Kaiming
+            initialisation of a depthwise filter, equation 6).
+        running_std: learn σ, one value per tap, instead of keeping it fixed.
+        running_mean: learn an offset, one value per tap.
         start: filters to start from: σ starts at 0, the offset at this value. Needs both to be
             learned; default: they are drawn at random, as the authors do.
 

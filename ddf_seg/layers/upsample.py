@@ -14,7 +14,7 @@ class DDFUpsample(DDFUpPack):
     """DDF-Up in place of nn.Upsample or mmseg's InterpConv.
 
     Args:
-        in_channels: channels of the input (`channels` is another name for it, CARAFE's).
+        in_channels: channels of the input (or `channels`, as CARAFE calls it).
         out_channels: channels of the output. If given, a 1×1 convolution with normalisation and
             activation comes first, at low resolution, where it costs r² times less. Filters that
             start as interpolation (normalization 'interpolation') come before the activation, so
@@ -22,7 +22,8 @@ class DDFUpsample(DDFUpPack):
         scale_factor: r.
         norm_cfg: mmcv config of the normalisation after the 1×1 convolution.
         act_cfg: mmcv config of its activation; None: none.
-        with_cp: recompute the layer in the backward pass instead of keeping what it made.
+        with_cp: recompute the layer in the backward pass instead of keeping its intermediate
+            results.
         ddf: further arguments of `DDFUpPack` (kernel_size, head, kernel_combine, …).
 
     Raises:

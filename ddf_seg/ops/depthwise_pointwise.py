@@ -25,7 +25,7 @@ for _name, _schema in (
 
 
 def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
-    """For each of P phases a depthwise convolution of x, and of that a 1×1 convolution.
+    """For each of P phases, a depthwise convolution of x followed by a 1×1 convolution.
 
     The same as one convolution with the weight pointwise · depthwise, (P·O, C, k, k), in
     (k² + O) / (k² · O) of its multiply-adds. Where it is compiled, nothing of the P·C maps between

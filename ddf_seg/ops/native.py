@@ -1,4 +1,4 @@
-"""Finds and loads the compiled operators, and says why they are missing where they are."""
+"""Finds and loads the compiled operators; if they are missing, it says why."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _HOW_TO_CUDA = (
 
 @dataclass(frozen=True)
 class NativeStatus:
-    """What became of the compiled operators.
+    """Whether the compiled operators are loaded.
 
     Attributes:
         capability: the instruction set in use ('default', 'avx2' or 'avx512'); None if the
             operators run in plain torch.
-        reason: why they do, and what to do about it; empty if they do not.
+        reason: why they run in plain torch, and what to do about it; otherwise empty.
     """
 
     capability: str | None
@@ -76,12 +76,12 @@ def load() -> NativeStatus:
 
 @dataclass(frozen=True)
 class CudaStatus:
-    """What became of the CUDA kernels.
+    """Whether the CUDA kernels are loaded.
 
     Attributes:
         architectures: what they are compiled for ('8.0 9.0+PTX', as in TORCH_CUDA_ARCH_LIST);
             None if they are not loaded.
-        reason: why not, and what to do about it; empty if they are.
+        reason: why they are not loaded, and what to do about it; otherwise empty.
     """
 
     architectures: str | None
@@ -113,7 +113,7 @@ def check_device(device_type: str) -> None:
     Where nothing is compiled they run in plain torch, on any device.
 
     Raises:
-        RuntimeError: as said; the message tells why the CUDA kernels are missing.
+        RuntimeError: for such a tensor; the message says why the CUDA kernels are missing.
     """
     if device_type == 'cuda' and is_native_available() and load_cuda().architectures is None:
         raise RuntimeError(

@@ -19,6 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 Pair = tuple[int, int]
 
 
+class MissingLayerError(ValueError):
+    """A network has none of the DDF layers asked for."""
+
+
 @dataclass
 class FilterCall:
     """One call of `ddf` or `ddf_upsample`, its tensors copied to the CPU.
@@ -27,10 +31,10 @@ class FilterCall:
         layer: path of the module that made the call, with '#n' where it made several.
         operator: 'ddf' or 'ddf_upsample'.
         features: (B, C, H, W).
-        channel_filter: (B, C, kh, kw), of an upsampling call also (B, r², C, kh, kw).
+        channel_filter: (B, C, kh, kw), or for an upsampling call (B, r², C, kh, kw).
         spatial_filter: (B, G·kh·kw, H', W').
         kernel_size, dilation, stride: as the operator has them; an upsampling call has stride 1.
-        scale_factor: r; 1 of `ddf`.
+        scale_factor: r; 1 for `ddf`.
         kernel_combine: 'mul' or 'add'.
     """
 
@@ -55,7 +59,7 @@ class FilterCall:
 
     @property
     def groups(self) -> int:
-        """Spatial filters a pixel."""
+        """Spatial filters per pixel."""
         return self.spatial_filter.shape[1] // self.taps
 
     @property
@@ -164,7 +168,7 @@ def calls_of(calls: Sequence[str], names: Sequence[str]) -> list[str]:
         if not any(_is(call, name) for call in calls):
             near = get_close_matches(name, calls, n=1)
             meant = f' (did you mean {near[0]!r}?)' if near else ''
-            raise ValueError(
+            raise MissingLayerError(
                 f'layer: {name!r} makes no DDF call{meant}; those that do: {", ".join(calls)}'
             )
     return [call for call in calls if any(_is(call, name) for name in names)]
@@ -181,8 +185,7 @@ def capture_filters(
         layers: names of calls or modules; a module stands for all calls within. None: all calls.
 
     Raises:
-        ValueError: nothing that ran made a DDF call, or a name belongs to none; the message lists
-            the names there are.
+        ValueError: there was no DDF call, or a name belongs to none; the message lists the names.
     """
     running = [type(model).__name__]
     recorder = _Recorder(running, layers)
@@ -202,7 +205,7 @@ def capture_filters(
         if repeated[call.layer.rpartition('#')[0]] == 1:
             call.layer = call.layer.rpartition('#')[0]
     if not names:
-        raise ValueError(
+        raise MissingLayerError(
             f'{type(model).__name__} has no DDF layer: it ran without a call of '
             'ddf_seg.ops.ddf or ddf_upsample'
         )

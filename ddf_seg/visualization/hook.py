@@ -1,25 +1,26 @@
-"""Shows during training how the filters form."""
+"""Shows how the filters develop during training."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ..engine.errors import UsageError
-from ..engine.hooks.label_check_hook import label_range
-from ..engine.inference import Classes, make_classes
+from ..engine.images.reading import ImageReader, UnreadableError
+from ..engine.lookup.datasets import leaves
+from ..engine.lookup.models import label_range, unwrapped
+from ..engine.predicting.classes import Classes, make_classes
+from ..errors import UsageError
 from .inspection import Inspection, inspect_batch
 
 PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')
@@ -37,8 +38,8 @@ class FilterVisualizationHook(Hook):
         images: indices in the validation dataset, or how many to spread over it evenly.
         layers: names of DDF calls or of modules; default: the last call, whose filters are the
             finest. 'overview' shows all of them.
-        pictures: of 'overview', 'points', 'phases', 'maps', 'classes' and 'channels', as far as the
-            layers have them (see `layer_pictures`).
+        pictures: some of 'overview', 'points', 'phases', 'maps', 'classes' and 'channels', where
+            the layers have them (see `layer_pictures`).
 
     Raises:
         ValueError: an unknown picture.
@@ -81,9 +82,7 @@ class FilterVisualizationHook(Hook):
     @master_only
     def _draw(self, runner: Runner) -> None:
         started = time.perf_counter()
-        model = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         dataset = runner.val_dataloader.dataset
         number = label_range(model)[0]
         assert number is not None
@@ -114,7 +113,7 @@ class FilterVisualizationHook(Hook):
 
     def _inspect(self, model: nn.Module, dataset: Any, index: int, classes: Classes) -> Inspection:
         batch = pseudo_collate([dataset[index]])
-        image = mmcv.imread(batch['data_samples'][0].img_path)
+        image = _read(dataset, batch['data_samples'][0].img_path)
         # An overview shows all layers.
         layers = None if 'overview' in self.pictures else self.layers
         try:
@@ -141,6 +140,14 @@ class FilterVisualizationHook(Hook):
                 [inspection], layer, points, names=self.pictures
             ):
                 yield f'{layer}_{name}', pictures.to_array(figure)
+
+
+def _read(dataset: Any, path: str) -> np.ndarray:
+    """An image of a dataset, as its pipeline loads it."""
+    try:
+        return ImageReader(leaves(dataset)[0].pipeline.transforms[0])(Path(path))
+    except UnreadableError as error:
+        raise UsageError(f'FilterVisualizationHook: {path}: {error}') from error
 
 
 @contextmanager

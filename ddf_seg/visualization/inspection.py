@@ -1,4 +1,4 @@
-"""Runs a segmentor on an image and keeps what it read, what it said, and its filters."""
+"""Runs a segmentor on an image and keeps the image, the prediction and the filters."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmseg.apis import inference_model
 from torch import nn
 
-from ..engine.inference import Classes
+from ..engine.images.reading import to_picture
+from ..engine.predicting.classes import Classes
 from .capture import FilterCall, capture_filters
 
 
@@ -149,12 +149,12 @@ def inspect_image(
     title: str = '',
     truth: np.ndarray | None = None,
 ) -> Inspection:
-    """Runs a segmentor on an image, as a whole even if its config says in windows.
+    """Runs a segmentor on a whole image, even if its config says to divide it into windows.
 
     Args:
         model: as mmseg's `init_model` returns it.
-        image: (H, W, 3) uint8, BGR as OpenCV reads it.
-        classes: see `ddf_seg.engine.inference.find_classes`.
+        image: (H, W, 3) uint8, BGR as OpenCV reads it, or as `ImageReader` reads it for a config.
+        classes: see `ddf_seg.engine.predicting.classes.find_classes`.
         layers: see `capture_filters`.
         title: what to call the network in pictures.
         truth: class ids (H, W); what is no class counts as unknown.
@@ -164,7 +164,7 @@ def inspect_image(
     """
     with _whole(model), capture_filters(model, layers) as calls:
         sample = inference_model(model, image)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb = to_picture(image)[..., ::-1]
     return _inspection(sample, calls, rgb, classes, title, truth)
 
 
@@ -176,17 +176,17 @@ def inspect_batch(
     layers: Sequence[str] | None = None,
     title: str = '',
 ) -> Inspection:
-    """As `inspect_image`, of one image as a dataloader brings it; its labels are the truth.
+    """As `inspect_image`, for one image from a dataloader, whose labels are the truth.
 
     Args:
         batch: `inputs` and `data_samples` of one image.
-        image: the image file's, (H, W, 3) uint8, BGR.
+        image: the image file's, as for `inspect_image`.
     """
     labels = batch['data_samples'][0]
     truth = labels.gt_sem_seg.data[0].cpu().numpy() if 'gt_sem_seg' in labels else None
     with torch.no_grad(), _whole(model), capture_filters(model, layers) as calls:
         sample = model.test_step(batch)[0]  # type: ignore[operator]
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb = to_picture(image)[..., ::-1]
     if truth is not None and truth.shape != rgb.shape[:2]:
         truth = None
     return _inspection(sample, calls, rgb, classes, title, truth)

@@ -1,4 +1,4 @@
-"""What can be said of a filter in a number: size, spread over its taps, direction, kinship."""
+"""Single numbers that describe a filter: norm, spread over its taps, direction, similarity."""
 
 from __future__ import annotations
 

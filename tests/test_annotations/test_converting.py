@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-import zipfile
 from collections import namedtuple
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddf_seg.annotations import Job, convert, exit_code, id_map, map_ids
-from ddf_seg.annotations.converting import find, write_png, write_whole
+from ddf_seg.annotations import Job, convert, exit_code, id_map, map_ids, write_list
+from ddf_seg.annotations.converting import find, write_png
+from ddf_seg.files import write_whole
 
 TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
 FUNCTION = partial(map_ids, indices=id_map('cityscapes_ids'))
@@ -63,6 +63,30 @@ def test_damaged_sources_do_not_stop_the_others(kitti: Path) -> None:
     assert len(list((kitti / 'out').iterdir())) == 10
 
 
+def fail(path: Path) -> np.ndarray:
+    """As decoders fail for damaged files: with any exception, without a name."""
+    raise {0: KeyError('label'), 1: IndexError('9'), 2: MemoryError()}[int(path.name[5]) % 3]
+
+
+def test_no_exception_stops_the_others_or_hides_the_name(kitti: Path) -> None:
+    jobs = make_jobs(kitti)
+    with pytest.raises(ValueError, match='12 of 12 files') as raised:
+        convert(fail, jobs)
+    lines = str(raised.value).splitlines()
+    assert lines[1] == f"  {jobs[0].source}: KeyError: 'label'"
+    assert lines[3] == f'  {jobs[2].source}: MemoryError: '
+    assert lines[-1] == '  … and 7 more'
+
+
+def test_a_full_disk_ends_the_run(kitti: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+
+    monkeypatch.setattr('ddf_seg.annotations.converting.write_whole', full)
+    with pytest.raises(OSError, match=r'No space left .*000000_10\.png'):
+        convert(FUNCTION, make_jobs(kitti))
+
+
 def test_a_full_disk_is_seen_beforehand(kitti: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(9, 9, 100))
@@ -79,6 +103,38 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / 'a').read_bytes() == b'before'
     with pytest.raises(ValueError, match=r'b\.png: expected an image, got .*\(3, 0\)'):
         write_png(tmp_path / 'b.png', np.zeros((3, 0), np.uint8))
+
+
+def test_what_counts_as_a_file(kitti: Path) -> None:
+    folder = kitti / 'training'
+    elsewhere = kitti / 'disk'
+    elsewhere.mkdir()
+    shutil.move(folder / 'semantic/000003_10.png', elsewhere)
+    (folder / 'linked').symlink_to(elsewhere)
+    (folder / 'semantic/round').symlink_to(folder)
+    (folder / 'semantic/._000000_10.png').touch()
+    (folder / '.checkpoints').mkdir()
+    (folder / '.checkpoints/000001_10.png').touch()
+    (folder / 'semantic/folder_10.png').mkdir()
+    (folder / 'semantic/lost_10.png').symlink_to(kitti / 'nowhere')
+    found = find(folder, '*_10.png')
+    names = [f'{index:06d}_10.png' for index in range(12) if index != 3]
+    assert found == [
+        folder / 'linked/000003_10.png',
+        *(folder / 'semantic' / name for name in names),
+        # Whoever reads it says that it leads nowhere.
+        folder / 'semantic/lost_10.png',
+    ]
+    (folder / 'semantic/000000_10.png').rename(folder / 'semantic/000000_10.PNG')
+    with pytest.raises(ValueError, match=r'1 files would match \*_10.png in .*000000_10\.PNG'):
+        find(folder, '*_10.png')
+
+
+def test_lists_are_utf_8(tmp_path: Path) -> None:
+    write_list(tmp_path / 'a.txt', ['Köln', '東京'])
+    assert (tmp_path / 'a.txt').read_text(encoding='utf-8') == 'Köln\n東京\n'
+    with pytest.raises(ValueError, match=r"a\.txt: 'b\\udcff' is not UTF-8"):
+        write_list(tmp_path / 'a.txt', ['a', os.fsdecode(b'b\xff'), 'c'])
 
 
 def test_errors_become_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,34 +176,3 @@ def test_several_processes_killed_and_run_again(kitti: Path) -> None:
         with Image.open(file) as image:
             assert set(np.array(image).ravel().tolist()) <= {0, 1}
     assert len((kitti / 'splits/train.txt').read_text().split()) == 2000 - 50
-
-
-def run_unpack(*arguments: object) -> tuple[int, str]:
-    command = [sys.executable, TOOLS / 'unpack.py', *arguments]
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=400)
-    return result.returncode, result.stdout + result.stderr
-
-
-def test_unpacking(tmp_path: Path) -> None:
-    (tmp_path / 'a').write_bytes(b'first')
-    archive, tar = tmp_path / 'x.zip', tmp_path / 'y.tar.gz'
-    with zipfile.ZipFile(archive, 'w') as zipped:
-        zipped.write(tmp_path / 'a', 'images/train/a.png')
-        zipped.writestr('images/train/b.png', b'second')
-    with tarfile.open(tar, 'w:gz') as tarred:
-        tarred.add(tmp_path / 'a', 'labels/a.png')
-    out = tmp_path / 'out'
-    (out / 'images/train').mkdir(parents=True)
-    # Half of it, from a run that was killed before files were written whole
-    (out / 'images/train/b.png').write_bytes(b'sec')
-    code, text = run_unpack(archive, tar, '--out', out)
-    assert code == 0, text
-    assert f'{out}: 3 files written' in text
-    assert (out / 'images/train/b.png').read_bytes() == b'second'
-    assert (out / 'labels/a.png').read_bytes() == b'first'
-    with zipfile.ZipFile(archive, 'a') as zipped:
-        zipped.writestr('../b.png', b'out of the folder')
-    code, text = run_unpack(archive, tar, '--out', out)
-    assert code == 1
-    assert "member '../b.png' leads out of" in text
-    assert not (tmp_path / 'b.png').exists()

@@ -24,8 +24,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, MODELS
 
 from ddf_seg.datasets.acdc import CONDITIONS
-from ddf_seg.engine.dataset_check import check_all
-from ddf_seg.engine.tools import read_config
+from ddf_seg.engine.checks.dataset import check_all
+from ddf_seg.engine.config_file import read_config
 
 ROOT = Path(__file__).parents[2]
 CROP = (64, 64)

@@ -1,9 +1,7 @@
 """DDF-ResNets: the paper's sizes, an independent forward, the authors' keys, and the converter."""
 
 import argparse
-import importlib.util
 import sys
-from pathlib import Path
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import ddfnet_reference as paper
@@ -11,23 +9,15 @@ import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmseg.registry import MODELS
+from scripts import load_script
 from torch import nn
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.engine.weights import ddfnet
+from ddf_seg.errors import UsageError
 from ddf_seg.layers import DDFPack
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/ddfnet.py'
+converter = load_script('tools/model_converters/ddfnet.py')
 D8 = dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
-
-
-@pytest.fixture(scope='module')
-def converter():
-    spec = importlib.util.spec_from_file_location('ddfnet_converter', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def build(depth=50, type='DDFResNet', **kwargs):
@@ -97,9 +87,9 @@ def test_the_authors_state_dict_against_plain_torch(kernel_combine):
 @pytest.mark.parametrize(
     ('type', 'stem', 'average'), [('DDFResNetV1c', True, False), ('DDFResNetV1d', True, True)]
 )
-def test_variants_convert_and_dilate(converter, type, stem, average):
+def test_variants_convert_and_dilate(type, stem, average):
     weights = paper.state_dict(50, deep_stem=stem, avg_down=average, se_ratio=0.3)
-    conversion = converter.convert(dict(state_dict=weights), 'mul')
+    conversion = ddfnet.convert(dict(state_dict=weights), 'mul')
     net = build(type=type, ddf_cfg=dict(se_ratio=0.3), **D8)
     net.load_state_dict(conversion.state_dict)
     net.eval()
@@ -154,19 +144,17 @@ def test_every_parameter_learns():
     assert not still
 
 
-def run(converter, monkeypatch, *arguments):
+def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['ddfnet.py', *map(str, arguments)])
     return converter.show_usage_errors(converter.main)
 
 
-def test_converter_reports_every_key_and_writes_what_init_cfg_loads(
-    converter, monkeypatch, tmp_path, capsys
-):
+def test_converter_reports_every_key_and_writes_what_init_cfg_loads(monkeypatch, tmp_path, capsys):
     weights = {f'module.{k}': v for k, v in paper.state_dict(50, deep_stem=True).items()}
     source, out = tmp_path / 'best.pth.tar', tmp_path / 'out.pth'
     arguments = argparse.Namespace(lr=0.4)
     torch.save(dict(arch='ddf_add_resnet50', state_dict=weights, args=arguments), source)
-    assert run(converter, monkeypatch, source, out) == 0
+    assert run(monkeypatch, source, out) == 0
     report = capsys.readouterr().out
     lines = report.splitlines()
     for key in weights:
@@ -184,9 +172,9 @@ def test_converter_reports_every_key_and_writes_what_init_cfg_loads(
         torch.testing.assert_close(state[key], weights[f'module.{key}'])
 
 
-def test_converter_takes_a_plain_state_dict_as_it_is(converter):
+def test_converter_takes_a_plain_state_dict_as_it_is():
     weights = paper.state_dict(101)
-    conversion = converter.convert(weights, 'mul')
+    conversion = ddfnet.convert(weights, 'mul')
     assert conversion.backbone['depth'] == 101
     assert not conversion.renamed
     assert [*conversion.used, *conversion.left_over] == list(weights)
@@ -201,19 +189,19 @@ def test_converter_takes_a_plain_state_dict_as_it_is(converter):
         (dict(remove='layer4.0.conv2.channel_branch.1.weight'), 'expected the keys of a DDF'),
     ],
 )
-def test_converter_refuses_other_networks(converter, change, message):
+def test_converter_refuses_other_networks(change, message):
     weights = paper.state_dict(50)
     if 'remove' in change:
         del weights[change['remove']]
     else:
         weights[next(iter(change.values()))] = torch.zeros(1)
     with pytest.raises(UsageError, match=message):
-        converter.convert(weights, 'mul')
+        ddfnet.convert(weights, 'mul')
 
 
-def test_converter_asks_for_what_the_file_does_not_say(converter, monkeypatch, tmp_path, capsys):
+def test_converter_asks_for_what_the_file_does_not_say(monkeypatch, tmp_path, capsys):
     torch.save(paper.state_dict(50), tmp_path / 'weights.pth')
-    assert run(converter, monkeypatch, tmp_path / 'weights.pth', tmp_path / 'out.pth') == 1
+    assert run(monkeypatch, tmp_path / 'weights.pth', tmp_path / 'out.pth') == 1
     assert '--kernel-combine' in capsys.readouterr().err
-    assert run(converter, monkeypatch, tmp_path / 'missing.pth', tmp_path / 'out.pth') == 1
+    assert run(monkeypatch, tmp_path / 'missing.pth', tmp_path / 'out.pth') == 1
     assert 'does not exist' in capsys.readouterr().err

@@ -14,8 +14,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import ddf_seg.openmmlab  # noqa: F401
-from ddf_seg.synthetic import CLASSES, render_scene
 from ddf_seg.visualization import capture_filters
+from road_scenes import CLASSES, render_scene
 
 STEPS = 300
 CLIP = 5.0

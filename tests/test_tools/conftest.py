@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from openmmlab_toy import forget_visualizers
+from scripts import load_script
 from tool_runs import Run
-
-from ddf_seg.engine.tools import run_mmseg_tool
 
 CONFIG = """
 _base_ = ['mmseg::_base_/datasets/cityscapes.py', 'mmseg::_base_/default_runtime.py']
@@ -87,22 +86,29 @@ def environment(roads: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
 
 
+class _Run:
+    out = err = ''
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch = monkeypatch
+        self.capsys = capsys
+
+    def __call__(self, name: str, *arguments: object) -> tuple[int, str]:
+        forget_visualizers()
+        self.monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        self.capsys.readouterr()
+        code = load_script(f'tools/{name}.py').main()
+        self.out, self.err = self.capsys.readouterr()
+        return code, self.err.partition('error: ')[2]
+
+
 @pytest.fixture
 def run(
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Runs mmseg's train or test in this process; returns exit code and stderr's error."""
-
-    def run(name: str, *arguments: object) -> tuple[int, str]:
-        forget_visualizers()
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        capsys.readouterr()
-        code = run_mmseg_tool(name)
-        return code, capsys.readouterr().err.partition('error: ')[2]
-
-    return run
+    return _Run(monkeypatch, capsys)
 
 
 @pytest.fixture(scope='session')
@@ -115,5 +121,5 @@ def trained(roads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         arguments = [roads / 'config.py', '--work-dir', work_dir, '--amp']
         forget_visualizers()
         patch.setattr(sys, 'argv', ['train', *map(str, arguments)])
-        assert run_mmseg_tool('train') == 0
+        assert load_script('tools/train.py').main() == 0
     return work_dir

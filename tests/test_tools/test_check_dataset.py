@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+from openmmlab_toy import forget_visualizers
 from tool_runs import TOOLS, Run
+
+from ddf_seg.engine.running.mmseg_tool import run_mmseg_tool
 
 
 def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
@@ -26,6 +31,8 @@ def test_it_reports_to_people_and_programs(
     for index in range(4):
         file = folder / f'town_{index}_gtFine_labelTrainIds.png'
         cv2.imwrite(str(file), np.full((64, 128), 19 if index == 2 else index, np.uint8))
+    # A label without an image, whose name is not UTF-8
+    (folder / os.fsdecode(b'caf\xe9_gtFine_labelTrainIds.png')).touch()
     file = tmp_path / 'result.json'
     options = [f'train_dataloader.dataset.data_prefix.seg_map_path={tmp_path / "labels"}']
     arguments = [roads / 'config.py', '--json', file, '--jobs', '2', '--cfg-options', *options]
@@ -33,6 +40,7 @@ def test_it_reports_to_people_and_programs(
     assert code == 4, error
     assert 'ERROR train: 1 labels have ids that are no class: 19 (8192 pixels)' in out
     assert 'town_2_gtFine_labelTrainIds.png' in out
+    assert 'caf\\udce9_gtFine_labelTrainIds.png' in out
     assert 'median_frequency: [' in out
     found = json.loads(file.read_text())
     assert [item['kind'] for item in found['findings'] if item['severity'] == 'error'] == [
@@ -63,3 +71,20 @@ def test_training_starts_with_a_quick_form_of_it(roads: Path, tmp_path: Path, ru
     assert 'dataset_check=False' in error
     code, error = run('train', *arguments, 'dataset_check=False')
     assert (code, error) == (0, '')
+
+
+def test_training_prints_the_warnings(
+    roads: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    labels = tmp_path / 'labels/town'
+    labels.mkdir(parents=True)
+    for source in (roads / 'roads/gtFine/val/town').iterdir():
+        cv2.imwrite(str(labels / source.name), np.full((64, 128), 3, np.uint8))
+    prefix = f'val_dataloader.dataset.data_prefix.seg_map_path={labels.parent}'
+    arguments = [roads / 'config.py', '--work-dir', tmp_path / 'work', '--cfg-options', prefix]
+    forget_visualizers()
+    monkeypatch.setattr(sys, 'argv', ['train', *map(str, arguments)])
+    assert run_mmseg_tool('train') == 0
+    warning = 'warning: val: wall is the only class in the labels (0.0 % of the pixels are ignored)'
+    assert warning in capsys.readouterr().err

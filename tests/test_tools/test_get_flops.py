@@ -8,9 +8,11 @@ from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
-from tool_runs import load_tool
+from scripts import load_script
 
-tool = load_tool('get_flops')
+from ddf_seg.analysis import layers
+
+tool = load_script('tools/get_flops.py')
 
 
 @pytest.fixture
@@ -60,8 +62,8 @@ def test_ddf_adds_what_its_layers_cost(count: Any, tmp_path: Path) -> None:
 
 def test_measured_layers_cost_what_the_formulas_say() -> None:
     size = (28, 20)
-    for name in tool.FORMULAS:
-        formula, measured = tool.by_formula(name, 28 * 20), tool.measured(name, size)
+    for name in layers.FORMULAS:
+        formula, measured = layers.by_formula(name, 28 * 20), layers.measured(name, size)
         assert measured.filters == formula.filters
         # Biases, normalisation and pooling come on top.
         for cost in ('parameters', 'multiply_adds'):

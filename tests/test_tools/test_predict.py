@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import errno
+import io
+import itertools
+import os
 import re
+import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +17,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tool_runs import TOOLS
+from PIL import Image
+from scripts import load_script
 
-from ddf_seg.engine.tools import show_usage_errors
-from ddf_seg.synthetic import CLASSES as SYNTHETIC_CLASSES
-from ddf_seg.synthetic import render_scene
+from ddf_seg.command_line import show_usage_errors
+from ddf_seg.engine.images.reading import ImageReader
+from ddf_seg.engine.predicting import predictor, videos
+from road_scenes import CLASSES as SYNTHETIC_CLASSES
+from road_scenes import render_scene
 
-spec = importlib.util.spec_from_file_location('predict', TOOLS / 'predict.py')
-assert spec is not None
-assert spec.loader is not None
-predict: Any = importlib.util.module_from_spec(spec)
-sys.modules['predict'] = predict
-spec.loader.exec_module(predict)
+predict = load_script('tools/predict.py')
 
 Run = Callable[..., tuple[int, str]]
 
@@ -98,7 +101,7 @@ def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, run: Run) -> No
     (folder / 'readme.txt').write_text('not asked for')
     code, error = run(folder)
     assert code == 1
-    assert '3 of 7 inputs could not be read' in error
+    assert '3 of 7 inputs could not be segmented' in error
     for name in ('broken.jpg', 'empty.png', 'broken.mp4'):
         assert f'{folder / name}: not a' in error
     for kind in ('ids', 'overlays'):
@@ -141,6 +144,280 @@ def test_a_video_that_ends_early(tmp_path: Path, run: Run) -> None:
     assert len(list((tmp_path / 'out' / 'ids' / 'drive').iterdir())) == int(found[1])
 
 
+def test_a_photo_that_says_how_to_turn_it(tmp_path: Path, run: Run) -> None:
+    """Shown and predicted as the config's loading has it, as it was in training."""
+    scene = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    image = Image.fromarray(scene[..., ::-1])
+    exif = image.getexif()
+    exif[0x112] = 6
+    image.save(tmp_path / 'photo.png', exif=exif)
+    write_image(tmp_path / 'turned.png')
+    assert cv2.imwrite(str(tmp_path / 'turned.png'), np.rot90(scene, -1))
+    assert run(tmp_path / 'turned.png', '--opacity', 0)[0] == 0
+    assert run(tmp_path / 'photo.png', '--opacity', 0)[0] == 0
+    out = tmp_path / 'out'
+    np.testing.assert_array_equal(read(out / 'overlays' / 'photo.png'), np.rot90(scene, -1))
+    turned = read(out / 'ids' / 'turned.png')
+    assert turned.shape == (128, 64)
+    np.testing.assert_array_equal(read(out / 'ids' / 'photo.png'), turned)
+    ignoring = 'test_dataloader.dataset.pipeline.0.color_type=color_ignore_orientation'
+    code, error = run(tmp_path / 'photo.png', '--opacity', 0, '--cfg-options', ignoring)
+    assert code == 0, error
+    np.testing.assert_array_equal(read(out / 'overlays' / 'photo.png'), scene)
+    assert read(out / 'ids' / 'photo.png').shape == (64, 128)
+
+
+SIZES = """
+train_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='RandomResize', scale=(128, 64), ratio_range=(0.5, 2.0), keep_ratio=True)]))
+"""
+
+
+def test_images_far_larger_than_those_of_the_training(
+    tmp_path: Path, roads: Path, run: Run
+) -> None:
+    config = tmp_path / 'sized.py'
+    config.write_text(f"_base_ = '{roads / 'config.py'}'\n{SIZES}")
+    folder = tmp_path / 'in'
+    small = write_image(folder / 'a_small.png')
+    large = np.kron(small, np.ones((8, 8, 1), np.uint8))
+    for name in ('large.png', 'larger.png'):
+        assert cv2.imwrite(str(folder / name), large)
+    code, error = run(folder, config=config)
+    assert code == 0, error
+    warning = f'warning: {folder / "large.png"} reaches the network with 1024×512 pixels'
+    assert error.count('warning: ') == 1
+    assert warning in error
+    assert 'had 128×64 pixels, times 0.5 to 2' in error
+    assert 'try --scale 0.12' in error
+    code, error = run(folder / 'large.png', '--scale', 0.125, config=config)
+    assert code == 0, error
+    assert 'warning: ' not in error
+    ids = read(tmp_path / 'out' / 'ids' / 'large.png')
+    assert ids.shape == (512, 1024)
+    # Shrunk, it is the small one, enlarged.
+    assert run(folder / 'a_small.png', config=config)[0] == 0
+    expected = np.kron(read(tmp_path / 'out' / 'ids' / 'a_small.png'), np.ones((8, 8), np.uint8))
+    inner = np.s_[4::8, 4::8]
+    assert (ids[inner] == expected[inner]).mean() > 0.95
+    with pytest.raises(SystemExit):
+        run(folder, '--scale', 0)
+
+
+def test_a_shorter_video_leaves_no_frames_of_a_longer_one(tmp_path: Path, run: Run) -> None:
+    for frames in (4, 2):
+        write_video(tmp_path / 'drive.avi', frames)
+        code, error = run(tmp_path / 'drive.avi')
+        assert code == 0, error
+        found = sorted(file.name for file in (tmp_path / 'out' / 'ids' / 'drive').iterdir())
+        assert found == [f'{index:06d}.png' for index in range(frames)]
+
+
+@pytest.mark.parametrize(
+    ('rate', 'written'),
+    [
+        *((25.0, 25.0), (29.97, 29.97), (23.976, 23.976), (66.667, 66.67), (119.88, 119.88)),
+        *((1000.0, 1000.0), (655.361, 655.4), (0.0, 25.0), (float('nan'), 25.0), (1e6, 25.0)),
+        *((0.01, 0.01), (1e-4, 25.0), (-1.0, 25.0)),
+    ],
+)
+def test_every_frame_rate_can_be_encoded(tmp_path: Path, rate: float, written: float) -> None:
+    assert videos.encodable_rate(rate) == pytest.approx(written)
+    with videos._writing(tmp_path / 'x.mp4', rate, (16, 16)) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((16, 16, 3), np.uint8))
+    video = cv2.VideoCapture(str(tmp_path / 'x.mp4'))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(written, rel=1e-3)
+    assert [file.name for file in tmp_path.iterdir()] == ['x.mp4']
+
+
+def test_one_video_that_cannot_be_encoded_does_not_end_the_run(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / 'in' / 'z.png')
+    write_video(tmp_path / 'in' / 'drive.avi', 2)
+    monkeypatch.setattr(videos, 'encodable_rate', lambda _: 66.667)
+    code, error = run(tmp_path / 'in')
+    assert code == 1
+    assert '1 of 2 inputs could not be segmented' in error
+    assert 'drive.avi: OpenCV cannot encode its overlay' in error
+    assert '--out-dir' not in error
+    assert (tmp_path / 'out' / 'ids' / 'z.png').exists()
+
+
+def test_names_that_are_no_text(tmp_path: Path, run: Run) -> None:
+    """OpenCV crashes on them."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b'/in/d\xe9'))
+    folder.mkdir(parents=True)
+    write_image(tmp_path / 'x.png')
+    write_video(tmp_path / 'x.avi', 2)
+    (tmp_path / 'x.png').rename(folder / os.fsdecode(b'caf\xe9.png'))
+    (tmp_path / 'x.avi').rename(folder / os.fsdecode(b'caf\xe9.avi'))
+    code, error = run(tmp_path / 'in')
+    assert code == 0, error
+    results = [os.fsencode(file) for file in (tmp_path / 'out').rglob('*') if file.is_file()]
+    for name in (b'caf\xe9.png', b'caf\xe9/000001.png', b'caf\xe9.mp4'):
+        assert any(file.endswith(b'/d\xe9/' + name) for file in results), results
+
+
+def test_an_image_too_large_for_the_memory(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png', 'c.png', 'd.png'):
+        write_image(tmp_path / 'in' / name)
+    predicted = predictor.inference_model
+    calls = iter([None, lambda: torch.empty(2**60), lambda: np.empty(2**45), None])
+
+    def inference_model(*arguments: Any) -> Any:
+        allocate = next(calls)
+        if allocate:
+            allocate()
+        return predicted(*arguments)
+
+    monkeypatch.setattr(predictor, 'inference_model', inference_model)
+    code, error = run(tmp_path / 'in')
+    assert code == 1
+    assert '2 of 4 inputs could not be segmented' in error
+    for name in ('b.png', 'c.png'):
+        assert f'{name}: too large for the memory' in error
+    assert (tmp_path / 'out' / 'ids' / 'd.png').exists()
+
+
+def test_an_error_of_one_image_does_not_end_the_run(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png'):
+        write_image(tmp_path / 'in' / name)
+    load = ImageReader.__call__
+
+    def fail(self: ImageReader, file: Path) -> Any:
+        if file.name == 'a.png':
+            raise RuntimeError('kernel larger than the image\nand more')
+        return load(self, file)
+
+    monkeypatch.setattr(ImageReader, '__call__', fail)
+    code, error = run(tmp_path / 'in')
+    assert code == 1
+    assert error.endswith('a.png: RuntimeError: kernel larger than the image\n')
+    assert (tmp_path / 'out' / 'ids' / 'b.png').exists()
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png', 'c.png'):
+        write_image(tmp_path / 'in' / name)
+    write = Path.write_bytes
+
+    def fill(path: Path, content: bytes) -> int:
+        if (tmp_path / 'out' / 'overlays' / 'a.png').exists():
+            write(path, content[:10])
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return write(path, content)
+
+    monkeypatch.setattr(Path, 'write_bytes', fill)
+    code, error = run(tmp_path / 'in')
+    assert code == 1
+    message = error.partition('error: ')[2]
+    assert re.match(r'--out-dir: No space left on device, .*b\.png is not written; 1 of 3', message)
+    files = {str(file.relative_to(tmp_path / 'out')) for file in (tmp_path / 'out').rglob('*.*')}
+    assert files == {'classes.csv', 'ids/a.png', 'overlays/a.png'}
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ctrl-C while an image is predicted."""
+    predicted = predictor.inference_model
+    calls = itertools.count(1)
+
+    def inference_model(*arguments: Any) -> Any:
+        if next(calls) == number:
+            signal.raise_signal(signal.SIGINT)
+        return predicted(*arguments)
+
+    monkeypatch.setattr(predictor, 'inference_model', inference_model)
+
+
+def test_ctrl_c_keeps_what_is_finished(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'a.png').write_text('no image')
+    for name in ('b.png', 'c.png', 'd.png'):
+        write_image(tmp_path / 'in' / name)
+    interrupt_at(monkeypatch, 2)
+    code, error = run(tmp_path / 'in')
+    assert code == 130
+    message = f'interrupted, 1 of 4 done, see {tmp_path / "out"}\nfailed before:\n  '
+    assert message in error
+    assert 'a.png: damaged, cut off, or no image' in error
+    assert 'Traceback' not in error
+    assert {file.name for file in (tmp_path / 'out' / 'ids').iterdir()} == {'b.png'}
+
+
+def test_ctrl_c_in_a_video_keeps_its_frames(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / 'drive.avi', 6)
+    assert run(tmp_path / 'drive.avi')[0] == 0
+    interrupt_at(monkeypatch, 4)
+    code, error = run(tmp_path / 'drive.avi')
+    assert code == 130
+    message = f'interrupted, 0 of 1 done (and 3 of 6 frames of {tmp_path / "drive.avi"}), see'
+    assert message in error
+    out = tmp_path / 'out'
+    assert len(list((out / 'ids' / 'drive').iterdir())) == 3
+    assert [file.name for file in (out / 'overlays').iterdir()] == ['drive.mp4']
+    video = cv2.VideoCapture(str(out / 'overlays' / 'drive.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_results_are_neither_inputs_nor_written_over_them(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / 'out'
+    write_image(folder / 'a.png')
+    for _ in range(2):
+        code, error = run(folder)
+        assert code == 0, error
+        files = {str(file.relative_to(folder)) for file in folder.rglob('*.png')}
+        assert files == {'a.png', 'ids/a.png', 'overlays/a.png'}
+    assert f'note: {folder}/ids and 1 more left out: results of an earlier run' in error
+    before = read(folder / 'overlays' / 'a.png')
+    for source in (folder / 'overlays', folder / 'overlays' / 'a.png'):
+        code, error = run(source)
+        assert code == 1
+        message = error.partition('error: ')[2]
+        assert f'{folder}/overlays/a.png is an input, and a result would be written' in message
+    np.testing.assert_array_equal(read(folder / 'overlays' / 'a.png'), before)
+
+
+def test_what_is_no_result_is_not_written_over(tmp_path: Path, run: Run) -> None:
+    street = tmp_path / 'street.png'
+    write_image(street)
+    for name in ('classes.csv', 'ids/street.png', 'overlays/other.png'):
+        own = tmp_path / 'out' / name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text('mine')
+        code, error = run(street)
+        assert code == 1
+        assert 'exists, but not from an earlier run' in error
+        assert own.read_text() == 'mine'
+        shutil.rmtree(tmp_path / 'out')
+
+
+def test_a_checkpoint_of_another_model_is_told_in_a_line(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mmengine would list every key first."""
+    write_image(tmp_path / 'street.png')
+    torch.save({'state_dict': {f'k{i}': torch.ones(1) for i in range(500)}}, tmp_path / 'other.pth')
+    output = io.StringIO()
+    monkeypatch.setattr(sys, 'stdout', output)
+    code, error = run(tmp_path / 'street.png', checkpoint=tmp_path / 'other.pth')
+    assert code == 1
+    assert 'is of another model than the config describes: it lacks ' in error
+    assert 'k499' not in error + output.getvalue()
+    assert len(error.partition('error: ')[2]) < 300
+
+
 def test_classes_that_nobody_names(tmp_path: Path, roads: Path, trained: Path, run: Run) -> None:
     write_image(tmp_path / 'street.png')
     checkpoint = torch.load(trained / 'iter_4.pth', weights_only=True)
@@ -178,7 +455,8 @@ def test_mistakes_end_with_one_message(tmp_path: Path, trained: Path, run: Run) 
         (run(street, config='no.py'), r'no\.py does not exist'),
         (run(street, '--cfg-options', 'model.decode_head.num_conv=1'), 'did you mean .num_convs'),
         (run(street, '--cfg-options', 'model.decode_head.channels=5'), r'expected \(19, 5, 1, 1\)'),
-        (run(street, '--out-dir', tmp_path / 'file' / 'out'), '--out-dir: .*Not a directory'),
+        (run(street, '--out-dir', tmp_path / 'file' / 'out'), r'--out-dir .* but .*file is a file'),
+        (run(street, '--out-dir', tmp_path / 'file'), r'--out-dir .* it is a file\. Give another'),
     ]
     for (code, error), expected in cases:
         assert code == 1
@@ -219,6 +497,17 @@ def test_demo(
         counted = truth != 255
         accuracy = (ids == truth)[counted].mean()
         assert accuracy > 0.75, (seed, accuracy)
+
+
+def test_demo_overwrites_no_picture_of_yours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = write_image(tmp_path / 'scenes' / '0.png')
+    monkeypatch.setattr(predict, 'DEMO_SCENES', 1)
+    monkeypatch.setattr(sys, 'argv', ['predict', '--demo', '--out-dir', str(tmp_path)])
+    assert show_usage_errors(predict.main) == 1
+    assert '0.png is there and is not the scene' in capsys.readouterr().err
+    np.testing.assert_array_equal(read(tmp_path / 'scenes' / '0.png'), before)
 
 
 def test_demo_takes_no_files(

@@ -8,11 +8,11 @@ from pathlib import Path
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
-from tool_runs import load_tool
+from scripts import load_script
 
-from ddf_seg.engine.tools import show_usage_errors
+from ddf_seg.command_line import show_usage_errors
 
-tool = load_tool('model_converters/publish')
+tool = load_script('tools/model_converters/publish.py')
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path) -> int:
@@ -60,3 +60,18 @@ def test_what_cannot_be_published(
     assert publish(monkeypatch, source, out) == 1
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_training_itself_is_not_overwritten(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / 'iter_4.pth'
+    source.write_bytes((trained / 'iter_4.pth').read_bytes())
+    assert publish(monkeypatch, source, source) == 1
+    assert 'iter_4.pth is CHECKPOINT itself' in capsys.readouterr().err
+    assert source.read_bytes() == (trained / 'iter_4.pth').read_bytes()
+    assert publish(monkeypatch, source, source / 'below.pth') == 1
+    assert 'error: OUT: ' in capsys.readouterr().err

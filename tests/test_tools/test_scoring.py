@@ -1,11 +1,41 @@
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from mmseg.evaluation import IoUMetric
 from tool_runs import Run
+
+LISTED = """
+test_evaluator = [
+    dict(type='BoundaryIoUMetric', thinness=0.01), dict(type='IoUMetric', iou_metrics=['mIoU'])]
+"""
+UNLABELLED = """
+test_dataloader = dict(dataset=dict(data_prefix=dict(_delete_=True, img_path='leftImg8bit/val')))
+"""
+
+
+@pytest.fixture
+def inherit(roads: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a config with some lines more than the tiny dataset's."""
+
+    def inherit(*lines: str) -> Path:
+        config = tmp_path / 'inherited.py'
+        config.write_text('\n'.join([f"_base_ = '{roads / 'config.py'}'", *lines]))
+        return config
+
+    return inherit
+
+
+def read_ids(folder: Path) -> dict[str, np.ndarray]:
+    return {file.name: cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in folder.iterdir()}
 
 
 def test_it_writes_predictions_and_pictures(
@@ -37,6 +67,125 @@ def test_test_time_augmentation(roads: Path, trained: Path, tmp_path: Path, run:
     assert code == 0, error
 
 
+def test_a_list_of_evaluators_writes_predictions_and_scores(
+    inherit: Callable[..., Path], roads: Path, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    checkpoint = trained / 'iter_4.pth'
+    arguments = [roads / 'config.py', checkpoint, '--work-dir', tmp_path, '--out', tmp_path / 'one']
+    assert run('test', *arguments) == (0, '')
+    expected = read_ids(tmp_path / 'one')
+    assert len(expected) == 2
+    boundaries = "test_evaluator = [dict(type='BoundaryIoUMetric')]"
+    for lines in (LISTED, boundaries):
+        out = tmp_path / 'ids'
+        assert run('test', inherit(lines), *arguments[1:4], '--out', out) == (0, '')
+        np.testing.assert_equal(read_ids(out), expected)
+        assert 'mBIoU ' in run.out.splitlines()[-4]
+        shutil.rmtree(out)
+
+
+def test_no_training_images_are_needed(
+    inherit: Callable[..., Path], trained: Path, tmp_path: Path, run: Run
+) -> None:
+    config = inherit(
+        "train_dataloader = dict(dataset=dict(data_root='/nowhere'))",
+        'val_dataloader = val_cfg = val_evaluator = None',
+        # Nor anything said of pictures
+        "default_hooks = dict(_delete_=True, logger=dict(type='LoggerHook'))",
+    )
+    arguments = [config, trained / 'iter_4.pth', '--work-dir', tmp_path]
+    assert run('test', *arguments, '--show-dir', tmp_path / 'show') == (0, '')
+    assert len(list((tmp_path / 'show').rglob('*.png'))) == 2
+
+
+@pytest.mark.parametrize('tta', [[], ['--tta']], ids=['', 'tta'])
+@pytest.mark.parametrize(
+    'lines',
+    [
+        UNLABELLED,
+        'test_dataloader = dict(dataset=dict(data_prefix=dict(seg_map_path=None)))',
+        'test_dataloader = dict(dataset=dict(pipeline=['
+        "dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]))",
+    ],
+    ids=['no prefix', 'prefix None', 'no LoadAnnotations'],
+)
+def test_a_set_without_labels_is_predicted(
+    inherit: Callable[..., Path], trained: Path, tmp_path: Path, run: Run,
+    tta: list[str], lines: str,
+) -> None:  # fmt: skip
+    config = inherit(LISTED, lines)
+    arguments = [config, trained / 'iter_4.pth', '--work-dir', tmp_path, *tta]
+    out, pictures = tmp_path / 'out', tmp_path / 'show'
+    code, error = run('test', *arguments, '--out', out, '--show-dir', pictures)
+    assert code == 0, error
+    assert 'the test set has no labels: it is predicted, not scored' in run.err
+    assert {name: ids.shape for name, ids in read_ids(out).items()} == {
+        f'town_{i}_leftImg8bit.png': (64, 128) for i in (0, 1)
+    }
+    # The prediction alone
+    shapes = [cv2.imread(str(file)).shape for file in pictures.rglob('*.png')]
+    assert shapes == [(64, 128, 3)] * 2
+
+
+def test_without_labels_and_folders_there_is_nothing_to_do(
+    inherit: Callable[..., Path], trained: Path, tmp_path: Path, run: Run
+) -> None:
+    arguments = [inherit(UNLABELLED), trained / 'iter_4.pth', '--work-dir', tmp_path]
+    code, error = run('test', *arguments)
+    assert code == 1
+    for part in ('no labels', 'nothing to score', '--out DIR', '--show-dir DIR'):
+        assert part in error
+    # mmseg's own way to say so
+    line = f"test_evaluator = dict(type='IoUMetric', format_only=True, output_dir='{tmp_path}/own')"
+    assert run('test', inherit(UNLABELLED, line), *arguments[1:]) == (0, '')
+    assert len(read_ids(tmp_path / 'own')) == 2
+
+
+def test_images_of_one_name_are_not_written_over_each_other(
+    inherit: Callable[..., Path], roads: Path, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    town = roads / 'roads' / 'leftImg8bit' / 'val' / 'town'
+    for name in ('one', 'other'):
+        shutil.copytree(town, tmp_path / 'images' / name)
+    config = inherit(UNLABELLED.replace('leftImg8bit/val', f'{tmp_path}/images'))
+    arguments = [config, trained / 'iter_4.pth', '--work-dir', tmp_path, '--out', tmp_path / 'out']
+    code, error = run('test', *arguments)
+    assert code == 1
+    name = 'town_0_leftImg8bit.png'
+    one, other = (tmp_path / 'images' / town / name for town in ('one', 'other'))
+    assert f'{one} and {other} would both be written to {tmp_path / "out" / name}' in error
+    assert read_ids(tmp_path / 'out') == {}
+
+
+def test_an_interrupted_test_says_how_far_it_came(
+    roads: Path, trained: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        IoUMetric, 'compute_metrics', lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    )
+    code, _ = run('test', roads / 'config.py', trained / 'iter_4.pth', '--work-dir', tmp_path)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert code == 130
+    assert run.err.endswith('interrupted: 2 of 2 images tested, no score; start again\n')
+
+
+def test_the_last_lines_give_score_and_places(
+    roads: Path, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    arguments = [roads / 'config.py', trained / 'iter_4.pth', '--work-dir', tmp_path / 'work']
+    assert run('test', *arguments, '--out', tmp_path / 'out') == (0, '')
+    lines = run.out.splitlines()
+    assert len(lines) < 60
+    (table,) = re.findall(r'aAcc: ([\d.]+)  mIoU: ([\d.]+)  mAcc: ([\d.]+)', run.out)
+    aacc, miou, macc = (f'{float(score):.2f}' for score in table)
+    assert lines[-4] == f'  scores:      mIoU {miou}, aAcc {aacc}, mAcc {macc}'
+    places = [line.split()[-1] for line in lines[-3:]]
+    assert places[1] == str(tmp_path / 'out')
+    for file in (places[0], places[2]):
+        assert Path(file).is_file()
+    assert [Path(file).suffix for file in places] == ['.json', '', '.log']
+
+
 @pytest.mark.parametrize(
     ('checkpoint', 'options', 'expected'),
     [
@@ -55,3 +204,16 @@ def test_mistakes_end_with_one_message(
     code, error = run('test', *arguments, *(['--cfg-options', *options] if options else []))
     assert code == 1
     assert re.search(expected, error), error
+
+
+@pytest.mark.parametrize('option', ['--out', '--show-dir', '--work-dir'])
+def test_a_file_is_no_folder_to_write_to(
+    roads: Path, trained: Path, tmp_path: Path, run: Run, option: str
+) -> None:
+    file = tmp_path / 'file'
+    file.touch()
+    folders = {'--work-dir': tmp_path / 'work', option: file}
+    arguments = [argument for pair in folders.items() for argument in pair]
+    code, error = run('test', roads / 'config.py', trained / 'iter_4.pth', *arguments)
+    assert code == 1
+    assert error == f'{option}: expected a folder, but {file} is a file\n'

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
+import torch
 from mmengine.fileio import load
-from tool_runs import TOOLS
+from scripts import ROOT
 
-ROOT = TOOLS.parent
 MODELS = load(ROOT / 'configs' / 'metafile.yaml')['Models']
 
 
@@ -23,6 +24,16 @@ def test_files_are_there(model: dict) -> None:
     assert 1e6 < (ROOT / model['Weights']).stat().st_size < 20e6
 
 
+def test_its_size_is_what_is_said_of_it() -> None:
+    """Everything but the statistics of batch normalisation is a parameter."""
+    weights = torch.load(ROOT / MODELS[0]['Weights'], weights_only=True)['state_dict']
+    statistics = ('running_mean', 'running_var', 'num_batches_tracked')
+    count = sum(value.numel() for key, value in weights.items() if not key.endswith(statistics))
+    for file in ('README.md', 'configs/_base_/models/ddf_efficientnet-lite0.py'):
+        for said in re.findall(r'\(([\d.]+) M parameters', (ROOT / file).read_text()):
+            assert float(said) == round(count / 1e6, 1), file
+
+
 @pytest.mark.skipif(
     not Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'camvid/val').is_dir(),
     reason='no CamVid in $DDF_DATA_ROOT/camvid',
@@ -30,7 +41,7 @@ def test_files_are_there(model: dict) -> None:
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
 def test_score(model: dict, tmp_path: Path) -> None:
     """By mmseg's own test.py and metrics, on the validation images that no training saw."""
-    files = [TOOLS / 'test.py', ROOT / model['Config'], ROOT / model['Weights']]
+    files = [ROOT / 'tools/test.py', ROOT / model['Config'], ROOT / model['Weights']]
     command = [sys.executable, *map(str, files), '--work-dir', str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

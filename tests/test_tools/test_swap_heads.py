@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from mmseg.apis import inference_model, init_model
-from tool_runs import Run, load_tool
+from scripts import load_script
+from tool_runs import Run
 
 from ddf_seg.engine.config_file import load_config
 
@@ -38,7 +40,7 @@ test_pipeline = [
 @pytest.fixture
 def swap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the tool in this process; returns exit code, output and error."""
-    tool = load_tool('swap_heads')
+    tool = load_script('tools/swap_heads.py')
 
     def swap(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, 'argv', ['swap_heads.py', *map(str, arguments)])
@@ -93,7 +95,8 @@ def test_the_new_config_may_lie_anywhere(swap: Any, narrow: Path, tmp_path: Path
         (['missing.py', '-o', 'x.py'], 'config file missing.py does not exist'),
         (['pure.py', '-o', 'x.py'], 'pure Python style'),
         (['configs/narrow.py', '-o', 'configs/narrow.py'], 'is CONFIG itself'),
-        (['configs/narrow.py', '-o', 'configs/narrow.py/x.py'], '--out: .*narrow.py'),
+        (['configs/narrow.py', '-o', 'configs/narrow.py/x.py'], '--out .*narrow.py: .* is a file'),
+        (['configs/narrow.py', '-o', 'folder.py'], '--out: expected a file, folder.py is a folder'),
     ],
 )
 def test_mistakes_end_with_one_line(
@@ -106,12 +109,46 @@ def test_mistakes_end_with_one_line(
     monkeypatch.chdir(narrow.parents[1])
     pure = 'from mmengine.config import read_base\nwith read_base():\n    pass\n'
     Path('pure.py').write_text(pure)
+    Path('folder.py').mkdir()
     code, _, error = swap(*arguments)
     assert code == 1
     assert error.startswith('error: ')
     assert len(error.splitlines()) == 1
     assert re.search(message, error), error
     assert not Path('x.py').exists()
+
+
+def test_an_edited_config_is_not_overwritten(swap: Any, narrow: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'ddf.py'
+    assert swap(narrow, '-o', out)[0] == 0
+    written = out.read_text()
+    # The same again changes nothing.
+    assert swap(narrow, '-o', out)[0] == 0
+    out.write_text(written + 'work_dir = "mine"\n')
+    code, _, error = swap(narrow, '-o', out)
+    assert code == 1
+    assert re.search(r'--out: .*ddf\.py is there and differs .* --force', error)
+    assert out.read_text() == written + 'work_dir = "mine"\n'
+    assert swap(narrow, '-o', out, '--force')[0] == 0
+    assert out.read_text() == written
+
+
+def test_a_full_disk_leaves_nothing_and_loses_nothing(
+    swap: Any, narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(path: Path, content: bytes) -> int:
+        with open(path, 'wb') as file:
+            file.write(content[:5])
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    out = tmp_path / 'ddf.py'
+    out.write_text('mine')
+    monkeypatch.setattr(Path, 'write_bytes', fill)
+    code, _, error = swap(narrow, '--force', '-o', out)
+    assert code == 1
+    assert re.fullmatch(r'error: --out: .*No space left on device\n', error)
+    assert out.read_text() == 'mine'
+    assert {file.name for file in tmp_path.iterdir()} == {'configs', 'ddf.py'}
 
 
 @pytest.fixture

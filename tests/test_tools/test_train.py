@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -39,6 +40,42 @@ def test_it_trains_in_mixed_precision(trained: Path) -> None:
     assert 'custom_hooks' not in cfg
 
 
+def test_the_screen_shows_what_a_person_reads(roads: Path, tmp_path: Path, run: Run) -> None:
+    options = ['optim_wrapper.paramwise_cfg.norm_decay_mult=0.0', 'model.backbone.frozen_stages=1']
+    options += ['optim_wrapper.optimizer.weight_decay=0.1']
+    options += ['default_hooks.checkpoint.save_best=mIoU']
+    arguments = [roads / 'config.py', '--work-dir', tmp_path, '--cfg-options', *options]
+    assert run('train', *arguments) == (0, '')
+    lines = run.out.splitlines()
+    assert len(lines) < 60
+    (log,) = tmp_path.glob('*/*.log')
+    everything = log.read_text()
+    # What mmengine tells of each parameter, of the config and the machine, is in the file alone.
+    for part in ('paramwise_options -- ', 'requires_grad=False', 'System environment', 'Config:\n'):
+        assert part in everything
+        assert part not in run.out
+    (fixed,) = [line for line in lines if 'kept as they are' in line]
+    skipped = everything.count('is skipped since its requires_grad=False')
+    assert f'; {skipped} are kept as they are, e.g. backbone.conv1.weight' in fixed
+    assert str(log) in fixed
+    initialised = everything.partition('Initialisation of the parameters:\n')[2].splitlines()
+    counts = [re.match(r'  \w+: (\d+) × ', line) for line in initialised[:10]]
+    total = sum(int(count[1]) for count in counts if count)
+    assert f'Training {total - skipped} tensors' in fixed
+    # The end
+    scores = [entry for entry in read_scalars(tmp_path) if 'mIoU' in entry][-1]
+    miou = f'{scores["mIoU"]:.2f}'
+    assert lines[-5:-2] == [
+        '  trained:     4 of 4 iterations',
+        f'  validation:  mIoU {miou}, aAcc {scores["aAcc"]:.2f}, mAcc {scores["mAcc"]:.2f}',
+        f'  checkpoint:  {tmp_path / "iter_4.pth"}',
+    ]
+    assert lines[-2:] == [
+        f'  best one:    {tmp_path / "best_mIoU_iter_4.pth"} ({miou})',
+        f'  log:         {log}',
+    ]
+
+
 def test_a_killed_training_goes_on_from_its_last_checkpoint(
     roads: Path, tmp_path: Path, environment: dict[str, str], run: Run
 ) -> None:
@@ -65,18 +102,14 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
     assert code == 0, error
     assert read_steps(tmp_path) == [done + 1, done + 2]
 
-    # Now the kill came while the checkpoint was written.
+    # Now the kill came while the checkpoint was written, as it can by other tools than these.
     final = tmp_path / f'iter_{done + 2}.pth'
     with open(final, 'r+b') as file:
         file.truncate(final.stat().st_size // 2)
-    arguments = [roads / 'config.py', '--work-dir', tmp_path, '--resume', *options]
-    code, error = run('train', *arguments)
-    assert code == 1
-    assert f'the last checkpoint, {final}' in error
-    remedy = f'load_from={tmp_path / f"iter_{done}.pth"}'
-    assert f'--cfg-options {remedy}' in error
-    code, error = run('train', *arguments, remedy)
+    code, error = run('train', roads / 'config.py', '--work-dir', tmp_path, '--resume', *options)
     assert code == 0, error
+    assert f'going on from {tmp_path / f"iter_{done}.pth"}' in run.err
+    assert f'{final} (' in run.err
     assert read_steps(tmp_path) == [done + 1, done + 2]
 
 
@@ -119,13 +152,14 @@ def test_two_processes_train_and_test(
     del environment['LOCAL_RANK']
     common = ['--work-dir', tmp_path]
     script, config = TOOLS / 'dist_train.sh', roads / 'config.py'
-    code, out, error = run_script(environment, script, config, 2, *common, '--amp')
+    code, _, error = run_script(environment, script, config, 2, *common, '--amp')
     assert code == 0, error[-3000:]
-    assert 'Distributed training: True' in out
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'Distributed training: True' in log.read_text()
     assert (tmp_path / 'iter_4.pth').exists()
     # No checkpoint: each process says so, and the launcher fails.
     script, checkpoint = TOOLS / 'dist_test.sh', tmp_path / 'iter_5.pth'
-    code, out, error = run_script(environment, script, config, checkpoint, 2, *common)
+    code, _, error = run_script(environment, script, config, checkpoint, 2, *common)
     assert code != 0
     assert 'iter_5.pth does not exist' in error
     assert 'holds iter_4.pth' in error

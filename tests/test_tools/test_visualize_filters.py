@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
-from tool_runs import TOOLS
+from PIL import Image
+from scripts import load_script
 
-from ddf_seg.engine.tools import show_usage_errors
+from ddf_seg.command_line import show_usage_errors
+from ddf_seg.visualization import visualizing
 
-spec = importlib.util.spec_from_file_location('visualize_filters', TOOLS / 'visualize_filters.py')
-assert spec is not None
-assert spec.loader is not None
-tool: Any = importlib.util.module_from_spec(spec)
-sys.modules['visualize_filters'] = tool
-spec.loader.exec_module(tool)
+tool = load_script('tools/visualize_filters.py')
 
 Run = Callable[..., tuple[int, str]]
 HEAD = """
@@ -89,7 +87,7 @@ def test_a_folder_with_a_page_of_each_image(tmp_path: Path, run: Run) -> None:
     (tmp_path / 'in' / 'broken.png').write_text('no image')
     code, error = run(tmp_path / 'in', '--points', '3,4', '--html', '--shared-colours')
     assert code == 1
-    assert '1 of 3 images could not be read' in error
+    assert '1 of 3 inputs could not be shown' in error
     for name in ('a', 'b'):
         folder = tmp_path / 'out' / name
         found = {str(file.relative_to(folder)) for file in folder.rglob('*.p*')}
@@ -113,6 +111,101 @@ def test_the_datasets_own_image_has_its_ground_truth(
     assert 'before.pth and after.pth' in page
     layer = tmp_path / 'out' / scene.stem / 'decode_head.refinements.0.ddf'
     assert (layer / 'classes-B.png').exists()
+
+
+@pytest.fixture
+def overview_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pictures of the layers, which take their time."""
+    monkeypatch.setattr(visualizing, 'layer_pictures', lambda *_: iter(()))
+
+
+@pytest.mark.usefixtures('overview_alone')
+@pytest.mark.parametrize('name', ['...png', '..png', '.png'])
+def test_an_image_of_dots_stays_in_its_folder(tmp_path: Path, run: Run, name: str) -> None:
+    write_image(tmp_path / 'street.png').rename(tmp_path / name)
+    code, error = run(tmp_path / name, '--html')
+    assert code == 0, error
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob('*') if file.is_file()}
+    results = {f'out/{name}/{result}' for result in ('overview.png', 'overview.pdf')}
+    assert files == {name, f'out/{name}/explorer.html', *results}
+
+
+@pytest.mark.usefixtures('overview_alone')
+def test_results_are_no_inputs_and_images_are_as_trained(tmp_path: Path, run: Run) -> None:
+    scene = write_image(tmp_path / 'in' / 'scene.png')
+    image = Image.open(scene)
+    exif = image.getexif()
+    exif[0x112] = 6
+    image.save(tmp_path / 'in' / 'turned.png', exif=exif)
+    out = tmp_path / 'in' / 'out'
+    for _ in range(2):
+        code, error = run(tmp_path / 'in', '--out-dir', out, '--html')
+        assert code == 0, error
+        assert {folder.name for folder in out.iterdir()} == {'scene', 'turned'}
+    assert f'note: {out}/scene and 1 more left out: results of an earlier run' in error
+    assert '"size":[45,61]' in (out / 'scene' / 'explorer.html').read_text()
+    assert '"size":[61,45]' in (out / 'turned' / 'explorer.html').read_text()
+
+
+@pytest.mark.usefixtures('overview_alone')
+def test_ctrl_c_keeps_what_is_finished(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png', 'c.png'):
+        write_image(tmp_path / 'in' / name)
+    draw, calls = visualizing.draw_overview, itertools.count(1)
+
+    def draw_overview(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(visualizing, 'draw_overview', draw_overview)
+    code, error = run(tmp_path / 'in')
+    assert code == 130
+    assert error.endswith(f'interrupted, 1 of 3 done, see {tmp_path / "out"}\n')
+    files = {str(file.relative_to(tmp_path / 'out')) for file in (tmp_path / 'out').rglob('*.*')}
+    assert files == {'a/overview.png', 'a/overview.pdf'}
+
+
+@pytest.mark.usefixtures('overview_alone')
+def test_one_image_that_fails_does_not_end_the_run(tmp_path: Path, network: Path, run: Run) -> None:
+    config = tmp_path / 'sized.py'
+    config.write_text(
+        f"_base_ = '{network / 'ddf.py'}'\ntrain_dataloader = dict(dataset=dict(pipeline=["
+        "dict(type='Resize', scale=(60, 45), keep_ratio=True)]))\n"
+    )
+    write_image(tmp_path / 'in' / 'a_small.png')
+    write_image(tmp_path / 'in' / 'large.png', 180, 244)
+    label = tmp_path / 'label.png'
+    label.write_text('no image')
+    small = tmp_path / 'small_label.png'
+    assert cv2.imwrite(str(small), np.zeros((45, 61), np.uint8))
+    points = ['--points', '1,1', '--points', '70,2']
+    code, error = run(
+        tmp_path / 'in', *points, '--ground-truth', small, '--ground-truth', label, config=config
+    )
+    assert code == 1
+    assert 'a_small.png: --points 70,2 lies outside the image of 61×45 pixels' in error
+    assert f'large.png: its ground truth {label} cannot be read' in error
+    code, error = run(tmp_path / 'in', *points, config=config)
+    assert code == 1
+    assert '1 of 2 inputs could not be shown' in error
+    assert (tmp_path / 'out' / 'large' / 'overview.png').exists()
+    assert error.count('warning: ') == 1
+    assert 'large.png reaches the network with 244×180 pixels' in error
+    assert 'had 60×45 pixels. What comes out may be worthless: try --max-size 60' in error
+
+
+def test_repeated_options_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ['--points', '1,2', '3,4', '--points', '5,6', '--channels', '0', '--channels', '1']
+    given += ['--layer', 'a', '--layer', 'b', '--ground-truth', 'x', '--ground-truth', 'y']
+    monkeypatch.setattr(sys, 'argv', ['tool', 'config', 'checkpoint', 'image', *given])
+    args = tool.parse_args()
+    assert args.points == [(1, 2), (3, 4), (5, 6)]
+    assert args.channels == [0, 1]
+    assert args.layer == ['a', 'b']
+    assert args.ground_truth == [Path('x'), Path('y')]
 
 
 def test_a_cascade(tmp_path: Path, network: Path, run: Run) -> None:
@@ -144,7 +237,9 @@ def test_mistakes_end_with_one_message(
     tmp_path: Path, roads: Path, trained: Path, network: Path, run: Run
 ) -> None:
     image = write_image(tmp_path / 'street.png')
-    label = write_image(tmp_path / 'label.png', 9, 9)
+    colours = write_image(tmp_path / 'colours.png')
+    label = tmp_path / 'label.png'
+    assert cv2.imwrite(str(label), np.zeros((9, 9), np.uint8))
     plain = dict(config=roads / 'config.py', checkpoint=trained / 'iter_4.pth')
     cases = [
         (run(tmp_path / 'no.png'), r'no\.png does not exist'),
@@ -159,7 +254,9 @@ def test_mistakes_end_with_one_message(
         (run(image, '--ground-truth', label, label), 'a file for each of 1 images, got 2'),
         (run(image, '--ground-truth', tmp_path / 'no.png'), r'no\.png does not exist'),
         (run(image, '--ground-truth', label), r'ground truth has 9×9 pixels, expected 61×45'),
+        (run(image, '--ground-truth', colours), r'colours\.png has 3 channels, expected one, of'),
         (run(image, **plain), 'EncoderDecoder has no DDF layer'),
+        (run(image, '--out-dir', image), r'--out-dir .*street\.png: .* but it is a file'),
     ]
     for (code, error), expected in cases:
         assert code == 1, expected

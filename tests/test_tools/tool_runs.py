@@ -1,23 +1,21 @@
 """What the tests of the tools share besides fixtures."""
 
-import importlib.util
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-TOOLS = Path(__file__).parents[2] / 'tools'
-# name and arguments of a tool, to its exit code and error
-Run = Callable[..., tuple[int, str]]
+from scripts import ROOT
+
+TOOLS = ROOT / 'tools'
 
 
-def load_tool(name: str) -> Any:
-    """A tool as a module, so that its functions can be called in this process."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up.
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+class Run(Protocol):
+    """Runs tools/train.py or test.py in this process; returns exit code and stderr's error.
+
+    Attributes:
+        out: What the last one wrote to stdout.
+        err: What it wrote to stderr.
+    """
+
+    out: str
+    err: str
+
+    def __call__(self, name: str, *arguments: object) -> tuple[int, str]: ...

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from ddf_seg.engine.inference import Classes
+from ddf_seg.engine.predicting.classes import Classes
 from ddf_seg.visualization import Inspection, inspect_image
 
 HEAD = dict(type='DDFHead', channels=6, widths=[6, 8, 8, 8], ddf_cfg=dict(head=2, branches='both'))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization.vis_backend import LocalVisBackend
 from mmseg.registry import VISBACKENDS
 from openmmlab_toy import forget_visualizers, toy_config, write_cityscapes
+from PIL import Image
 
-from ddf_seg.engine.errors import UsageError
+from ddf_seg.errors import UsageError
 from ddf_seg.visualization import FilterVisualizationHook
+from ddf_seg.visualization.hook import _read
 
 HEAD = dict(
     type='DDFHead', in_channels=[32, 64], in_index=[2, 3], channels=8, strides=[8, 16],
@@ -132,3 +136,19 @@ def test_mistakes(data, tmp_path, arguments, message):
 def test_an_unknown_picture():
     with pytest.raises(ValueError, match="got 'movie'"):
         FilterVisualizationHook(pictures=['movie'])
+
+
+def test_images_are_shown_as_the_pipeline_loads_them(tmp_path):
+    scene = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    image = Image.fromarray(scene[..., ::-1])
+    exif = image.getexif()
+    exif[0x112] = 6
+    image.save(tmp_path / 'x.png', exif=exif)
+    for colours, expected in (('color', np.rot90(scene, -1)), ('color_ignore_orientation', scene)):
+        load = LoadImageFromFile(color_type=colours)
+        dataset = SimpleNamespace(pipeline=SimpleNamespace(transforms=[load]))
+        several = SimpleNamespace(datasets=[SimpleNamespace(dataset=dataset)])
+        for each in (dataset, several):
+            np.testing.assert_array_equal(_read(each, str(tmp_path / 'x.png')), expected)
+    with pytest.raises(UsageError, match=r'FilterVisualizationHook: .*no\.png: missing'):
+        _read(dataset, str(tmp_path / 'no.png'))

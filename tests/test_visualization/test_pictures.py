@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -45,6 +46,17 @@ def test_which_pictures_there_are(figures):
     }  # fmt: skip
     assert 'up/phases' in figures
     assert 'pair/phases-B' in figures
+
+
+def test_the_legend_has_every_class_that_is_shown(inspection):
+    """Those, too, that only the ground truth has."""
+    prediction = np.full_like(inspection.prediction, 3)
+    alone = replace(inspection, prediction=prediction)
+    figure = pictures.draw_overview([alone], POINTS)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ['road', 'building', 'pole']
+    figure = pictures.draw_overview([replace(alone, truth=None)], POINTS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['pole']
 
 
 def undrawn(figure):

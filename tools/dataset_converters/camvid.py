@@ -15,8 +15,9 @@ SegNet's own version of the data (360×480, 11 classes) needs no conversion.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ddf_seg.annotations import (
     Job,
@@ -49,28 +50,32 @@ def find_labels(root: Path) -> list[Path]:
     return find(folder, '*_L.png')
 
 
+def read_label(source: tuple[Path, str]) -> np.ndarray:
+    """The ids (H, W) uint8 of a file of colours in one of the protocols."""
+    file, protocol = source
+    colours = {
+        (int(row['red']), int(row['green']), int(row['blue'])): int(row[protocol])
+        for row in read_table('camvid_colours')
+    }
+    return colours_to_ids(file, colours)
+
+
 def main() -> None:
     args = converter_parser(__doc__).parse_args()
     labels = find_labels(args.root)
     names = [file.stem.removesuffix('_L') for file in labels]
-    written = 0
-    for protocol in PROTOCOLS:
-        colours = {
-            (int(row['red']), int(row['green']), int(row['blue'])): int(row[protocol])
-            for row in read_table('camvid_colours')
-        }
-        jobs = [
-            Job(file, args.root / f'labels_{protocol}' / f'{name}.png')
-            for file, name in zip(labels, names, strict=True)
-        ]
-        written += convert(partial(colours_to_ids, colours=colours), jobs, args.jobs)
     splits = {split: [name for name in names if split_of(name) == split] for split in
               ('train', 'val', 'test')}  # fmt: skip
     splits['trainval'] = sorted(splits['train'] + splits['val'])
     for split, chosen in splits.items():
         write_list(args.root / f'splits/{split}.txt', chosen)
-    total = len(names) * len(PROTOCOLS)
-    print(f'{args.root}: {written} of {total} labels written, lists in {args.root}/splits')
+    jobs = [
+        Job((file, protocol), args.root / f'labels_{protocol}' / f'{name}.png')
+        for protocol in PROTOCOLS
+        for file, name in zip(labels, names, strict=True)
+    ]
+    written = convert(read_label, jobs, args.jobs)
+    print(f'{args.root}: {written} of {len(jobs)} labels written, lists in {args.root}/splits')
 
 
 if __name__ == '__main__':

@@ -2,8 +2,9 @@
 
 python tools/dataset_converters/cityscapes.py data/cityscapes
 
-Also for what has Cityscapes' label files: gtCoarse, Foggy Driving. The result is that of
-cityscapesScripts' csCreateTrainIdLabelImgs, which paints the polygons anew, in a tenth of the time.
+Works on all data with Cityscapes' label files, such as gtCoarse and Foggy Driving. The result
+equals that of cityscapesScripts' csCreateTrainIdLabelImgs, which paints the polygons, in a tenth of
+the time.
 """
 
 import sys

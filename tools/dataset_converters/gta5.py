@@ -2,8 +2,8 @@
 
 python tools/dataset_converters/gta5.py data/gta5
 
-splits/train.txt leaves out what is known to be spoilt: images that are white, black or of a single
-class, and those whose label has another size.
+splits/train.txt leaves out images that are known to be faulty: those that are white, black or of a
+single class, and those whose label has another size.
 """
 
 import sys
@@ -28,11 +28,21 @@ SPOILT = {'15188', '15617', '17705'}
 
 
 def fits(image: Path, label: Path) -> bool:
-    """Whether an image is there and has its label's size."""
-    if not image.exists():
-        return False
-    with Image.open(image) as first, Image.open(label) as second:
-        return first.size == second.size
+    """Whether an image is there and has its label's size.
+
+    Raises:
+        ValueError: If one of them is damaged.
+    """
+    sizes = []
+    for file in (image, label):
+        try:
+            with Image.open(file) as opened:
+                sizes.append(opened.size)
+        except FileNotFoundError:
+            return False
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f'{file}: {error}') from error
+    return sizes[0] == sizes[1]
 
 
 def main() -> None:
@@ -40,16 +50,22 @@ def main() -> None:
     labels = [
         file for file in find(args.root / 'labels', '*.png') if not file.name.endswith(SUFFIX)
     ]
-    sound = [
-        file
-        for file in labels
-        if file.stem not in SPOILT and fits(args.root / 'images' / file.name, file)
-    ]
+    sound, damaged = [], []
+    for file in labels:
+        try:
+            if file.stem not in SPOILT and fits(args.root / 'images' / file.name, file):
+                sound.append(file)
+        except ValueError as error:
+            damaged.append(str(error))
+    write_list(args.root / 'splits/train.txt', [file.stem for file in sound])
     jobs = [Job(file, file.with_name(file.stem + SUFFIX)) for file in sound]
     written = convert(partial(map_ids, indices=id_map('cityscapes_ids')), jobs, args.jobs)
-    write_list(args.root / 'splits/train.txt', [file.stem for file in sound])
-    spoilt = len(labels) - len(sound)
-    print(f'{args.root}: {written} of {len(jobs)} labels written, {spoilt} images left out')
+    left_out = len(labels) - len(sound)
+    print(f'{args.root}: {written} of {len(jobs)} labels written, {left_out} images left out')
+    if damaged:
+        raise ValueError(
+            f'{len(damaged)} of them because a file cannot be read, the first: {damaged[0]}'
+        )
 
 
 if __name__ == '__main__':

@@ -30,13 +30,13 @@ VAL = {
 def main() -> None:
     args = converter_parser(__doc__).parse_args()
     labels = find(args.root / 'training/semantic', '*_10.png')
+    names = [file.stem for file in labels]
+    validated = {f'{number:06d}_10' for number in VAL}
+    for split in ('train', 'val'):
+        chosen = [name for name in names if (name in validated) == (split == 'val')]
+        write_list(args.root / f'splits/{split}.txt', chosen)
     jobs = [Job(file, args.root / 'training/semantic_train_ids' / file.name) for file in labels]
     written = convert(partial(map_ids, indices=id_map('cityscapes_ids')), jobs, args.jobs)
-    names = [file.stem for file in labels]
-    splits = {name: 'val' if int(name.partition('_')[0]) in VAL else 'train' for name in names}
-    for split in ('train', 'val'):
-        chosen = [name for name in names if splits[name] == split]
-        write_list(args.root / f'splits/{split}.txt', chosen)
     print(f'{args.root}: {written} of {len(jobs)} labels written, lists in {args.root}/splits')
 
 

@@ -5,11 +5,10 @@ python tools/dataset_converters/nuimages.py data/nuimages
 Reads v1.0-*/{category,sample_data,surface_ann,object_ann}.json, of every version that is there but
 the test set, which has no annotations. Surfaces are painted first, then objects in the order of
 their tokens, as nuscenes-devkit does. Lists are splits/{train,val,mini}.txt. Needs pycocotools
-(pip install 'ddf_seg[nuimages]').
+(pip install pycocotools).
 """
 
 import base64
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from ddf_seg.annotations import (
     converter_parser,
     exit_code,
     metainfo,
+    read_json,
     write_list,
 )
 from ddf_seg.annotations.converting import find
@@ -44,44 +44,55 @@ def paint_masks(source: tuple[int, int, list[tuple[int, dict[str, Any]]]]) -> np
 
 
 def read_version(folder: Path, target: Path) -> list[Job]:
-    """The labels of one version, v1.0-train and the like."""
+    """The labels of one version, v1.0-train and the like.
+
+    Raises:
+        OSError, ValueError: If a table is missing, damaged or not nuImages'.
+    """
     tables = {
-        name: json.loads((folder / f'{name}.json').read_text())
+        name: read_json(folder / f'{name}.json')
         for name in ('category', 'sample_data', 'surface_ann', 'object_ann')
     }
-    indices = {
-        item['token']: CLASSES.index(item['name'])
-        for item in tables['category']
-        if item['name'] in CLASSES
-    }
-    masks = defaultdict(list)
-    objects = sorted(tables['object_ann'], key=lambda item: item['token'])
-    for item in [*tables['surface_ann'], *objects]:
-        if item['mask'] is not None and item['category_token'] in indices:
-            masks[item['sample_data_token']].append((indices[item['category_token']], item['mask']))
-    return [
-        Job(
-            (item['height'], item['width'], masks[item['token']]),
-            target / Path(item['filename']).relative_to('samples').with_suffix('.png'),
-        )
-        for item in tables['sample_data']
-        if item['is_key_frame']
-    ]
+    try:
+        indices = {
+            item['token']: CLASSES.index(item['name'])
+            for item in tables['category']
+            if item['name'] in CLASSES
+        }
+        masks = defaultdict(list)
+        objects = sorted(tables['object_ann'], key=lambda item: item['token'])
+        for item in [*tables['surface_ann'], *objects]:
+            if item['mask'] is not None and item['category_token'] in indices:
+                masks[item['sample_data_token']].append(
+                    (indices[item['category_token']], item['mask'])
+                )
+        return [
+            Job(
+                (item['height'], item['width'], masks[item['token']]),
+                target / Path(item['filename']).relative_to('samples').with_suffix('.png'),
+            )
+            for item in tables['sample_data']
+            if item['is_key_frame']
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f'{folder}: not the tables of nuImages: {error!r}') from error
 
 
 def main() -> None:
     args = converter_parser(__doc__).parse_args()
     versions = {file.parent for file in find(args.root, 'object_ann.json')}
     target = args.root / 'semantic'
+    jobs: dict[Path, Job] = {}  # versions may share images
     for folder in sorted(versions, key=lambda folder: folder.name):
         split = folder.name.rpartition('-')[2]
         if split == 'test':
             continue
-        jobs = read_version(folder, target)
-        written = convert(paint_masks, jobs, args.jobs)
-        names = [job.target.relative_to(target).with_suffix('').as_posix() for job in jobs]
+        found = read_version(folder, target)
+        names = [job.target.relative_to(target).with_suffix('').as_posix() for job in found]
         write_list(args.root / f'splits/{split}.txt', names)
-        print(f'{folder}: {written} of {len(jobs)} labels written')
+        jobs |= {job.target: job for job in found}
+    written = convert(paint_masks, jobs.values(), args.jobs)
+    print(f'{args.root}: {written} of {len(jobs)} labels written, lists in {args.root}/splits')
 
 
 if __name__ == '__main__':

@@ -17,8 +17,9 @@ INDICES = id_map('synthia_ids')
 
 
 def read_red_ids(path: Path) -> np.ndarray:
-    # Pillow reads no 16-bit colours.
-    channels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    # Pillow reads no 16-bit colours; cv2.imread wants UTF-8 names, and imdecode no empty file.
+    content = np.fromfile(path, np.uint8)
+    channels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if channels is None or channels.ndim != 3 or channels.dtype != np.uint16:
         got = 'no image' if channels is None else f'{channels.dtype} {channels.shape}'
         raise ValueError(f'{path}: expected a 16-bit image of 3 channels, got {got}')

@@ -6,7 +6,6 @@ Reads panoptic.json and panoptic/*.png, writes semantic_train_ids/*.png and spli
 The public part has no split of its own: every tenth image, by name, validates.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ddf_seg.annotations import (
     converter_parser,
     exit_code,
     id_map,
+    read_json,
     write_list,
 )
 
@@ -46,21 +46,25 @@ def paint_segments(source: tuple[Path, dict[int, int]]) -> np.ndarray:
 
 def main() -> None:
     args = converter_parser(__doc__).parse_args()
-    content = json.loads((args.root / 'panoptic.json').read_text())
-    jobs = [
-        Job(
-            (
-                args.root / 'panoptic' / item['file_name'],
-                {segment['id']: segment['category_id'] for segment in item['segments_info']},
-            ),
-            args.root / 'semantic_train_ids' / f'{Path(item["file_name"]).stem}.png',
-        )
-        for item in content['annotations']
-    ]
-    written = convert(paint_segments, jobs, args.jobs)
+    file = args.root / 'panoptic.json'
+    content = read_json(file)
+    try:
+        jobs = [
+            Job(
+                (
+                    args.root / 'panoptic' / item['file_name'],
+                    {segment['id']: segment['category_id'] for segment in item['segments_info']},
+                ),
+                args.root / 'semantic_train_ids' / f'{Path(item["file_name"]).stem}.png',
+            )
+            for item in content['annotations']
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'{file}: no panoptic annotations: {error!r}') from error
     names = sorted(job.target.stem for job in jobs)
     write_list(args.root / 'splits/val.txt', names[9::10])
     write_list(args.root / 'splits/train.txt', sorted(set(names) - set(names[9::10])))
+    written = convert(paint_segments, jobs, args.jobs)
     print(f'{args.root}: {written} of {len(jobs)} labels written, lists in {args.root}/splits')
 
 

@@ -1,6 +1,4 @@
-"""Makes of a training's checkpoint one to hand on: the weights alone, in half precision.
-
-    python tools/model_converters/publish.py work_dirs/ddf_camvid_finetune/iter_2400.pth OUT.pth
+"""Makes a checkpoint to publish from that of a training: the weights alone, in half precision.
 
 The state of optimizer, schedulers and averaging is left out; names and colours of the classes stay.
 """
@@ -11,18 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
-import torch
-
-from ddf_seg.engine.checkpoints import check_checkpoint
-from ddf_seg.engine.errors import UsageError
-from ddf_seg.engine.tools import show_usage_errors
+from ddf_seg.command_line import ToolParser, show_usage_errors
+from ddf_seg.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            'python tools/model_converters/publish.py work_dirs/ddf_camvid/iter_2000.pth small.pth'
+        ],
     )
     parser.add_argument('checkpoint', type=Path, help='what tools/train.py wrote')
     parser.add_argument('out', type=Path, help='file to write')
@@ -31,6 +27,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    import torch
+
+    from ddf_seg.engine.weights.checkpoints import check_checkpoint, save_checkpoint
+
     check_checkpoint(args.checkpoint, 'CHECKPOINT')
     checkpoint = torch.load(args.checkpoint, map_location='cpu', weights_only=True)
     if 'state_dict' not in checkpoint:
@@ -48,8 +49,9 @@ def main() -> int:
                 )
             weights[name] = half
     known = checkpoint.get('meta', {}).get('dataset_meta')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({'meta': {'dataset_meta': known}, 'state_dict': weights}, args.out)
+    save_checkpoint(
+        {'meta': {'dataset_meta': known}, 'state_dict': weights}, args.out, args.checkpoint
+    )
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
     return 0
 

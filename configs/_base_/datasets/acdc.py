@@ -1,6 +1,6 @@
 # ACDC in its four conditions: data/acdc/{rgb_anon,gt}/{fog,night,rain,snow}/{train,val}, as it
 # comes.
-_base_ = 'mmseg::_base_/datasets/cityscapes.py'
+_base_ = ['mmseg::_base_/datasets/cityscapes.py', '../pipelines/test_1920x1080.py']
 dataset_type = 'ACDCDataset'
 data_root = '{{$DDF_DATA_ROOT:data}}/acdc'
 data_prefix = dict(img_path='rgb_anon', seg_map_path='gt')
@@ -14,12 +14,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1920, 1080), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = _base_.test_pipeline_1920x1080
 train_dataloader = dict(
     dataset=dict(
         type=dataset_type,

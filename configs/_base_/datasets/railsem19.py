@@ -1,6 +1,6 @@
 # RailSem19, 19 classes of its own: data/railsem19/{jpgs,uint8}/rs19_val, as it comes. The first
 # 7650 images train, the last 850 validate.
-_base_ = 'mmseg::_base_/datasets/cityscapes.py'
+_base_ = ['mmseg::_base_/datasets/cityscapes.py', '../pipelines/test_1920x1080.py']
 dataset_type = 'RailSem19Dataset'
 data_root = '{{$DDF_DATA_ROOT:data}}/railsem19'
 data_prefix = dict(img_path='jpgs/rs19_val', seg_map_path='uint8/rs19_val')
@@ -14,12 +14,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1920, 1080), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = _base_.test_pipeline_1920x1080
 train_dataloader = dict(
     dataset=dict(
         type=dataset_type,

@@ -1,6 +1,6 @@
 # WildDash 2, 26 classes: data/wilddash2/{images,semantic_train_ids,splits}, prepared by
 # tools/dataset_converters/wilddash2.py (the validation split is ours: every tenth image).
-_base_ = 'mmseg::_base_/datasets/cityscapes.py'
+_base_ = ['mmseg::_base_/datasets/cityscapes.py', '../pipelines/test_1920x1080.py']
 dataset_type = 'WildDash2Dataset'
 data_root = '{{$DDF_DATA_ROOT:data}}/wilddash2'
 data_prefix = dict(img_path='images', seg_map_path='semantic_train_ids')
@@ -14,12 +14,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1920, 1080), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+test_pipeline = _base_.test_pipeline_1920x1080
 train_dataloader = dict(
     dataset=dict(
         type=dataset_type,

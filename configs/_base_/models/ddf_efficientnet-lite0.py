@@ -1,4 +1,4 @@
-# DDFHead on EfficientNet-Lite0 (4.7 M parameters), whose ImageNet weights come by pip (extra demo).
+# DDFHead on EfficientNet-Lite0 (3.0 M parameters), whose ImageNet weights come by pip (extra demo).
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(
     type='SegDataPreProcessor',

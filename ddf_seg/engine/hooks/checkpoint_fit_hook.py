@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ..checkpoints import check_fit
+from ..lookup.models import unwrapped
+from ..weights.checkpoints import check_fit
 
 
 @HOOKS.register_module()
@@ -17,7 +17,4 @@ class CheckpointFitHook(Hook):
     """Raises where the loaded checkpoint is of another model, see `check_fit`."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        check_fit(model, checkpoint, str(runner._load_from))
+        check_fit(unwrapped(runner.model), checkpoint, str(runner._load_from))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mmseg.models.backbones import ResNet, ResNetV1c, ResNetV1d
 from mmseg.registry import MODELS
@@ -26,6 +26,13 @@ class DDFResNet(ResNet):
         ValueError: another depth, whose blocks have no bottleneck.
     """
 
+    # For ddf_seg.swap, see `Replacement`
+    replaces: ClassVar[tuple[str, ...]] = ('ResNet',)
+    brings = (
+        'DDF in place of the 3×3 convolution of every bottleneck; pretrained weights fit all other '
+        'layers'
+    )
+
     def __init__(self, depth: int, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if depth not in DEPTHS:
             raise ValueError(f'depth: expected one of {DEPTHS} (bottlenecks), got {depth}')
@@ -41,7 +48,11 @@ class DDFResNet(ResNet):
 class DDFResNetV1c(DDFResNet, ResNetV1c):
     """DDFResNet with three 3×3 convolutions as its stem, as mmseg's ResNetV1c."""
 
+    replaces = ('ResNetV1c',)
+
 
 @MODELS.register_module()
 class DDFResNetV1d(DDFResNet, ResNetV1d):
     """DDFResNetV1c that averages before it projects the shortcut, as mmseg's ResNetV1d."""
+
+    replaces = ('ResNetV1d',)

@@ -21,7 +21,7 @@ class EfficientNetLite(BaseModule):
     """EfficientNet-Lite (no squeeze-excitation, ReLU6) of the package efficientnet_lite_pytorch.
 
     Padding is TensorFlow's dynamic 'same', so a level's size is the input's divided by its stride,
-    rounded up. The weights want pixels normalised by mean 127 and deviation 128, in RGB.
+    rounded up. The weights expect RGB pixels, normalised by mean 127 and deviation 128.
 
     Args:
         arch: 'lite0' to 'lite4'.
@@ -63,8 +63,8 @@ class EfficientNetLite(BaseModule):
             from efficientnet_lite_pytorch import EfficientNet
         except ModuleNotFoundError as error:
             raise ImportError(
-                'EfficientNetLite needs the package efficientnet_lite_pytorch: pip install '
-                "'ddf_seg[demo]'"
+                'EfficientNetLite needs the package efficientnet_lite_pytorch: in a checkout of '
+                "ddf_seg, pip install --no-build-isolation '.[demo]'"
             ) from error
         # Without an image size the package pads dynamically; its default is made for 224² alone.
         network = EfficientNet.from_name(f'efficientnet-{arch}', image_size=None)
@@ -93,7 +93,7 @@ class EfficientNetLite(BaseModule):
                 parameter.requires_grad = False
 
     def train(self, mode: bool = True) -> EfficientNetLite:
-        """As nn.Module.train, but frozen stages, and with norm_eval all statistics, stay fixed."""
+        """As nn.Module.train, but frozen stages stay fixed, and with norm_eval all statistics."""
         super().train(mode)
         self._freeze()
         if mode and self.norm_eval:

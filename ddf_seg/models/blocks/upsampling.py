@@ -24,7 +24,7 @@ INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16)
 
 @MODELS.register_module()
 class PlainUpsample(BaseModule):
-    """Upsamples a map to the size of a finer one, whose content it does not look at.
+    """Upsamples a map to the size of a finer one, without using the content of that one.
 
     Args:
         in_channels: channels of the coarser map.

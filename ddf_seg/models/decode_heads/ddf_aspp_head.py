@@ -48,6 +48,14 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
         ValueError: strides that do not fit.
     """
 
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('ASPPHead', 'DepthwiseSeparableASPPHead')
+    brings = 'DDF in its 3×3 convolutions'
+
+    @staticmethod
+    def wants_strides_of(cfg: dict[str, Any]) -> Sequence[int]:
+        return [0, cfg.get('in_index', -1)] if cfg.get('c1_in_channels') else []
+
     def __init__(
         self,
         c1_in_channels: int = 0,

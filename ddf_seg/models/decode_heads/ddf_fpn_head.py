@@ -124,6 +124,11 @@ class DDFFPNHead(FPNHead):
         ValueError: a feature stride that is no multiple of the one before.
     """
 
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('FPNHead',)
+    brings = 'DDF in its 3×3 convolutions and joint DDF-Up between its feature_strides'
+    wants_strides_of = staticmethod(lambda cfg: ())  # feature_strides says them
+
     def __init__(self, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         factors = scale_factors(self.feature_strides, len(self.in_channels))

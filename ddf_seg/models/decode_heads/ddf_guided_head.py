@@ -25,6 +25,9 @@ def _refinement(
         return GatedAddition(channels)
     return DDFRefinement(channels, norm_cfg, act_cfg, layers)
 
+# Those of mmdet, whose masks are products with a map
+MASK_HEADS = ('MaskFormerHead', 'Mask2FormerHead')
+
 
 class _OwnInitialisation(BaseModule):
     """Keeps the filter branches' initialisation where a head initialises every convolution."""
@@ -160,7 +163,7 @@ class _RefinedMasks(_OwnInitialisation):
 
 def _mask_heads() -> list[type]:
     # mmseg's own classes, which are empty shells where mmdet is not installed.
-    return [MODELS.get(name) for name in ('MaskFormerHead', 'Mask2FormerHead')]
+    return [MODELS.get(name) for name in MASK_HEADS]
 
 
 def _definer(kind: type, name: str) -> type | None:
@@ -190,17 +193,17 @@ def build_guided_head(
 ) -> BaseModule:
     """Builds a head of mmseg, or one of yours, with DDF before its classifier.
 
-    The map that the head would classify is upsampled by joint DDF-Up, guided by finer levels of
-    the backbone, one after the other (`GuidedUpsample`); without guides, a DDF refines it at its
-    own size (`DDFRefinement`). Of MaskFormer and Mask2Former, that is the map which the masks are
-    products with. All else is the head's, with its keys in the state dict.
+    Joint DDF-Up upsamples the map that the head would classify, guided by finer levels of the
+    backbone, one after the other (`GuidedUpsample`). Without guides, a DDF refines the map at its
+    own size (`DDFRefinement`). In MaskFormer and Mask2Former, it refines the map that the masks are
+    computed from. Everything else is as in the head, with its keys in the state dict.
 
     Args:
         head: registered name of a head that ends in `cls_seg` ('PSPHead', 'OCRHead', …), or has
             mmdet's pixel decoder ('MaskFormerHead', 'Mask2FormerHead').
         guide_index: indices, among the levels that the head is given, of those that guide, finest
-            first. Each is a factor of 2 apart from the next and the last from the head's map, or
-            what `strides` says. Scores come out at the size of the first.
+            first. Neighbours differ by a factor of 2, as do the last one and the head's map, unless
+            `strides` says otherwise. The scores get the size of the first.
         guide_channels: channels of these levels.
         ddf_cfg: further arguments of `DDFUpPack` or `DDFPack` (kernel_size, head, se_ratio,
             kernel_combine, …), and `strides`: those of the guides and of the head's map, finest

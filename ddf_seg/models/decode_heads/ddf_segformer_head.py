@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from mmseg.models.decode_heads.segformer_head import SegformerHead
@@ -29,6 +30,11 @@ class DDFSegformerHead(SegformerHead):
     Raises:
         ValueError: strides that do not fit the levels.
     """
+
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('SegformerHead',)
+    brings = ''
+    wants_strides_of = staticmethod(itemgetter('in_index'))
 
     def __init__(self, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

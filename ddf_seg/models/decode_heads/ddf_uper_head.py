@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from mmengine.model import ModuleList
@@ -33,6 +34,11 @@ class DDFUPerHead(UPerHead):
     Raises:
         ValueError: strides that do not fit the levels.
     """
+
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('UPerHead',)
+    brings = 'DDF in its 3×3 convolutions'
+    wants_strides_of = staticmethod(itemgetter('in_index'))
 
     def __init__(self, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""A top-down decoder whose upsampling and refinement are a choice."""
+"""A top-down decoder with a choice of upsampling and refinement."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class TopDownHead(BaseDecodeHead):
     """Top-down decoder over a backbone's levels.
 
     Each level is brought to a common width by a 1×1 convolution. From the coarsest to the finest,
-    the map so far is upsampled, added to that level, and refined. Classes are told apart at the
-    finest level.
+    the map so far is upsampled, added to that level, and refined. The finest level is classified.
 
     Args:
         in_channels: channels of the level, or of the levels, finest first.
@@ -29,8 +28,8 @@ class TopDownHead(BaseDecodeHead):
         upsample: config of the upsampling layers, which are built with in_channels, channels,
             scale_factor and resize_cfg, and called with a map and the level to reach.
         refine: config of the refinements, built with channels, norm_cfg and act_cfg.
-        in_index: index of the level, or of the levels, finest first. Neighbours are a factor of 2
-            apart, or of the power of 2 that `strides` says.
+        in_index: index of the level, or of the levels, finest first. Neighbours differ by a factor
+            of 2, or by the power of 2 that `strides` says.
         strides: strides of the levels; default: each twice the one before.
         widths: width of each level, finest first; default: `channels` for all.
         kwargs: as for mmseg's BaseDecodeHead; input_transform is derived.

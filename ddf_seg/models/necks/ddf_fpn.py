@@ -19,7 +19,7 @@ from ..blocks.upsampling import GuidedUpsample, add_top_down
 class DDFFPN(FPN):
     """mmseg's FPN whose top-down path upsamples by joint DDF-Up, guided by the finer lateral.
 
-    All else is the parent's, with its keys.
+    Everything else is as in the parent, with its keys.
 
     Args:
         ddf_cfg: further arguments of `DDFUpPack` (kernel_size, head, se_ratio, kernel_combine, …),
@@ -31,6 +31,15 @@ class DDFFPN(FPN):
     Raises:
         ValueError: strides that do not fit the levels.
     """
+
+    # For ddf_seg.swap, see `Replacement`
+    replaces = ('FPN',)
+    brings = 'joint DDF-Up in the top-down path'
+
+    @staticmethod
+    def wants_strides_of(cfg: dict[str, Any]) -> Sequence[int]:
+        end = cfg.get('end_level', -1)
+        return range(cfg.get('start_level', 0), len(cfg['in_channels']) if end == -1 else end)
 
     def __init__(self, *args: Any, ddf_cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

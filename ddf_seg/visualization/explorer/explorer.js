@@ -418,7 +418,7 @@
       } else if (kind === 'colours') {
         pixels = layer.colours(this.data.lab);
         map = true;
-        legend.push('Principal components of the spatial filters: like colours, like filters.');
+        legend.push('Principal components of the spatial filters: similar colours, similar filters.');
       } else if (kind === 'similarity') {
         map = Boolean(this.pin);
         if (this.pin) {

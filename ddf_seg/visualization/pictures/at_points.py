@@ -75,7 +75,7 @@ def draw_points(
     channels: Sequence[int] | None = None,
     first_number: int = 1,
 ) -> Figure:
-    """A row a point: the image around it, its taps, its spatial and some effective filters.
+    """One row per point: the image around it, its taps, its spatial and some effective filters.
 
     Where the spatial filter is what every channel gets, it stands alone by default.
 
@@ -105,7 +105,7 @@ def draw_points(
     of_group = f' of group {group}' if calls[0].groups > 1 else ''
     combine = '×' if calls[0].kernel_combine == 'mul' else '+'
     of_channels = (
-        'every channel is filtered by it.'
+        'it filters every channel.'
         if alone
         else f'the same for all its channels.  Effective filter of a channel: spatial {combine} '
         'channel filter.'
@@ -118,7 +118,7 @@ def draw_points(
             1.35 + 1.12 * columns,
             1.2 + 1.12 * len(points),
             _title(calls[0], 'filters at points'),
-            'Orange box and white grid: what the taps cover of the image.  Spatial filter'
+            'Orange box and white grid: the part of the image under the taps.  Spatial filter'
             f'{of_group}: {of_channels}',
         )
         grid = figure.subplots(
@@ -165,7 +165,7 @@ def draw_points(
 def draw_phases(
     inspection: Inspection, layer: str, points: Sequence[Point], channel: int | None = None
 ) -> Figure:
-    """A row a point: the filters of all phases of an upsampling layer, beside bilinear weights.
+    """One row per point: the filters of all phases of an upsampling layer, beside bilinear weights.
 
     Args:
         layer: name of a call of `ddf_upsample`.

@@ -25,16 +25,16 @@ def layer_pictures(
     basis: FilterBasis | None = None,
     names: Sequence[str] = LAYER_PICTURES,
 ) -> Iterator[tuple[str, Figure]]:
-    """The pictures of a layer with their names; those of many points on several sheets.
+    """The pictures of a layer with their names; many points fill several sheets.
 
     Args:
-        inspections: one, or two of the same image to compare; what shows one network only is of
-            each in turn.
+        inspections: one, or two of the same image to compare; pictures of a single network come for
+            each.
         layer: name of the call.
         points: pixels of the image.
         channels: whose effective filters to show; default: some that differ.
         basis: of the filter colours; default: the layer's own.
-        names: which pictures. 'phases' exists of upsampling layers only, 'channels' of layers
+        names: which pictures. 'phases' exists for upsampling layers only, 'channels' for layers
             with channel filters.
     """
     several = len(inspections) > 1

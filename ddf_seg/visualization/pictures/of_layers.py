@@ -78,8 +78,8 @@ def draw_maps(
             rows * ((panel - 0.55) * _aspect(inspections[0]) + 0.3) + 0.9,
             f'{layer}  ·  maps of its spatial filters',
             f'Filter colours: the first three principal components ({explained} of the variance) '
-            'as lightness, red–green and blue–yellow: like colours, like filters.  '
-            f'Entropy: how evenly the taps share the magnitude, 1: all alike.  Anisotropy and '
+            'as lightness, red–green and blue–yellow: similar colours, similar filters.  '
+            f'Entropy: how evenly the taps share the magnitude, 1: all equal.  Anisotropy and '
             f'direction: of the structure tensor; grey has no direction.{of_groups}',
         )
         grid = figure.subplots(rows, 3, squeeze=False)
@@ -168,7 +168,7 @@ def _tap_names(call: FilterCall) -> list[str]:
 
 
 def draw_channels(inspections: Sequence[Inspection], layer: str) -> Figure:
-    """The channel filters as a matrix, a row a channel, neighbours alike.
+    """The channel filters as a matrix, one row per channel, similar ones beside each other.
 
     Args:
         inspections: one, or two of the same image to compare, in the order of the first.
@@ -194,8 +194,8 @@ def draw_channels(inspections: Sequence[Inspection], layer: str) -> Figure:
             max(5.6, 1.2 + 1.75 * len(parts)),
             1.25 + height,
             f'{layer}  ·  channel filters',
-            'A row a channel, sorted so that neighbours have like filters; a column a tap, at the '
-            'place its sign shows.',
+            'One row per channel, sorted so that neighbours are similar; one column per tap, whose '
+            'place the sign shows.',
         )
         grid = figure.subplots(1, len(parts), squeeze=False)[0]
         for axes, part, title in zip(grid, parts, titles, strict=True):

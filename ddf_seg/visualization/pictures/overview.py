@@ -107,7 +107,7 @@ def draw_overview(
             rows * (panel * height / width + 0.25) + 1.15,
             'The image and the filters of its pixels',
             'Filter colours: principal components of the spatial filters as lightness, red–green '
-            f'and blue–yellow ({same}): like colours, like filters.',
+            f'and blue–yellow ({same}): similar colours, similar filters.',
         )
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(panels) :]:
@@ -117,7 +117,10 @@ def draw_overview(
             axes.set_title(title, loc='left')
             if marked:
                 _mark(axes, points)
-        used = np.unique(np.concatenate([i.prediction.ravel() for i in inspections]))
+        shown = [i.prediction.ravel() for i in inspections]
+        if first.truth is not None:
+            shown.append(first.truth[first.truth >= 0])
+        used = np.unique(np.concatenate(shown))
         handles = [
             Patch(facecolor=first.classes.palette[i] / 255, label=first.classes.names[i])
             for i in used

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+
+from ...files import write_whole
+from . import fonts
 
 # Safe for colour-blind eyes: blue-white-red, blue-grey-yellow, and for directions a circle of dark,
 # blue, white and orange, which leaves grey for what has no direction.
@@ -29,7 +33,7 @@ DPI = 130
 
 # Any: matplotlib names every key there is in its annotation.
 _STYLE: Any = {
-    'font.family': 'DejaVu Sans',
+    'font.family': fonts.FAMILY,
     'font.size': 8,
     'text.color': INK,
     'axes.edgecolor': '#aab4be',
@@ -44,6 +48,8 @@ _STYLE: Any = {
     'ytick.labelsize': 7,
     'image.interpolation': 'nearest',
     'pdf.fonttype': 42,
+    # A dollar in a name is a dollar.
+    'text.parse_math': False,
 }
 
 
@@ -55,7 +61,7 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, title: str, caption: str) -> Figure:
-    """A figure of so many inches with its name at the top and an explanation at the foot."""
+    """A figure of this size in inches, with its title at the top and an explanation at the foot."""
     # A character of the title takes some 0.08 inches.
     width = max(width, 0.09 * len(title) + 0.2)
     figure = Figure((width, height), dpi=DPI, layout='constrained')
@@ -71,10 +77,14 @@ def new_figure(width: float, height: float, title: str, caption: str) -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Writes stem.png and stem.pdf."""
     stem.parent.mkdir(parents=True, exist_ok=True)
+    fonts.cover(figure)
     for suffix in ('png', 'pdf'):
         # No time in the file: the same picture is the same file.
         metadata = {'CreationDate': None} if suffix == 'pdf' else {}
-        figure.savefig(stem.with_name(f'{stem.name}.{suffix}'), metadata=metadata)
+        content = BytesIO()
+        with fonts.quietly():
+            figure.savefig(content, format=suffix, metadata=metadata)
+        write_whole(stem.with_name(f'{stem.name}.{suffix}'), content.getvalue())
         # Everything has its place now; finding it anew takes as long as drawing.
         figure.set_layout_engine('none')
 
@@ -83,7 +93,9 @@ def to_array(figure: Figure) -> np.ndarray:
     """The figure as an image, (H, W, 3) uint8, RGB."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()
+    fonts.cover(figure)
+    with fonts.quietly():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

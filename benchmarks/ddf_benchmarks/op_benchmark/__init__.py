@@ -1,0 +1,15 @@
+"""Times the compiled operators beside their baselines (benchmark_op.py)."""
+
+# Name of a section to what is said above its table
+SECTIONS = {
+    'forward': 'nn.functional.conv2d with groups = C beside it; nchw: contiguous, nhwc: '
+    'channels_last; large: the float32 feature map fills the last-level cache.',
+    'backward': "All three gradients; beside it aten's convolution_backward of the depthwise "
+    'convolution.',
+    'upsample': 'ddf_upsample, scale factor 2, a channel filter for each phase.',
+    'threads': 'float32, kernel size 3.',
+    'memory': 'What a call allocates at its peak beyond inputs and result (float32, kernel size '
+    '3), beside the formula by torch.nn.functional.unfold.',
+    'layers': 'float32, contiguous; forward + backward: gradients of input and parameters.',
+}
+DTYPES = ('float32', 'bfloat16')

@@ -1,0 +1,96 @@
+"""The sections of the benchmark, measured one after the other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ddf_seg.ops import native
+
+from ..measure import Ceilings, Settings, machine, measure_ceilings
+from . import SECTIONS, layers, operators
+from .cases import SHAPES, UPSAMPLE_SHAPE, Case
+from .report import Row, Table
+
+QUICK_SHAPES = ((1, 16, 12, 20), (8, 32, 7, 7))
+QUICK_UPSAMPLE_SHAPE = (1, 16, 10, 12)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        sections: of SECTIONS.
+        dtypes: names of element types.
+        kernel_sizes: of forward and backward.
+        settings: device, seconds for each comparison, threads.
+        quick: small shapes, nothing judged.
+    """
+
+    sections: Sequence[str]
+    dtypes: Sequence[str]
+    kernel_sizes: Sequence[int]
+    settings: Settings
+    quick: bool
+
+
+def section_rows(name: str, request: Request, ceilings: Ceilings) -> Iterator[Row]:
+    """Measures a section, row by row."""
+    settings, quick = request.settings, request.quick
+    shapes = QUICK_SHAPES if quick else SHAPES
+    dtypes = [getattr(torch, dtype) for dtype in request.dtypes]
+    upsample_shape = QUICK_UPSAMPLE_SHAPE if quick else UPSAMPLE_SHAPE
+    first = [Case(shape, torch.float32, settings.device) for shape in shapes]
+    upsampled = operators.upsample_cases(settings, upsample_shape, [torch.float32])[:1]
+    if name in ('forward', 'backward'):
+        cases = [
+            Case(shape, dtype, settings.device, kernel_size)
+            for kernel_size in request.kernel_sizes
+            for dtype in dtypes
+            for shape in shapes
+        ]
+        return operators.depthwise_rows(settings, ceilings, cases, name == 'backward')
+    if name == 'upsample':
+        cases = operators.upsample_cases(settings, upsample_shape, dtypes)
+        return operators.upsample_rows(settings, ceilings, cases)
+    rows: dict[str, Callable[[], Iterator[Row]]] = {
+        'threads': lambda: operators.thread_rows(settings, ceilings, first + upsampled),
+        'memory': lambda: operators.memory_rows(settings, first[:2] + upsampled),
+        'layers': lambda: layers.layer_rows(settings, quick),
+    }
+    return rows[name]()
+
+
+@torch.no_grad()
+def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
+    """The circumstances, and a table for each section; progress goes to stderr."""
+    settings = request.settings
+    sys.stderr.write('ceilings …\n')
+    ceilings = measure_ceilings(settings)
+    circumstances = {
+        'machine': machine(settings.device),
+        'threads': settings.threads,
+        'torch': torch.__version__,
+        'operators': str(native.load()),
+        **asdict(ceilings),
+    }
+    tables = []
+    for name in request.sections:
+        rows = []
+        if name == 'threads' and (settings.threads < 2 or settings.device.type != 'cpu'):
+            sys.stderr.write('note: threads is left out: it needs two threads on a CPU\n')
+            continue
+        for row in section_rows(name, request, ceilings):
+            if request.quick:
+                row = Row(row.cells)
+            rows.append(row)
+            what = ' '.join(each for each in row.cells.values() if isinstance(each, str))
+            verdicts = '; '.join(map(str, row.checks))
+            sys.stderr.write(f'{name}: {what}: {verdicts}\n')
+        tables.append(Table(name, SECTIONS[name], rows))
+    return circumstances, tables

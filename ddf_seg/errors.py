@@ -1,0 +1,29 @@
+"""The error that the tools show without a traceback, and what messages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(Exception):
+    """A mistake of the user's, or a file of theirs that is missing or damaged.
+
+    The message names the file, key or id, what was expected, what came, and what to do.
+    """
+
+    def __str__(self) -> str:
+        # Where it comes from a data loader's process, torch puts that one's traceback before it.
+        return super().__str__().rpartition(f'{UsageError.__module__}.UsageError: ')[2].rstrip()
+
+
+def hint(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
+    """`" (did you mean 'channels'?)"`, or an empty string where no valid name is near."""
+    near = get_close_matches(name, list(valid), n=1, cutoff=cutoff)
+    return f' (did you mean {near[0]!r}?)' if near else ''
+
+
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    said = str(error).strip().partition('\n')[0]
+    return f'{type(error).__name__}: {said}'

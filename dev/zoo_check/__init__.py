@@ -1,0 +1,1 @@
+"""Swaps and runs the models that mmsegmentation ships."""

@@ -1,0 +1,46 @@
+"""The results as a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from prettytable import PrettyTable
+
+from .checking import OUTCOMES, Result
+
+
+def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
+    """The counts per family, in configs, and every reason with how many configs have it."""
+    table = PrettyTable(['family', 'configs', 'models', *OUTCOMES])
+    table.align = 'r'
+    table.align['family'] = 'l'
+    families: dict[str, list[Result]] = {}
+    for result in results:
+        families.setdefault(result.config.partition('/')[0], []).append(result)
+    rows = [
+        (family, _count(members, groups), len(members))
+        for family, members in sorted(families.items())
+    ]
+    for family, counts, models in [*rows, ('all', _count(results, groups), len(results))]:
+        table.add_row(
+            [family, counts.total(), models, *(counts[outcome] or '' for outcome in OUTCOMES)],
+            divider=family == rows[-1][0],
+        )
+    lines = [table.get_string()]
+    for outcome in OUTCOMES[1:]:
+        reasons: Counter[str] = Counter()
+        for result in results:
+            if result.outcome == outcome:
+                reasons[result.reason] += len(groups[result.config])
+        if reasons:
+            lines += [f'\n{outcome}:']
+            lines += [f'{number:5}  {reason}' for reason, number in reasons.most_common()]
+    return '\n'.join(lines)
+
+
+def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts[result.outcome] += len(groups[result.config])
+    return counts

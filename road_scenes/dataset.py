@@ -1,0 +1,150 @@
+"""Writes drawn scenes: as a data set in Cityscapes' folder layout, or as pictures in a folder."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from ddf_seg.annotations import write_png
+
+from . import VERSION, render_scene
+
+CITY = 'synthetic'
+SETTINGS = 'synthetic_scenes.json'
+IMAGES, LABELS = 'leftImg8bit', 'gtFine'
+SPLITS = ('train', 'val')
+
+
+def write_pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Draws the scenes of the first seeds to 0.png, 1.png, …
+
+    Args:
+        folder: made where it is missing.
+        count: how many.
+        size: height and width in pixels.
+
+    Raises:
+        FileExistsError: a file of that name is there, with another picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(count):
+        path, scene = folder / f'{seed}.png', render_scene(seed, size)[0]
+        if path.exists():
+            there = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            if there is None or not np.array_equal(there, scene):
+                raise FileExistsError(
+                    f'{path} is there and is not the scene that is drawn there: give another folder'
+                )
+        write_png(path, scene)
+
+
+def write_dataset(
+    out: Path, counts: Mapping[str, int], size: tuple[int, int], seed: int, jobs: int
+) -> bool:
+    """Draws the scenes that are missing, with their labels.
+
+    Args:
+        out: folder of the data set.
+        counts: number of scenes of each of SPLITS.
+        size: height and width in pixels.
+        seed: another one draws other scenes.
+        jobs: processes.
+
+    Returns:
+        Whether there was anything to draw.
+
+    Raises:
+        FileExistsError: the folder holds a data set that was not written by this.
+    """
+    settings: dict[str, object] = {'version': VERSION, **counts, 'size': list(size), 'seed': seed}
+    if prepare(out, settings):
+        return False
+    tasks = [(split, index) for split in SPLITS for index in range(counts[split])]
+    write = partial(write_scene, out=out, size=size, seed=seed)
+    # One thread each: the processes share the cores already.
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(jobs, cv2.setNumThreads, (1,)) as pool:
+        done = pool.imap_unordered(write, tasks, chunksize=4)
+        for _ in track(done, 'Drawing road scenes', len(tasks)):
+            pass
+    for path in _own_files(out):  # left by a run that was killed
+        if path.suffix == '.tmp':
+            path.unlink()
+    _record(out, settings, complete=True)
+    return True
+
+
+def scene_paths(out: Path, split: str, index: int) -> tuple[Path, Path]:
+    """Files of the image and of the label map of one scene."""
+    name = f'{CITY}_{index:06d}_000000'
+    return (
+        out / IMAGES / split / CITY / f'{name}_leftImg8bit.png',
+        out / LABELS / split / CITY / f'{name}_gtFine_labelTrainIds.png',
+    )
+
+
+def scene_seed(seed: int, split: str, index: int) -> int:
+    """Seed of one scene; it does not depend on how many scenes there are."""
+    sequence = np.random.SeedSequence([seed, SPLITS.index(split), index])
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def write_scene(task: tuple[str, int], out: Path, size: tuple[int, int], seed: int) -> None:
+    """Renders and writes one scene, (split, index), unless it is there already."""
+    image_path, label_path = scene_paths(out, *task)
+    # The label is written last: where it exists, the scene is complete.
+    if label_path.exists() and image_path.exists():
+        return
+    image, label = render_scene(scene_seed(seed, *task), size)
+    write_png(image_path, image)
+    write_png(label_path, label)
+
+
+def _own_files(out: Path) -> Iterator[Path]:
+    for kind in (IMAGES, LABELS):
+        for split in SPLITS:
+            yield from (out / kind / split / CITY).glob(f'*{CITY}_*.*')
+
+
+def prepare(out: Path, settings: dict[str, object]) -> bool:
+    """Makes the folders ready for a run.
+
+    Returns:
+        Whether the data set is already complete.
+
+    Raises:
+        FileExistsError: the folder holds a data set that was not written by this.
+    """
+    record = out / SETTINGS
+    if record.exists():
+        before = json.loads(record.read_text())
+        if before['settings'] == settings and before['complete']:
+            return True
+        if before['settings'] != settings:
+            for path in _own_files(out):
+                path.unlink()
+    elif (out / IMAGES).exists() or (out / LABELS).exists():
+        raise FileExistsError(
+            f'{out}: expected a new folder or one with {SETTINGS}, got a data set that this tool '
+            'did not write; give another folder'
+        )
+    for split in SPLITS:
+        for path in scene_paths(out, split, 0):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    _record(out, settings, complete=False)
+    return False
+
+
+def _record(out: Path, settings: dict[str, object], complete: bool) -> None:
+    record = out / SETTINGS
+    unfinished = record.with_suffix('.tmp')
+    text = json.dumps({'complete': complete, 'settings': settings}, indent=2)
+    unfinished.write_text(text + '\n')
+    unfinished.replace(record)

@@ -1,0 +1,1 @@
+"""One package, so that processes that tests start find the functions they are given."""

@@ -1,0 +1,11 @@
+"""Lets test files import the modules beside them, and those in this folder.
+
+Several folders may have a test_reading.py: pytest's import mode 'importlib' allows it, and leaves
+the path to look for modules alone.
+"""
+
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+sys.path += [str(folder) for folder in sorted(_HERE.glob('test_*')) if folder.is_dir()]

@@ -1,0 +1,183 @@
+"""The operator benchmark: that it runs, judges rightly, and refuses to time what does not agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scripts import ROOT
+from torch import Tensor
+
+import benchmark_op
+import ddf_seg
+from ddf_benchmarks import measure
+from ddf_benchmarks.op_benchmark import cases, operators, report
+from ddf_seg.ops import is_native_available
+
+CPU = torch.device('cpu')
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', ROOT / 'benchmarks/benchmark_op.py', *arguments],
+        env={**os.environ, 'OMP_NUM_THREADS': '2', **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not is_native_available(), reason='the operators are not compiled here')
+def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
+    file = tmp_path / 'results.json'
+    sections = ['forward', 'backward', 'upsample', 'threads']
+    result = run('--quick', '--kernel-sizes', '3', '--json', str(file), '--sections', *sections)
+    assert result.returncode == 0, result.stderr
+    results = json.loads(file.read_text())
+    assert results['threads'] == 2
+    assert results['fma_rate'] > 1e8
+    assert [each['section'] for each in results['sections']] == sections
+    forward = results['sections'][0]['rows']
+    assert len(forward) == 4, 'two shapes in two dtypes'
+    for row in forward:
+        ours = min(row['nchw ms'], row['nhwc ms'])
+        theirs = min(row['depthwise nchw ms'], row['depthwise nhwc ms'])
+        assert row['ratio of the better'] == pytest.approx(ours / theirs)
+    lines = [line for line in result.stdout.splitlines() if line.startswith('| ')]
+    rows = sum(len(each['rows']) for each in results['sections'])
+    assert len(lines) == rows + 2 * len(sections)
+    assert 'forward: ' in result.stderr
+
+
+def test_without_the_library_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    package = Path(ddf_seg.__file__).parent
+    shutil.copytree(package, tmp_path / 'ddf_seg', ignore=shutil.ignore_patterns('*.so'))
+    result = run('--quick', PYTHONPATH=str(tmp_path))
+    assert result.returncode == 2
+    error = result.stderr.partition('error: ')[2]
+    assert error.startswith('there is nothing to measure, the operators run in plain torch: ')
+    assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--device', 'tpu'], '--device: expected cpu or cuda'),
+        (['--kernel-sizes', '4'], '--kernel-sizes: expected odd sizes, got 4'),
+        (['--seconds', '0'], '--seconds: expected a number above 0, got 0'),
+        (['--json', 'none/of/this.json'], '--json: expected a file in an existing folder'),
+    ],
+)
+def test_wrong_arguments_are_named(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['benchmark_op.py', *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        benchmark_op.parse_args()
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('ours', 'arithmetic', 'passed'),
+    [
+        # target 0.5 of theirs, which take 10
+        (4.9, 1.0, True),
+        (5.1, 1.0, False),
+        # arithmetic alone takes 6, so 75 % of that rate is asked for: 8
+        (7.9, 6.0, True),
+        (8.1, 6.0, False),
+    ],
+)
+def test_the_target_yields_to_the_arithmetic_floor(
+    ours: float, arithmetic: float, passed: bool
+) -> None:
+    floor = cases.Floor(0.5, arithmetic)
+    check = operators.ratio_check((ours, 10.0), 'of depthwise', 0.5, floor)
+    assert check.passed is passed
+    assert ('arithmetic floor' in str(check)) == (arithmetic == 6.0)
+    assert str(check).startswith('PASS' if passed else '**miss**')
+
+
+def test_floor_counts_bytes_and_multiply_adds() -> None:
+    """2×4×5×6, kernel 3: 240 outputs of 9 taps; 2 lanes a tap forward, 5 backward."""
+    case = cases.Case((2, 4, 5, 6), torch.float32, CPU)
+    ceilings = measure.Ceilings(fma_rate=1000.0, bandwidth=1.0, cache=1)
+    assert case.floor(ceilings, 5.0).arithmetic == pytest.approx(240 * 18 / 1000)
+    assert case.floor(ceilings, 5.0).bound == 'memory'
+    assert case.floor(ceilings, 1.0, backward=True).seconds == pytest.approx(240 * 45 / 1000)
+    # X, F, S in, O out
+    moved = (240 + 2 * 4 * 9 + 2 * 9 * 30 + 240) * 4
+    assert 2 * case.copy()().nbytes == pytest.approx(moved, abs=8)
+
+
+def test_contestants_take_turns_and_are_timed() -> None:
+    turns: list[str] = []
+
+    def sleeper(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            turns.append(name)
+            time.sleep(seconds)
+
+        return run
+
+    settings = measure.Settings(CPU, seconds=0.1, threads=1)
+    times = measure.side_by_side(settings, {'a': sleeper('a', 0.002), 'b': sleeper('b', 0.02)})
+    assert times['a'] >= 0.002
+    assert times['b'] >= 0.02
+    assert ''.join(turns[-4:]) == 'abab'
+
+
+@pytest.mark.parametrize('name', ['depthwise', 'unfold', 'composition'])
+def test_what_does_not_agree_is_not_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = 2 if name == 'composition' else 1
+    case = cases.Case((1, 4, 6, 7), torch.float32, CPU, scale=scale)
+    assert_agrees = getattr(case, f'assert_{name}_agrees')
+    assert_agrees()
+    wrong = 'ddf_upsample' if scale == 2 else 'ddf'
+    right: Any = getattr(cases, wrong)
+
+    def off_by_a_little(*arguments: Any) -> Tensor:
+        return right(*arguments) + 0.01
+
+    monkeypatch.setattr(cases, wrong, off_by_a_little)
+    with pytest.raises(AssertionError):
+        assert_agrees()
+
+
+def calls_with_a_temporary() -> tuple[measure.Run, measure.Run]:
+    """The second needs 64 MiB beyond its result of 4."""
+
+    def run(mebibytes: int) -> Tensor:
+        temporary = torch.ones(mebibytes << 18)
+        return temporary[: 1 << 20] + 1
+
+    return lambda: run(4), lambda: run(64)
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_peak_memory_is_measured() -> None:
+    peak = measure.peak_beyond_result(calls_with_a_temporary, CPU)
+    assert peak / 2**20 == pytest.approx(64, abs=3)
+
+
+def test_summary_counts_the_targets() -> None:
+    checks = [report.Check('a', 1.0, 2.0), report.Check('b', 1.0, 2.0, at_most=False)]
+    table = report.Table('t', 'caption', [report.Row({'x': 1.0}, checks), report.Row({'x': 123.4})])
+    assert report.summary([table]) == '1 of 2 targets met'
+    lines = [[cell.strip() for cell in line.split('|')] for line in table.markdown().splitlines()]
+    assert ['', 'x', 'targets', ''] in lines
+    assert ['', '1', 'PASS a 1.00 ≤ 2; **miss** b 1.00 ≥ 2', ''] in lines
+    assert ['', '123', '', ''] in lines

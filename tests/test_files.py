@@ -1,0 +1,83 @@
+"""Work in several processes ends, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ddf_seg.files import files_below, mapped
+
+SLEEPERS = """
+import multiprocessing, os, sys, time
+from ddf_seg.files import mapped
+
+def sleep(index):
+    print(os.getpid(), flush=True)
+    time.sleep(100)
+
+with mapped(sleep, range(4), 2, multiprocessing.get_context('fork')) as results:
+    list(results)
+"""
+
+
+def square(value: int) -> int:
+    return value * value
+
+
+def killed_at_7(value: int) -> int:
+    if value == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+@pytest.mark.parametrize('processes', [1, 3])
+def test_results_come_in_order(processes: int) -> None:
+    context = multiprocessing.get_context('fork')
+    with mapped(square, range(1000), processes, context) as results:
+        assert list(results) == [value * value for value in range(1000)]
+
+
+def test_a_killed_process_is_an_error() -> None:
+    context = multiprocessing.get_context('fork')
+    with (
+        pytest.raises(OSError, match=r'one of 2 processes was killed.*--jobs 1'),
+        mapped(killed_at_7, range(40), 2, context) as results,
+    ):
+        list(results)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='reads /proc, which is not here')
+def test_no_process_outlives_a_killed_parent() -> None:
+    process = subprocess.Popen([sys.executable, '-c', SLEEPERS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    children = [int(process.stdout.readline()) for _ in range(2)]
+    assert all(map(is_running, children))
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    try:
+        while any(map(is_running, children)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        for child in filter(is_running, children):
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        files_below(tmp_path / 'nowhere')

@@ -1,1 +1,0 @@
-"""The parts of tools/benchmark_op.py."""
