@@ -1,86 +1,91 @@
-"""Trains decoders that differ only in their upsampling, and compares them.
+"""Trains decoders on the features of a frozen backbone, and compares their upsampling.
 
-The rows are the configs in configs/study/; docs/study.md says what they are and what came out.
+docs/study.md says what the rows are, what was decided before the runs, and what came out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from ddf_benchmarks.upsampling_study import SPLITS
 from ddf_seg.command_line import ToolParser, show_usage_errors
 
-RESULTS = Path(__file__).parents[1] / 'docs' / 'study'
+ROOT = Path(__file__).parents[1]
+HOSTS = ('segformer', 'fpn')
+BLOCKS = [f'block-{block}/5' for block in range(5)]
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            'python benchmarks/study.py run ddf --seed 0   # also goes on with an interrupted run',
-            'python benchmarks/study.py table              # all results, and the differences',
-            'python benchmarks/study.py time               # of each network for an image',
-            'python benchmarks/study.py plot out.png       # the differences as a picture',
+            'python benchmarks/study.py run segformer --seeds 10   # also goes on where it stopped',
+            'python benchmarks/study.py upgrade segformer --seeds 10',
+            'python benchmarks/study.py table segformer --to carafe',
+            'python benchmarks/study.py time segformer             # on a quiet machine',
         ],
     )
     commands = parser.add_subparsers(dest='command', required=True)
     common = ToolParser(add_help=False)
+    common.add_argument('host', choices=HOSTS, help="mmseg's head that the rows upsample in")
     common.add_argument(
-        '--results', type=Path, default=RESULTS / 'runs', help='folder with the results'
+        '--results', type=Path, default=ROOT / 'docs/study/runs', help='folder with the results'
     )
-    common.add_argument(
-        '--split', choices=SPLITS, default='camvid', help='drives: train and val share no drive'
+    work = ToolParser(add_help=False)
+    work.add_argument('--splits', nargs='+', default=BLOCKS, help='block-I/N, or drive-NAME')
+    work.add_argument(
+        '--seeds', nargs='+', type=int, required=True, help='of the start and the order of images'
     )
-    train = commands.add_parser('run', help='train and score a row', parents=[common])
-    train.add_argument('row', help='name of a config in configs/study/')
-    train.add_argument(
-        '--seed', type=int, required=True, help='seed of initialisation, order and augmentation'
-    )
-    train.add_argument(
-        '--work-dirs', type=Path, default=Path('work_dirs/study'),
-        help='folder for checkpoints and logs',
+    work.add_argument(
+        '--config', type=Path, default=ROOT / 'configs/ddf_camvid.py',
+        help='whose backbone and data are used',
     )  # fmt: skip
-    file = RESULTS / 'times.json'
-    compared = ToolParser(add_help=False)
-    compared.add_argument('--to', default='bilinear', help='row to compare with')
-    times: dict[str, Any] = dict(type=Path, default=file, help='file with the measured times')
-    show = commands.add_parser('table', help='compare the rows', parents=[common, compared])
-    show.add_argument('--times', **times)
-    picture = commands.add_parser('plot', help='draw the differences', parents=[common, compared])
-    picture.add_argument('out', type=Path, help='picture to write')
-    measure = commands.add_parser('time', help="measure the networks' time for an image")
-    measure.add_argument('--rows', nargs='+', help='default: all')
+    work.add_argument(
+        '--cache', type=Path, default=Path('work_dirs/study'), help='folder for the features'
+    )
+    train = commands.add_parser('run', help='train and score rows', parents=[common, work])
+    train.add_argument('--rows', nargs='+', help='default: all')
+    train.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    commands.add_parser(
+        'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
+    )
+    show = commands.add_parser('table', help='compare the rows', parents=[common])
+    show.add_argument('--to', default='bilinear', help='row to compare with')
+    show.add_argument('--by', choices=('block', 'drive'), default='block', help='kind of split')
+    measure = commands.add_parser('time', help='milliseconds for an image', parents=[common])
     measure.add_argument('--seconds', type=float, default=60, help='how long to measure')
-    measure.add_argument('--times', **times)
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ddf_benchmarks.upsampling_study import comparison
-    from ddf_benchmarks.upsampling_study.plot import plot
-    from ddf_benchmarks.upsampling_study.runs import rows, run
-    from ddf_benchmarks.upsampling_study.timing import time_rows
+    import torch
 
-    if args.command == 'run':
-        print(run(args.row, args.seed, args.split, args.work_dirs, args.results))
-    elif args.command == 'time':
-        times = time_rows(args.rows or rows(), args.seconds)
-        args.times.write_text(json.dumps(times, indent=1) + '\n')
-        print(args.times.read_text(), end='')
-    elif args.command == 'plot':
-        plot(comparison.read_rows(args.results, args.split), args.to, args.out)
-    else:
-        measured: dict[str, Any] = {}
-        if args.times.is_file():
-            measured = json.loads(args.times.read_text())['milliseconds']
-        found = comparison.read_rows(args.results, args.split)
-        print(comparison.table(found, args.to, measured))
+    from ddf_benchmarks.study.comparison import read_rows, table
+    from ddf_benchmarks.study.data import read_images
+    from ddf_benchmarks.study.hosts import rows
+    from ddf_benchmarks.study.timing import time_rows
+    from ddf_benchmarks.study.training import Run, run_rows, run_upgrade
+
+    if args.command == 'table':
+        print(table(read_rows(args.results, args.host, args.by), args.to))
+        return 0
+    if args.command == 'time':
+        print(time_rows(args.host, args.seconds))
+        return 0
+    # Two runs with a thread each, side by side, take less time than one after the other with two.
+    torch.set_num_threads(1)
+    images = read_images(args.config, args.cache)
+    for seed in args.seeds:
+        for split in args.splits:
+            if args.command == 'upgrade':
+                run_upgrade(Run(args.host, split, seed, 0), images, args.results / 'upgrade')
+            else:
+                run = Run(args.host, split, seed, args.iterations)
+                run_rows(run, args.rows or list(rows(args.host)), images, args.results)
+            sys.stderr.write(f'{args.host} {split} seed {seed}: done\n')
     return 0
 
 

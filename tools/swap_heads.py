@@ -3,6 +3,9 @@
 CONFIG is a file, or a config of mmsegmentation: mmseg::pspnet/pspnet_r50-d8_…. NEW.py inherits it
 and changes only what it must. The tool prints the changes. Without --head, --upsample, --convs and
 --backbone, it swaps the decode head.
+
+With --checkpoint, it also writes NEW.pth: the trained network's weights, with which the new network
+predicts what the original does, until it is trained on. --finetune writes a schedule for that.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             'python tools/swap_heads.py \\\n'
-            '    mmseg::pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py -o my/ddf_pspnet.py'
+            '    mmseg::pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py -o my/ddf_pspnet.py',
+            'python tools/swap_heads.py my/segformer.py --checkpoint my/segformer.pth \\\n'
+            '    --finetune 1000 -o my/ddf_segformer.py',
         ],
     )
     parser.add_argument('config', help='config file, or mmseg::…')
@@ -33,9 +38,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--backbone', action='store_true', help='DDF in a ResNet')
     parser.add_argument('-o', '--out', type=Path, required=True, help='the config to write')
     parser.add_argument(
-        '--force', action='store_true', help='overwrite the file, even if you have edited it'
+        '--checkpoint', type=Path, help="CONFIG's trained weights, to put into the new network"
+    )
+    parser.add_argument(
+        '--finetune',
+        type=int,
+        metavar='ITERATIONS',
+        help='write a schedule, too: new parts at a full rate, the others at a tenth of it',
+    )
+    parser.add_argument(
+        '--force', action='store_true', help='overwrite the files, even if you have edited them'
     )
     args = parser.parse_args()
+    if args.finetune is not None and (args.checkpoint is None or args.finetune < 1):
+        parser.error('--finetune: expected a number above 0, and --checkpoint')
     if not (args.upsample or args.convs or args.backbone):
         args.head = True
     return args
@@ -61,27 +77,45 @@ def check_target(args: argparse.Namespace) -> None:
             )
 
 
+def write(path: Path, content: bytes, force: bool) -> None:
+    """Write a file, but not over another that somebody may have edited."""
+    from ddf_seg.files import write_whole
+
+    with output_errors('--out'):
+        if path.exists() and path.read_bytes() != content and not force:
+            raise UsageError(
+                f'--out: {path} is there and differs from what would be written. Give another '
+                'name, or --force to overwrite it'
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+
+
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     from ddf_seg.engine.config_file import load_config
-    from ddf_seg.files import write_whole
-    from ddf_seg.swap import config_text, plan_swap
+    from ddf_seg.engine.weights.checkpoints import checkpoint_bytes
+    from ddf_seg.swap import config_text, plan_swap, swapped_config, upgrade
 
     check_target(args)
-    swap = plan_swap(load_config(args.config), args.head, args.upsample, args.convs, args.backbone)
-    text = config_text(swap, args.config, args.out).encode()
-    with output_errors('--out'):
-        if args.out.exists() and args.out.read_bytes() != text and not args.force:
-            raise UsageError(
-                f'--out: {args.out} is there and differs from what would be written. Give another '
-                'name, or --force to overwrite it'
-            )
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(args.out, text)
+    original = load_config(args.config)
+    swap = plan_swap(original, args.head, args.upsample, args.convs, args.backbone)
+    files = {}
+    if args.checkpoint:
+        weights = args.out.with_suffix('.pth')
+        done = upgrade(original, swapped_config(original, swap), args.checkpoint)
+        swap.notes += done.notes()
+        if args.finetune:
+            swap.options.update(load_from=str(weights), **done.schedule(args.finetune))
+        files[weights] = checkpoint_bytes(done.checkpoint)
+    files[args.out] = config_text(swap, args.config, args.out).encode()
+    for path, content in files.items():
+        write(path, content, args.force)
     for note in swap.notes:
         print(note)
-    print(f'written: {args.out}')
+    for path in files:
+        print(f'written: {path}')
     return 0
 
 

@@ -1,9 +1,12 @@
-"""Other upsampling layers, to compare DDF-Up with: CARAFE and DySample."""
+"""Other people's upsampling, to compare DDF-Up with: CARAFE, SAPA and DySample.
+
+Each layer is called with a map and, where the finer level guides it or has another size, with that
+level. `shared` upsamples several maps by what the layer makes of the first of them.
+"""
 
 from __future__ import annotations
 
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,52 +14,132 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddf_seg.ops import ddf_upsample
+from ddf_seg.ops.affinity import affinity
 
 
-def carafe_pack(channels: int, scale_factor: int) -> nn.Module | None:
-    """mmcv's CARAFEPack with its reassembly by `ddf_upsample`; None without mmcv."""
-    if find_spec('mmcv') is None or find_spec('mmengine') is None:
-        return None
-    # mmcv-lite's operators cannot be imported without it.
-    import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from mmcv.ops.carafe import CARAFEPack
+class Upsampler(nn.Module):
+    """What all have in common: a sampler made of one map and its guide, applied to maps.
 
-    class Carafe(CARAFEPack):
-        def feature_reassemble(self, x: Tensor, mask: Tensor) -> Tensor:
-            k = self.up_kernel
-            neutral = x.new_ones(1).expand(*x.shape[:2], k, k)
-            return ddf_upsample(x, neutral, mask, k, self.scale_factor)
-
-    return Carafe(channels, scale_factor)
-
-
-def assert_carafe_reassembles(carafe: Any) -> None:
-    """CARAFE by its definition: unfold, nearest-neighbour upsampling, weighted sum over the taps.
-
-    Raises:
-        AssertionError: the values differ by more than rounding.
+    Args:
+        channels: channels of the maps.
+        guide_channels: channels of the finer level; default: none is given.
+        scale_factor: r.
     """
-    k, r = carafe.up_kernel, carafe.scale_factor
-    x, mask = torch.randn(1, 3, 5, 4), torch.randn(1, k * k, 5 * r, 4 * r)
-    patches = F.unfold(x, k, padding=k // 2).view(1, 3 * k * k, 5, 4)
-    patches = F.interpolate(patches, scale_factor=r).view(1, 3, k * k, 5 * r, 4 * r)
-    want = (patches * mask[:, None]).sum(2)
-    torch.testing.assert_close(carafe.feature_reassemble(x, mask), want, rtol=1e-4, atol=1e-4)
+
+    def __init__(
+        self, channels: int, guide_channels: int | None = None, scale_factor: int = 2
+    ) -> None:
+        super().__init__()
+        self.scale_factor = scale_factor
+
+    def prepare(self, x: Tensor, guide: Tensor | None) -> Any:
+        """What does not depend on the map that is upsampled."""
+        raise NotImplementedError
+
+    def apply_to(self, x: Tensor, prepared: Any) -> Tensor:
+        """(B, C, H, W) to (B, C, r·H, r·W)."""
+        raise NotImplementedError
+
+    def shared(self, maps: Sequence[Tensor], guide: Tensor) -> list[Tensor]:
+        height, width = guide.shape[2:]
+        prepared = self.prepare(maps[0], guide)
+        return [self.apply_to(x, prepared)[:, :, :height, :width] for x in maps]
+
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C, r·H, r·W), or to the guide's size."""
+        if guide is not None:
+            return self.shared([x], guide)[0]
+        return self.apply_to(x, self.prepare(x, None))
 
 
-def dysample(channels: int, scale_factor: int, groups: int = 4) -> nn.Module | None:
-    """The DySample of the package spandrel; None without it.
+class _Reassembly(Upsampler):
+    """A k×k filter for each fine pixel, shared by the channels: a softmax over its taps."""
 
-    Its file is loaded alone: the package's top imports torchvision, which nothing here needs.
+    kernel_size = 5
+
+    def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
+        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
+        return ddf_upsample(x, one, prepared, self.kernel_size, self.scale_factor)
+
+
+class Carafe(_Reassembly):
+    """CARAFE (Wang et al., ICCV 2019): filters from the coarse map by a 3×3 convolution."""
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int | None = None,
+        scale_factor: int = 2,
+        compressed: int = 64,
+    ) -> None:
+        super().__init__(channels, guide_channels, scale_factor)
+        self.compress = nn.Conv2d(channels, compressed, 1)
+        self.encode = nn.Conv2d(compressed, self.kernel_size**2 * scale_factor**2, 3, padding=1)
+        nn.init.xavier_uniform_(self.compress.weight)
+        nn.init.normal_(self.encode.weight, std=0.001)
+
+    def prepare(self, x: Tensor, guide: Tensor | None) -> Tensor:
+        return F.pixel_shuffle(self.encode(self.compress(x)), self.scale_factor).softmax(1)
+
+
+class Sapa(_Reassembly):
+    """SAPA (Lu et al., NeurIPS 2022): softmax of the affinity of finer level and coarse map."""
+
+    def __init__(
+        self, channels: int, guide_channels: int, scale_factor: int = 2, embedded: int = 32
+    ) -> None:
+        super().__init__(channels, guide_channels, scale_factor)
+        self.norms = nn.ModuleList(nn.GroupNorm(1, c) for c in (guide_channels, channels))
+        self.query = nn.Conv2d(guide_channels, embedded, 1)
+        self.key = nn.Conv2d(channels, embedded, 1)
+
+    def prepare(self, x: Tensor, guide: Tensor | None) -> Tensor:
+        query, key = self.query(self.norms[0](guide)), self.key(self.norms[1](x))
+        return affinity(query, key, self.kernel_size, self.scale_factor).softmax(1)
+
+    def shared(self, maps: Sequence[Tensor], guide: Tensor) -> list[Tensor]:
+        # The guide says the size.
+        prepared = self.prepare(maps[0], guide)
+        return [self.apply_to(x, prepared) for x in maps]
+
+
+class DySample(Upsampler):
+    """DySample (Liu et al., ICCV 2023), static scope, 'lp': bilinear sampling at learned places.
+
+    `groups` of channels have places of their own.
     """
-    package = find_spec('spandrel')
-    if package is None or package.origin is None:
-        return None
-    path = Path(package.origin).parent / 'architectures' / '__arch_helpers' / 'dysample.py'
-    spec = spec_from_file_location('spandrel_dysample', path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise RuntimeError(f'{path} is missing: expected spandrel 0.4, which has DySample there')
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # The paper's form: no convolution after sampling.
-    return module.DySample(channels, channels, scale_factor, groups, end_convolution=False)
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int | None = None,
+        scale_factor: int = 2,
+        groups: int = 4,
+    ) -> None:
+        super().__init__(channels, guide_channels, scale_factor)
+        self.groups = groups
+        self.offset = nn.Conv2d(channels, 2 * groups * scale_factor**2, 1)
+        nn.init.normal_(self.offset.weight, std=0.001)
+        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+
+    def prepare(self, x: Tensor, guide: Tensor | None) -> Tensor:
+        """Where to sample, in pixels of the map, (B · groups, r·H, r·W, 2), x first."""
+        r = self.scale_factor
+        offset = F.pixel_shuffle(0.25 * self.offset(x), r)
+        height, width = offset.shape[2:]
+        rows = (torch.arange(height, device=x.device) + 0.5) / r - 0.5
+        columns = (torch.arange(width, device=x.device) + 0.5) / r - 0.5
+        grid = torch.stack(
+            [columns.expand(height, width), rows[:, None].expand(height, width)], dim=-1
+        )
+        return offset.unflatten(1, (self.groups, 2)).flatten(0, 1).permute(0, 2, 3, 1) + grid
+
+    def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
+        size = x.new_tensor([x.shape[3], x.shape[2]])
+        grid = (2 * prepared + 1) / size - 1
+        by_group = x.unflatten(1, (self.groups, -1)).flatten(0, 1)
+        out = F.grid_sample(by_group, grid, padding_mode='border', align_corners=False)
+        return out.unflatten(0, (-1, self.groups)).flatten(1, 2)
+
+
+UPSAMPLERS: dict[str, type[Upsampler]] = dict(carafe=Carafe, sapa=Sapa, dysample=DySample)

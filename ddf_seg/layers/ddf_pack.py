@@ -247,7 +247,7 @@ class DDFUpPack(nn.Module):
                 normalization,
                 _neutral(kernel_combine) if neutral_start else None,
             )
-        self.register_load_state_dict_pre_hook(stack_phases)
+        self.register_load_state_dict_pre_hook(_translate)
 
     def _spatial_branch(
         self, nonlinearity: str, dw_kernel_size: int, normalization: str, affinity_channels: int
@@ -276,6 +276,26 @@ class DDFUpPack(nn.Module):
     def init_weights(self) -> None:
         """Keeps the layer's own initialisation where a network initialises every convolution."""
         _reset(self)
+
+    def translate_keys(self, state_dict: dict[str, Any], prefix: str = '') -> None:
+        """Replaces the authors' per-phase entries by ours, where all phases of an entry are there.
+
+        An incomplete entry stays as it is, so that a strict load reports it.
+
+        Args:
+            state_dict: is changed.
+            prefix: of the layer's own entries.
+        """
+        phases: dict[str, dict[int, str]] = {}
+        for key in list(state_dict):
+            match = _PHASE_KEY.fullmatch(key[len(prefix) :]) if key.startswith(prefix) else None
+            if match and match[3] in _PARTS[match[1]]:
+                ours = f'{prefix}{match[1]}.{_PARTS[match[1]][match[3]]}.{match[4]}'
+                phases.setdefault(ours, {})[int(match[2])] = key
+        for ours, keys in phases.items():
+            if sorted(keys) == list(range(self.scale_factor**2)):
+                parts = [state_dict.pop(keys[phase]) for phase in sorted(keys)]
+                state_dict[ours] = torch.cat(parts)
 
     def forward(self, x: Tensor, joint_x: Tensor | None = None) -> Tensor:
         """Upsamples x.
@@ -364,18 +384,5 @@ _PARTS = {
 _PHASE_KEY = re.compile(r'(spatial_branch|channel_branch)\.(\d+)\.(1\.0|1\.1|0|1|3|4)\.(\w+)$')
 
 
-def stack_phases(module: DDFUpPack, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Replaces the authors' per-phase entries by ours, where all phases of an entry are there.
-
-    An incomplete entry stays as it is, so that a strict load reports it.
-    """
-    phases: dict[str, dict[int, str]] = {}
-    for key in list(state_dict):
-        match = _PHASE_KEY.fullmatch(key[len(prefix) :]) if key.startswith(prefix) else None
-        if match and match[3] in _PARTS[match[1]]:
-            ours = f'{prefix}{match[1]}.{_PARTS[match[1]][match[3]]}.{match[4]}'
-            phases.setdefault(ours, {})[int(match[2])] = key
-    for ours, keys in phases.items():
-        if sorted(keys) == list(range(module.scale_factor**2)):
-            parts = [state_dict.pop(keys[phase]) for phase in sorted(keys)]
-            state_dict[ours] = torch.cat(parts)
+def _translate(module: DDFUpPack, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    module.translate_keys(state_dict, prefix)

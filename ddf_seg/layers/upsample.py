@@ -70,6 +70,13 @@ class DDFUpsample(DDFUpPack):
         if self.projection is not None:
             self.projection.init_weights()
 
+    def translate_keys(self, state_dict: dict[str, Any], prefix: str = '') -> None:
+        """As the base class; mmseg's InterpConv becomes the projection."""
+        super().translate_keys(state_dict, prefix)
+        theirs = f'{prefix}interp_upsample.1.'
+        for key in [key for key in state_dict if key.startswith(theirs)]:
+            state_dict[f'{prefix}projection.{key[len(theirs) :]}'] = state_dict.pop(key)
+
     def _upsample(self, x: Tensor) -> Tensor:
         if self.projection is not None:
             x = self.projection(x, activate=not self.activates_last)

@@ -9,11 +9,21 @@ neck once, on a small image and random weights.
 - `replacements`: what a class of ours says that it can stand in place of
 - `probe`: channels and strides of a model's maps
 - `writing`: the text of a config
+- `upgrading`: a trained network's weights in its counterpart, and a schedule to go on training
 """
 
 from __future__ import annotations
 
-from .planning import Swap, plan_swap, swap_heads
+from .planning import Swap, plan_swap, swap_heads, swapped_config
+from .upgrading import Upgrade, upgrade
 from .writing import config_text
 
-__all__ = ['Swap', 'config_text', 'plan_swap', 'swap_heads']
+__all__ = [
+    'Swap',
+    'Upgrade',
+    'config_text',
+    'plan_swap',
+    'swap_heads',
+    'swapped_config',
+    'upgrade',
+]

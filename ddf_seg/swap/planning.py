@@ -51,9 +51,13 @@ def swap_heads(
     Raises:
         UsageError: one of these makes no sense for this config; the message says why.
     """
+    return swapped_config(cfg, plan_swap(cfg, head, upsample, convs, backbone))
+
+
+def swapped_config(cfg: Config, swap: Swap) -> Config:
+    """A config with the changes of a swap; `cfg` stays as it is."""
     swapped = copy.deepcopy(cfg)
-    plan = plan_swap(cfg, head, upsample, convs, backbone)
-    swapped.merge_from_dict(copy.deepcopy(plan.options))
+    swapped.merge_from_dict(copy.deepcopy(swap.options))
     return swapped
 
 

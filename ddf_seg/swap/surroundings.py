@@ -10,6 +10,11 @@ from ..models.backbones.ddf_resnet import DEPTHS, DDFResNet
 from .probe import Probe
 from .replacements import listed, replaced_by, replacement_of, strides_change
 
+# Starts as UNet's own interpolation and 1×1 convolution.
+_UNET_UPSAMPLING = dict(
+    _delete_=True, type='DDFUp', normalization='interpolation', branches='spatial', kernel_size=5
+)
+
 
 def swap_backbone(model: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """The changes to a model's backbone, a ResNet.
@@ -68,7 +73,7 @@ def swap_upsampling(model: dict[str, Any], notes: list[str]) -> dict[str, Any]:
             f'neck: {kind_of(neck)} -> {ours.name}: {ours.kind.brings}, strides {listed(strides)}'
         )
     if kind_of(backbone) == 'UNet':
-        changes['backbone'] = dict(upsample_cfg=dict(_delete_=True, type='DDFUp'))
+        changes['backbone'] = dict(upsample_cfg=_UNET_UPSAMPLING)
         old = kind_of(backbone.get('upsample_cfg')) or 'InterpConv'
         notes.append(f'backbone.upsample_cfg: {old} -> DDFUp')
     if not changes:

@@ -82,9 +82,7 @@ def test_steps_continue_one_interpolation(kernel_size: int, align_corners: bool)
     # Which steps by themselves do not give.
     by_steps = x
     for size in sizes[1:]:
-        by_steps = F.interpolate(
-            by_steps, size=size, mode='bilinear', align_corners=align_corners
-        )
+        by_steps = F.interpolate(by_steps, size=size, mode='bilinear', align_corners=align_corners)
     assert align_corners or (by_steps - at_once).abs().max() > 0.01
 
 
@@ -120,8 +118,7 @@ def test_deviation_is_the_formula() -> None:
     weights = [a * b for a in axis for b in axis]
     raised = [p * float(v.exp()) for p, v in zip(prior, logits[0, :, 2, 2], strict=True)]
     expected = [
-        w + r / sum(raised) - p / sum(prior)
-        for w, r, p in zip(weights, raised, prior, strict=True)
+        w + r / sum(raised) - p / sum(prior) for w, r, p in zip(weights, raised, prior, strict=True)
     ]
     torch.testing.assert_close(
         filters[0, :, 2, 2], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6
@@ -160,7 +157,9 @@ def test_ddf_up_starts_as_interpolation_and_learns(guide: bool, groups: int) -> 
     out.square().sum().backward()
     moved = {name for name, p in layer.named_parameters() if p.grad is not None and p.grad.any()}
     starts = {'spatial_branch.guide.weight', 'spatial_branch.guide.bias'}
-    assert moved == (starts if guide else {'spatial_branch.pointwise.bias', 'spatial_branch.pointwise.weight'})
+    assert moved == (
+        starts if guide else {'spatial_branch.pointwise.bias', 'spatial_branch.pointwise.weight'}
+    )
 
 
 def test_logits_compare_guide_and_features() -> None:

@@ -7,7 +7,6 @@ layers in place of its 3×3 convolutions must then give the same, and only then.
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
-from ddf_seg.models.blocks.upsampling import GuidedUpsample, ResidualFusion
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.utils import Upsample
@@ -16,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from ddf_seg.layers import DDFPack, DDFUpPack
+from ddf_seg.models.blocks.upsampling import GuidedUpsample, ResidualFusion
 
 CHANNELS = [6, 8, 10, 12]
 CROP, KITTI, CAMVID = (769, 769), (375, 1242), (360, 480)

@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import ddf_seg.openmmlab  # noqa: F401  # isort: split
 
-from mmseg.registry import MODELS
-
 CHANNELS = [6, 8, 10, 12]
 STRIDES = [4, 8, 16, 32]
 HEAD: dict[str, Any] = dict(
-    in_channels=CHANNELS, in_index=[0, 1, 2, 3], channels=16, num_classes=5, norm_cfg=dict(type='BN')
+    in_channels=CHANNELS,
+    in_index=[0, 1, 2, 3],
+    channels=16,
+    num_classes=5,
+    norm_cfg=dict(type='BN'),
 )
 LAST = {**HEAD, 'in_channels': 12, 'in_index': 3, 'dilations': (1, 2, 3)}
 FPN: dict[str, Any] = dict(type='FPN', in_channels=CHANNELS, out_channels=16, num_outs=5)

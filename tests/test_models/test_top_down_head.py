@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from ddf_seg.models.blocks.upsampling import PlainUpsample
 from mmseg.registry import MODELS
 
 import ddf_seg.openmmlab  # noqa: F401
+from ddf_seg.models.blocks.upsampling import PlainUpsample
 
 BN = dict(type='BN')
 RESIZE = dict(mode='bilinear', align_corners=False)

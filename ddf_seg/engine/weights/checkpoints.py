@@ -16,7 +16,6 @@ from ...command_line import output_errors
 from ...errors import UsageError, in_a_line
 from ...files import write_whole
 from ...layers import DDFPack, DDFUpPack
-from ...layers.ddf_pack import stack_phases
 
 _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # What torch says of a class or function that weights_only=True does not call.
@@ -128,11 +127,16 @@ def save_checkpoint(content: dict[str, Any], path: Path, source: Path) -> None:
     """
     if path.exists() and path.samefile(source):
         raise UsageError(f'OUT: {path} is CHECKPOINT itself, which would be lost: give another')
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
     with output_errors('OUT'):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, buffer.getvalue())
+        write_whole(path, checkpoint_bytes(content))
+
+
+def checkpoint_bytes(content: dict[str, Any]) -> bytes:
+    """A checkpoint as `torch.save` writes it."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
 
 
 def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
@@ -165,10 +169,10 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _misfits(model: nn.Module, weights: dict[str, Any]) -> list[str]:
     weights = dict(weights)
-    # DDF-Up takes the authors' keys, too.
+    # DDF-Up takes others' keys, too.
     for name, layer in model.named_modules():
         if isinstance(layer, DDFUpPack):
-            stack_phases(layer, weights, f'{name}.')
+            layer.translate_keys(weights, f'{name}.')
     expected = model.state_dict()
     misfits = []
     for key, value in expected.items():

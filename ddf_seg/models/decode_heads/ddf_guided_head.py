@@ -25,6 +25,7 @@ def _refinement(
         return GatedAddition(channels)
     return DDFRefinement(channels, norm_cfg, act_cfg, layers)
 
+
 # Those of mmdet, whose masks are products with a map
 MASK_HEADS = ('MaskFormerHead', 'Mask2FormerHead')
 

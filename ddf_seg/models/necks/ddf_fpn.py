@@ -22,11 +22,10 @@ class DDFFPN(FPN):
     Everything else is as in the parent, with its keys.
 
     Args:
-        ddf_cfg: further arguments of `DDFUpPack` (kernel_size, head, se_ratio, kernel_combine, …),
-            and `strides`: those of the levels that take part, finest first; default: each twice
-            the one before.
-        kwargs: as for FPN; upsample_cfg is that of the interpolation which the dynamic filters add
-            to. Its scale_factor is not needed: a level gets the size of the next finer.
+        ddf_cfg: as for `GuidedUpsample`, and `strides`: those of the levels that take part, finest
+            first; default: each twice the one before.
+        kwargs: as for FPN; upsample_cfg is that of the interpolation which the dynamic filters
+            start from. Its scale_factor is not needed: a level gets the size of the next finer.
 
     Raises:
         ValueError: strides that do not fit the levels.

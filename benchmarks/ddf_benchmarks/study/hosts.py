@@ -12,7 +12,7 @@ from mmseg.models.decode_heads.segformer_head import SegformerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .upsampling import STEPS, Step
+from ..upsamplers import UPSAMPLERS, Upsampler
 
 # EfficientNet-Lite0's levels of stride 4 to 32
 CHANNELS = (24, 40, 112, 320)
@@ -21,9 +21,9 @@ CLASSES = 11
 
 
 class SteppedSegformerHead(SegformerHead):
-    """mmseg's SegformerHead whose maps climb to the finest level by steps of a `Step`."""
+    """mmseg's SegformerHead whose maps climb to the finest level by steps of an `Upsampler`."""
 
-    def __init__(self, step: type[Step], **kwargs: Any) -> None:
+    def __init__(self, step: type[Upsampler], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.steps = ModuleList(step(self.channels, self.channels) for _ in self.in_channels[1:])
 
@@ -37,9 +37,9 @@ class SteppedSegformerHead(SegformerHead):
 
 
 class _Scale(BaseModule):
-    """One level's way in an FPNHead, each of whose upsamplings is a `Step` to the next level."""
+    """One level's way in an FPNHead, each of whose upsamplings is an `Upsampler` to the next level."""
 
-    def __init__(self, layers: nn.Sequential, step: type[Step], guides: Sequence[int]) -> None:
+    def __init__(self, layers: nn.Sequential, step: type[Upsampler], guides: Sequence[int]) -> None:
         super().__init__()
         self.convs = ModuleList(layers[::2])
         self.guides = list(range(len(guides)))[::-1]
@@ -55,9 +55,9 @@ class _Scale(BaseModule):
 
 
 class SteppedFPNHead(FPNHead):
-    """mmseg's FPNHead with a `Step` in place of each interpolation by 2."""
+    """mmseg's FPNHead with an `Upsampler` in place of each interpolation by 2."""
 
-    def __init__(self, step: type[Step], **kwargs: Any) -> None:
+    def __init__(self, step: type[Upsampler], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale_heads = ModuleList(
             _Scale(layers, step, self.in_channels[:level])
@@ -109,7 +109,7 @@ def rows(host: str) -> dict[str, Callable[[], nn.Module]]:
     return {
         'bilinear': lambda: _build(name, **arguments),
         'bilinear-wide': lambda: _build(name, **wide),
-        **{key: lambda step=step: stepped(step, **arguments) for key, step in STEPS.items()},
+        **{key: lambda step=step: stepped(step, **arguments) for key, step in UPSAMPLERS.items()},
         'ddf-residual': lambda: _build(f'DDF{name}', ddf_cfg=RESIDUAL, **arguments),
         'ddf-3x3': lambda: _build(f'DDF{name}', ddf_cfg=dict(kernel_size=3), **arguments),
         'ddf': lambda: _build(f'DDF{name}', **arguments),

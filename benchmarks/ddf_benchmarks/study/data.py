@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
@@ -49,23 +48,21 @@ class Image:
         return int(re.sub(r'\D', '', self.name.partition('_')[2]))
 
 
-def read_images(config: Path, checkpoint: Path | None, cache: Path) -> list[tuple[Image, Image]]:
+def read_images(config: Path, cache: Path) -> list[tuple[Image, Image]]:
     """Every labelled image of train and val with its mirror image, by drive and frame.
 
     Args:
-        config: of the network whose backbone makes the features, and of the data.
-        checkpoint: its weights; default: what the config initialises the backbone with.
+        config: of the data, and of the network whose backbone makes the features, with the weights
+            that the config initialises it with.
         cache: folder; the features are read from there if they are of the same files.
     """
     cfg = Config.fromfile(config)
     what = hashlib.sha256(cfg.pretty_text.encode())
-    if checkpoint is not None:
-        what.update(checkpoint.read_bytes())
     file = cache / f'features-{what.hexdigest()[:12]}.pt'
     if file.exists():
         rows = torch.load(file, mmap=True, weights_only=True)
     else:
-        rows = _compute(cfg, checkpoint)
+        rows = _compute(cfg)
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix('.tmp')
         torch.save(rows, unfinished)
@@ -75,13 +72,10 @@ def read_images(config: Path, checkpoint: Path | None, cache: Path) -> list[tupl
 
 
 @torch.no_grad()
-def _compute(cfg: Config, checkpoint: Path | None) -> list[Any]:
+def _compute(cfg: Config) -> list[Any]:
     init_default_scope('mmseg')
     model: Any = MODELS.build(cfg.model)
-    if checkpoint is None:
-        model.init_weights()
-    else:
-        load_checkpoint(model, str(checkpoint), map_location='cpu')
+    model.init_weights()
     model.eval()
     rows = []
     for part in ('train', 'val'):

@@ -1,0 +1,96 @@
+"""The runs' results side by side: means, and paired differences to one of the rows."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import ttest_rel
+
+from ddf_seg.command_line import markdown_table
+from ddf_seg.errors import UsageError
+
+# The order of a table; what is not here does not stand in one.
+ORDER = (
+    *('trained', 'continued', 'upgraded'),
+    *('bilinear', 'bilinear-wide', 'carafe', 'sapa', 'dysample'),
+    *('ddf-residual', 'ddf-3x3', 'ddf'),
+)
+CONFIDENCE = 0.95
+# Heading of a column, the score, and its decimals. All are in per cent, but for the last.
+SCORES = (
+    ('boundary IoU', 'mBIoU', 2),
+    ('mIoU within 3 px', 'mIoU_trimap_3', 2),
+    ('mIoU', 'mIoU', 2),
+    ('thin classes', 'thin', 2),
+    ('loss at borders', 'nll', 3),
+)
+
+Runs = dict[tuple[str, int], dict[str, Any]]
+
+
+def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
+    """The results of a host's rows, each by split and seed.
+
+    Args:
+        results: folder with the JSON files.
+        host: see `hosts.rows`.
+        kind: of the splits, 'block' or 'drive'.
+
+    Raises:
+        UsageError: there are none.
+    """
+    found: dict[str, Runs] = {}
+    for file in sorted(results.glob(f'{host}-*.json')):
+        run = json.loads(file.read_text())
+        if run['split'].startswith(kind):
+            found.setdefault(run['row'], {})[run['split'], run['seed']] = run
+    if not found:
+        raise UsageError(f'{results}: no results of {host} on splits by {kind}')
+    return {name: found[name] for name in ORDER if name in found}
+
+
+def difference(ours: Runs, theirs: Runs, score: str) -> tuple[float, tuple[float, float] | None]:
+    """The mean difference of a score over the runs that both have, and its 95 % interval.
+
+    The interval is Student's, of the runs' differences; None for fewer than two.
+    """
+    shared = sorted(ours.keys() & theirs.keys())
+    pairs = [[runs[key]['scores'][score] for key in shared] for runs in (ours, theirs)]
+    mean = statistics.fmean(a - b for a, b in zip(*pairs, strict=True))
+    if len(shared) < 2:
+        return mean, None
+    low, high = ttest_rel(*pairs).confidence_interval(CONFIDENCE)
+    return mean, (float(low), float(high))
+
+
+def table(rows: dict[str, Runs], to: str) -> str:
+    """Means of the rows and differences to one of them, as Markdown.
+
+    Raises:
+        UsageError: that one has no results.
+    """
+    if to not in rows:
+        raise UsageError(f'--to: expected one of {", ".join(rows)}, got {to}')
+    head = ['row', 'runs', 'parameters', 's / iteration']
+    for title, _, _ in SCORES:
+        head += [title, f'{title} to {to}']
+    return markdown_table(head, [_cells(name, runs, rows[to]) for name, runs in rows.items()])
+
+
+def _cells(name: str, runs: Runs, to: Runs) -> Sequence[str]:
+    first = next(iter(runs.values()))
+    seconds = statistics.median(run['seconds_per_iteration'] for run in runs.values())
+    cells = [name, str(len(runs)), f'{first["parameters"] / 1e3:.0f} k', f'{seconds:.2f}']
+    for _, score, digits in SCORES:
+        cells.append(f'{statistics.fmean(r["scores"][score] for r in runs.values()):.{digits}f}')
+        if runs is to or not runs.keys() & to.keys():
+            cells.append('')
+            continue
+        mean, interval = difference(runs, to, score)
+        between = '' if interval is None else ' [{:+.{d}f}, {:+.{d}f}]'.format(*interval, d=digits)
+        cells.append(f'{mean:+.{digits}f}{between}')
+    return cells

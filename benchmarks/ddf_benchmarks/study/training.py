@@ -1,0 +1,192 @@
+"""One run: the rows of a host, one after the other, from one start and on the same batches."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .data import VOID, Image, blocks, drives
+from .hosts import rows
+from .scoring import score
+
+# 1 / √frequency of the classes, as in configs/ddf_camvid.py: without it, 500 iterations do not
+# reach the rare classes.
+CLASS_WEIGHTS = (0.26, 0.22, 1.08, 0.19, 0.51, 0.34, 0.99, 1.01, 0.44, 1.34, 1.99)
+BATCH = 4
+RATE = 2e-3
+WARM_UP = 50
+# An upgrade: interpolation is trained for so many more iterations that it hardly gains any more,
+# then both go on, at a part of the rate.
+LONG, MORE, PART = 800, 250, 0.25
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is of.
+
+    Attributes:
+        host: see `hosts.rows`.
+        split: 'block-2/5' (the third of five blocks of each drive is scored), or 'drive-0016E5'.
+        seed: of the start and the order of the images.
+        iterations: of batches of 4 whole images or mirror images.
+    """
+
+    host: str
+    split: str
+    seed: int
+    iterations: int = 500
+
+    def indices(self, images: Sequence[Image]) -> tuple[list[int], list[int]]:
+        kind, _, which = self.split.partition('-')
+        if kind == 'drive':
+            return drives(images, which)
+        block, count = map(int, which.split('/'))
+        return blocks(images, count, block)
+
+    def file(self, results: Path, row: str) -> Path:
+        split = self.split.replace('/', 'of')
+        return results / f'{self.host}-{row}-{split}-{self.seed}.json'
+
+
+def start_alike(head: nn.Module, start: dict[str, Tensor]) -> None:
+    """Gives a head what it shares with another row's start, by name and shape."""
+    own = head.state_dict()
+    shared = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
+    head.load_state_dict({**own, **shared})
+
+
+def train(
+    head: nn.Module,
+    images: Sequence[tuple[Image, Image]],
+    seed: int,
+    iterations: int,
+    rate: float = RATE,
+) -> dict[str, float]:
+    """Trains a head on the features of some images.
+
+    Args:
+        head: it.
+        images: each with its mirror image.
+        seed: of the order of the images.
+        iterations: how many batches.
+        rate: learning rate, which falls to 0.
+
+    Returns:
+        The mean loss of the last 100 iterations, and processor seconds of one.
+    """
+    order = random.Random(seed)
+    weights = torch.tensor(CLASS_WEIGHTS)
+    optimizer = torch.optim.AdamW(head.parameters(), rate, weight_decay=0.01)
+    losses = []
+    begin = time.process_time()
+    head.train()
+    for i in range(iterations):
+        for group in optimizer.param_groups:
+            group['lr'] = rate * min(1, (i + 1) / WARM_UP) * (1 - i / iterations) ** 0.9
+        batch = [order.choice(order.choice(images)) for _ in range(BATCH)]
+        levels = [
+            torch.stack(maps).float() for maps in zip(*(x.levels for x in batch), strict=True)
+        ]
+        labels = torch.stack([x.labels for x in batch]).long()
+        scores = F.interpolate(head(levels), size=labels.shape[1:], mode='bilinear')
+        loss = F.cross_entropy(scores, labels, weights, ignore_index=VOID)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+        optimizer.step()
+        losses.append(loss.item())
+    last = losses[-100:]
+    return dict(
+        loss=round(sum(last) / len(last), 5),
+        seconds_per_iteration=round((time.process_time() - begin) / iterations, 3),
+    )
+
+
+def run_rows(
+    run: Run, names: Sequence[str], images: Sequence[tuple[Image, Image]], results: Path
+) -> None:
+    """Trains and scores rows, unless their results are there; each result is one JSON file."""
+    start = _start(run)
+    training, held_out = _parts(run, images)
+    for name in names:
+        file = run.file(results, name)
+        if file.exists():
+            continue
+        head = _build(run, name, start)
+        what = train(head, training, run.seed, run.iterations)
+        _write(file, name, run, head, what, held_out)
+
+
+def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) -> None:
+    """Trains interpolation for long, then goes on with it, and with ddf in its place.
+
+    The results are the rows 'trained', 'continued' and 'upgraded'.
+    """
+    if run.file(results, 'upgraded').exists():
+        return
+    training, held_out = _parts(run, images)
+    head = _build(run, 'bilinear', _start(run))
+    what = train(head, training, run.seed, LONG)
+    _write(run.file(results, 'trained'), 'trained', run, head, what, held_out)
+    weights = copy.deepcopy(head.state_dict())
+    for name, row in (('continued', 'bilinear'), ('upgraded', 'ddf')):
+        head = _build(run, row, weights)
+        what = train(head, training, run.seed + 500, MORE, RATE * PART)
+        _write(run.file(results, name), name, run, head, what, held_out)
+
+
+def _start(run: Run) -> dict[str, Tensor]:
+    torch.manual_seed(run.seed)
+    head: Any = rows(run.host)['bilinear']()
+    head.init_weights()
+    start: dict[str, Tensor] = head.state_dict()
+    return start
+
+
+def _build(run: Run, name: str, start: dict[str, Tensor]) -> nn.Module:
+    # What a row has of its own starts alike, too, whatever the rows before it.
+    torch.manual_seed(run.seed + 1000)
+    head: Any = rows(run.host)[name]()
+    head.init_weights()
+    start_alike(head, start)
+    built: nn.Module = head
+    return built
+
+
+def _parts(
+    run: Run, images: Sequence[tuple[Image, Image]]
+) -> tuple[list[tuple[Image, Image]], list[Image]]:
+    training, held_out = run.indices([image for image, _ in images])
+    return [images[i] for i in training], [images[i][0] for i in held_out]
+
+
+def _write(
+    file: Path,
+    row: str,
+    run: Run,
+    head: nn.Module,
+    what: dict[str, float],
+    held_out: Sequence[Image],
+) -> None:
+    entry = dict(
+        row=row,
+        **asdict(run),
+        scored=len(held_out),
+        parameters=sum(p.numel() for p in head.parameters()),
+        **what,
+        scores=score(head, held_out),
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix('.tmp')
+    unfinished.write_text(json.dumps(entry, indent=1) + '\n')
+    unfinished.replace(file)
