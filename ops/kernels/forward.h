@@ -200,7 +200,13 @@ struct ForwardUnit {
     const int64_t top = larger(0, tile.rows.begin - p.dilation_y);
     const int64_t bottom = smaller(p.height, tile.rows.end + p.dilation_y) - 1;
     const int64_t vectors = kPixelLanes ? channels : round_up(channels, L);
-    const int64_t columns = kPixelLanes ? round_up(tile.columns.size(), L) : tile.columns.size();
+    int64_t columns = tile.columns.size();
+    if (kPixelLanes) {
+      columns = round_up(columns, L);
+      // A phase past the scale has a vector that starts at the last column.
+      if (!phase_of(p, tile, 0, p.scale).empty())
+        columns = larger(columns, tile.columns.size() - 1 + L);
+    }
     const int64_t first = top * map.y + (tile.columns.begin - p.dilation_x) * map.x;
     const int64_t last = bottom * map.y +
                          (tile.columns.begin + columns - 1 + p.dilation_x) * map.x +

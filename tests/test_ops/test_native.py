@@ -67,7 +67,13 @@ def capabilities() -> list[str]:
     return found
 
 
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
+ON_EVERY_INSTRUCTION_SET = (
+    'ddf',
+    'ddf_upsample',
+    'filter_norm_op',
+    'depthwise_pointwise',
+    'native_memory',
+)
 
 
 @needs_library
@@ -80,9 +86,6 @@ def test_forced_instruction_set_passes_the_operator_tests(capability: str) -> No
         **{native.CAPABILITY_VARIABLE: capability},
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
-
-
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
 
 
 @needs_library
