@@ -11,8 +11,6 @@ from pathlib import Path
 
 import torch
 
-from . import registration  # noqa: F401  (the library implements operators that this defines)
-
 CAPABILITY_VARIABLE = 'DDF_SEG_CPU_CAPABILITY'
 _LIBRARY = '_C_cpu.abi3.so'
 _CUDA_LIBRARY = '_C_cuda.abi3.so'
