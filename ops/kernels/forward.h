@@ -49,9 +49,8 @@ int64_t largest_scratch(const Plan& plan, const Problem& p, const Allocate& allo
 template <typename T, bool kPixelLanes>
 int64_t weight_elements(const Problem& p, const Tile& tile, Order order) {
   int64_t elements = 0;
-  const int64_t n = phase_count(p.scale);
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px)
+  for (int64_t py = 0; py < phase_rows(p); ++py)
+    for (int64_t px = 0; px < phase_columns(p); ++px)
       elements += Weights<T, kPixelLanes>(py < p.scale ? tile.rows.size() : 1,
                                           px < p.scale ? tile.columns.size() : 1, p.taps(), order)
                       .elements();
@@ -259,12 +258,11 @@ struct ForwardUnit {
 
   void run() {
     const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
-    const int64_t n = phase_count(p.scale);
     const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
       used = 0;
-      for (int64_t py = 0; py < n; ++py) {
+      for (int64_t py = 0; py < phase_rows(p); ++py) {
         if (interleaves) row_of_phases(py);
-        for (int64_t px = interleaves ? p.scale : 0; px < n; ++px) {
+        for (int64_t px = interleaves ? p.scale : 0; px < phase_columns(p); ++px) {
           const Phase phase = phase_of(p, tile, py, px);
           if (!phase.empty()) body(phase);
         }
