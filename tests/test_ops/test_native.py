@@ -53,7 +53,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 def capabilities() -> list[str]:
     """The instruction sets that the library and the machine have."""
-    path = Path(native.__file__).resolve().parents[1] / native._LIBRARY
+    path = native.library_path('cpu')
     if not ddf_seg.ops.is_native_available():
         return ['default']
     library = ctypes.CDLL(str(path))
@@ -91,7 +91,7 @@ def test_forced_instruction_set_passes_the_operator_tests(capability: str) -> No
 @needs_library
 @pytest.mark.parametrize('capability', capabilities())
 def test_forced_instruction_set_is_used(capability: str) -> None:
-    code = 'from ddf_seg.ops import native; print(native.load())'
+    code = 'from ddf_seg.ops import native; print(native.load("cpu"))'
     result = run_python('-c', code, **{native.CAPABILITY_VARIABLE: capability})
     assert result.stdout.strip() == f'compiled (CPU, {capability})'
 
