@@ -11,10 +11,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "call.h"
@@ -49,8 +50,9 @@ void* thread_scratch(int64_t bytes) {
     size = (bytes + 4095) / 4096 * 4096;
     memory.reset(std::aligned_alloc(64, static_cast<size_t>(size)));
     if (memory == nullptr) {
-      size = 0;
-      throw std::bad_alloc();
+      throw std::runtime_error("ddf_seg: out of memory: no room for the " +
+                               std::to_string(std::exchange(size, 0)) +
+                               " bytes that a thread works in");
     }
   }
   return memory.get();

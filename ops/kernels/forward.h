@@ -49,9 +49,8 @@ int64_t largest_scratch(const Plan& plan, const Problem& p, const Allocate& allo
 template <typename T, bool kPixelLanes>
 int64_t weight_elements(const Problem& p, const Tile& tile, Order order) {
   int64_t elements = 0;
-  const int64_t n = phase_count(p.scale);
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px)
+  for (int64_t py = 0; py < phase_rows(p); ++py)
+    for (int64_t px = 0; px < phase_columns(p); ++px)
       elements += Weights<T, kPixelLanes>(py < p.scale ? tile.rows.size() : 1,
                                           px < p.scale ? tile.columns.size() : 1, p.taps(), order)
                       .elements();
@@ -200,7 +199,13 @@ struct ForwardUnit {
     const int64_t top = larger(0, tile.rows.begin - p.dilation_y);
     const int64_t bottom = smaller(p.height, tile.rows.end + p.dilation_y) - 1;
     const int64_t vectors = kPixelLanes ? channels : round_up(channels, L);
-    const int64_t columns = kPixelLanes ? round_up(tile.columns.size(), L) : tile.columns.size();
+    int64_t columns = tile.columns.size();
+    if (kPixelLanes) {
+      columns = round_up(columns, L);
+      // A phase past the scale has a vector that starts at the last column.
+      if (!phase_of(p, tile, 0, p.scale).empty())
+        columns = larger(columns, tile.columns.size() - 1 + L);
+    }
     const int64_t first = top * map.y + (tile.columns.begin - p.dilation_x) * map.x;
     const int64_t last = bottom * map.y +
                          (tile.columns.begin + columns - 1 + p.dilation_x) * map.x +
@@ -253,12 +258,11 @@ struct ForwardUnit {
 
   void run() {
     const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
-    const int64_t n = phase_count(p.scale);
     const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
       used = 0;
-      for (int64_t py = 0; py < n; ++py) {
+      for (int64_t py = 0; py < phase_rows(p); ++py) {
         if (interleaves) row_of_phases(py);
-        for (int64_t px = interleaves ? p.scale : 0; px < n; ++px) {
+        for (int64_t px = interleaves ? p.scale : 0; px < phase_columns(p); ++px) {
           const Phase phase = phase_of(p, tile, py, px);
           if (!phase.empty()) body(phase);
         }

@@ -29,7 +29,12 @@ DDF_INLINE Range positions_of_phase(int64_t phase, int64_t scale, int64_t grid, 
   return (grid - 1) * scale + phase < out ? Range{grid - 1, grid} : Range{};
 }
 
-DDF_INLINE int64_t phase_count(int64_t scale) { return scale == 1 ? 1 : 2 * scale - 1; }
+// Phases along an axis: none lies at or past the end of the output.
+DDF_INLINE int64_t phase_count(int64_t scale, int64_t out) {
+  return scale == 1 ? 1 : smaller(2 * scale - 1, out);
+}
+DDF_INLINE int64_t phase_rows(const Problem& p) { return phase_count(p.scale, p.out_height); }
+DDF_INLINE int64_t phase_columns(const Problem& p) { return phase_count(p.scale, p.out_width); }
 
 // Along one axis of a packed buffer, position i and tap t lie at index i * per_position +
 // t * per_tap. Where the taps of neighbouring positions coincide the buffer holds each source
@@ -133,9 +138,8 @@ inline Phase phase_of(const Problem& p, const Tile& tile, int64_t py, int64_t px
 
 template <typename Body>
 DDF_INLINE void for_each_phase(const Problem& p, const Tile& tile, const Body& body) {
-  const int64_t n = phase_count(p.scale);
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px) {
+  for (int64_t py = 0; py < phase_rows(p); ++py)
+    for (int64_t px = 0; px < phase_columns(p); ++px) {
       const Phase phase = phase_of(p, tile, py, px);
       if (!phase.empty()) body(phase);
     }

@@ -53,7 +53,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 def capabilities() -> list[str]:
     """The instruction sets that the library and the machine have."""
-    path = Path(native.__file__).resolve().parents[1] / native._LIBRARY
+    path = native.library_path('cpu')
     if not ddf_seg.ops.is_native_available():
         return ['default']
     library = ctypes.CDLL(str(path))
@@ -67,7 +67,13 @@ def capabilities() -> list[str]:
     return found
 
 
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
+ON_EVERY_INSTRUCTION_SET = (
+    'ddf',
+    'ddf_upsample',
+    'filter_norm_op',
+    'depthwise_pointwise',
+    'native_memory',
+)
 
 
 @needs_library
@@ -82,13 +88,10 @@ def test_forced_instruction_set_passes_the_operator_tests(capability: str) -> No
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
 
 
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
-
-
 @needs_library
 @pytest.mark.parametrize('capability', capabilities())
 def test_forced_instruction_set_is_used(capability: str) -> None:
-    code = 'from ddf_seg.ops import native; print(native.load())'
+    code = 'from ddf_seg.ops import native; print(native.load("cpu"))'
     result = run_python('-c', code, **{native.CAPABILITY_VARIABLE: capability})
     assert result.stdout.strip() == f'compiled (CPU, {capability})'
 
