@@ -75,7 +75,7 @@ def parse_args() -> argparse.Namespace:
         reason = str(error).partition('\n')[0]
         parser.error(f'--device: expected cpu or cuda, where torch has it, got: {reason}')
     if args.device.type == 'cpu' and not native.is_native_available():
-        parser.error(f'there is nothing to measure, the operators run in {native.load()}')
+        parser.error(f'there is nothing to measure, the operators run in {native.load("cpu")}')
     if args.json is not None and not args.json.parent.is_dir():
         parser.error(f'--json: expected a file in an existing folder, got {args.json}')
     return args
@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
         'machine': machine(settings.device),
         'threads': settings.threads,
         'torch': torch.__version__,
-        'operators': str(native.load()),
+        'operators': str(native.load('cpu')),
         **asdict(ceilings),
     }
     tables = []
