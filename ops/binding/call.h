@@ -96,20 +96,6 @@ inline Tensor empty_like(const Tensor& x, bool needed) {
   return empty(Ints(sizes.begin(), sizes.end()), x);
 }
 
-inline DType dtype_of(const Tensor& x) {
-  using torch::headeronly::ScalarType;
-  switch (x.scalar_type()) {
-    case ScalarType::Double:
-      return DType::float64;
-    case ScalarType::Half:
-      return DType::float16;
-    case ScalarType::BFloat16:
-      return DType::bfloat16;
-    default:
-      return DType::float32;
-  }
-}
-
 inline Problem make_problem(const Tensor& features, const Tensor& channel_filter,
                             const Tensor& spatial_filter, const Ints& kernel_size,
                             const Ints& dilation, const Ints& stride, int64_t scale,

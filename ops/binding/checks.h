@@ -64,16 +64,32 @@ inline void check_defined(const char* name, const torch::stable::Tensor& x) {
   check(x.defined(), [&] { return std::string(name) + ": expected a tensor, got None"; });
 }
 
-inline void check_floating(const char* name, const torch::stable::Tensor& x) {
+inline std::optional<DType> find_dtype(const torch::stable::Tensor& x) {
   using torch::headeronly::ScalarType;
+  switch (x.scalar_type()) {
+#define DDF_CASE(name, scalar_type) \
+  case ScalarType::scalar_type:     \
+    return DType::name;
+    DDF_DTYPES(DDF_CASE)
+#undef DDF_CASE
+    default:
+      return std::nullopt;
+  }
+}
+
+// Of a tensor that check_floating has seen.
+inline DType dtype_of(const torch::stable::Tensor& x) { return find_dtype(x).value(); }
+
+inline void check_floating(const char* name, const torch::stable::Tensor& x) {
   check_defined(name, x);
-  const ScalarType dtype = x.scalar_type();
-  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-            dtype == ScalarType::BFloat16,
-        [&] {
-          return std::string(name) + ": expected float64, float32, float16 or bfloat16, got " +
-                 torch::headeronly::toString(dtype);
-        });
+  check(find_dtype(x).has_value(), [&] {
+    std::string known;
+#define DDF_NAME(dtype, scalar_type) known += known.empty() ? #dtype : ", " #dtype;
+    DDF_DTYPES(DDF_NAME)
+#undef DDF_NAME
+    return std::string(name) + ": expected one of " + known + ", got " +
+           torch::headeronly::toString(x.scalar_type());
+  });
 }
 
 inline void check_same_kind(const char* name, const torch::stable::Tensor& x,

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "../kernels/cpu/kernels.h"
 #include "call.h"
 
 namespace {

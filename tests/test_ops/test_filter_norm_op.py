@@ -154,7 +154,7 @@ def test_same_bits_on_any_number_of_threads() -> None:
         ((torch.zeros(1, 9), 9, 1.0, 0.1, None), r'filters: expected .*got \(1, 9\)'),
         (
             (torch.zeros(1, 9, 2, 2).int(), 9, 1.0, 0.1, None),
-            'filters: expected (one of )?float64.*got (Int|torch.int32)',
+            'filters: expected one of float64, float32, float16, bfloat16, got (Int|torch.int32)',
         ),
         ((None, 9, 1.0, 0.1, None), 'filters: expected a torch.Tensor, got None'),
         (

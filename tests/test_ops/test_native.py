@@ -127,7 +127,7 @@ def run_copy(folder: Path, library: bytes | None) -> list[str]:
     shutil.copytree(Path(native.__file__).parent, package / 'ops')
     shutil.copy(str(ddf_seg.__file__), package)
     if library is not None:
-        (package / native._LIBRARY).write_bytes(library)
+        (package / native.library_path('cpu').name).write_bytes(library)
     result = run_python('-c', TWICE, PYTHONPATH=str(folder))
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
@@ -138,7 +138,7 @@ def test_without_the_library_it_runs_in_plain_torch_and_says_so_once(tmp_path: P
     first, second, available, *warnings = run_copy(tmp_path, None)
     assert (first, second, available) == ('tensor(16.)', 'tensor(16.)', 'False')
     (warning,) = warnings
-    library = tmp_path / 'ddf_seg' / native._LIBRARY
+    library = tmp_path / 'ddf_seg' / native.library_path('cpu').name
     assert warning.startswith(f'ddf_seg.ops runs in plain torch: {library} does not exist')
     assert 'pip install --no-build-isolation' in warning
 

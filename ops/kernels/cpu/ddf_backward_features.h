@@ -2,7 +2,8 @@
 // with the taps reversed, each weighted by the spatial filter of the pixel that it comes from.
 #pragma once
 
-#include "forward.h"
+#include "ddf_filter.h"
+#include "ddf_plan.h"
 
 namespace ddf::DDF_NAMESPACE {
 
