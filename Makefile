@@ -15,7 +15,7 @@ CUDA_VENV ?= .venv-cuda
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/kernels/cuda/* ops/binding/*)
+SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/kernels/*/* ops/binding/*)
 # One file a torch: another TORCH sets the environment up anew.
 STAMP := $(VENV)/.setup-$(subst /,_,$(TORCH))
 ONEDL_STAMP := $(ONEDL_VENV)/.setup-$(subst /,_,$(TORCH))
@@ -149,15 +149,16 @@ sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 \
 	  DDF_SEG_FUZZ_EXAMPLES=$${DDF_SEG_FUZZ_EXAMPLES:-1000} \
 	  $(BIN)/pytest -q -p no:cacheprovider tests/test_ops/test_native*.py \
-	  tests/test_ops/test_filter_norm_op.py tests/test_ops/test_depthwise_pointwise.py $(PYTEST_ARGS)
+	  tests/test_ops/test_checks.py tests/test_ops/test_filter_norm_op.py \
+	  tests/test_ops/test_depthwise_pointwise.py $(PYTEST_ARGS)
 
 AARCH64_CXX ?= aarch64-linux-gnu-g++
 
 compile-aarch64:  ## compile the CPU kernels for 64-bit ARM (apt install g++-aarch64-linux-gnu)
 	mkdir -p build/aarch64
 	$(AARCH64_CXX) -std=c++17 -O3 -Wall -Wextra -Wno-psabi -Wno-maybe-uninitialized \
-	  -c ops/kernels/kernels.cpp -o build/aarch64/kernels.o
-	$(AARCH64_CXX) -std=c++17 -O2 -Wall -Wextra -c ops/kernels/capability.cpp \
+	  -c ops/kernels/cpu/kernels.cpp -o build/aarch64/kernels.o
+	$(AARCH64_CXX) -std=c++17 -O2 -Wall -Wextra -c ops/kernels/cpu/capability.cpp \
 	  -o build/aarch64/capability.o
 
 clean:  ## remove environments and build outputs (not data, not runs)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -55,7 +56,6 @@ if platform.machine().lower() in ('x86_64', 'amd64'):
     CAPABILITIES['avx512'] = ('avx512', 64, [*avx512, '-mprefer-vector-width=512'])
 # The last one as PTX too, for what comes after it.
 CUDA_ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
-CUDA_DTYPES = ('float32', 'float64', 'float16', 'bfloat16')
 CUDA_FLAGS = ['-std=c++17', '-O3', '--Werror=all-warnings', '-Xcompiler=-fPIC,-fvisibility=hidden']
 
 
@@ -63,6 +63,15 @@ def torch_directory() -> Path | None:
     """Where torch is installed, without importing it."""
     spec = importlib.util.find_spec('torch')
     return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def element_types() -> list[str]:
+    """The operators' element types, from where the kernels have them."""
+    header = Path('ops/kernels/problem.h')
+    found = re.findall(r'\bX\((\w+), \w+\)', header.read_text())
+    if not found:
+        raise RuntimeError(f'{header}: expected a list of element types, X(name, name in torch)')
+    return found
 
 
 def cuda_wanted() -> bool:
@@ -158,7 +167,7 @@ class BuildNative(build_ext):
         binding = ['-O2', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}']
         jobs = [
             (
-                'ops/kernels/kernels.cpp',
+                'ops/kernels/cpu/kernels.cpp',
                 build / name,
                 [
                     *kernels,
@@ -171,7 +180,7 @@ class BuildNative(build_ext):
             # The longest first, so that two processors finish together.
             for name, (namespace, width, flags) in reversed(CAPABILITIES.items())
         ]
-        jobs.append(('ops/kernels/capability.cpp', build, ['-O2', *macros]))
+        jobs.append(('ops/kernels/cpu/capability.cpp', build, ['-O2', *macros]))
         jobs.append(
             ('ops/binding/ddf_cpu.cpp', build, [*binding, '-isystem', str(torch / 'include')])
         )
@@ -210,7 +219,7 @@ class BuildNative(build_ext):
         ]
         kernels = 'ops/kernels/cuda/kernels.cu'
         jobs = [
-            *((kernels, f'{d}.o', [f'-DDDF_DTYPE={d}', *architectures]) for d in CUDA_DTYPES),
+            *((kernels, f'{d}.o', [f'-DDDF_DTYPE={d}', *architectures]) for d in element_types()),
             ('ops/kernels/cuda/launch.cpp', 'launch.o', []),
             ('ops/binding/ddf_cuda.cpp', 'ddf_cuda.o', binding),
         ]

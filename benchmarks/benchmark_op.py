@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
         reason = str(error).partition('\n')[0]
         parser.error(f'--device: expected cpu or cuda, where torch has it, got: {reason}')
     if args.device.type == 'cpu' and not native.is_native_available():
-        parser.error(f'there is nothing to measure, the operators run in {native.load()}')
+        parser.error(f'there is nothing to measure, the operators run in {native.load("cpu")}')
     return args
 
 

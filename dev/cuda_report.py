@@ -28,7 +28,8 @@ from ddf_seg.command_line import ToolParser, markdown_table, show_usage_errors
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'ops/kernels/cuda/kernels.cu'
 BASELINE = ROOT / 'dev/cuda_baseline.json'
-DTYPES = ('float32', 'float64', 'float16', 'bfloat16')
+# As ops/kernels/problem.h lists them
+DTYPES = tuple(re.findall(r'X\((\w+), \w+\)', (ROOT / 'ops/kernels/problem.h').read_text()))
 ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
 THREADS = 128  # of a block: kThreads in ops/kernels/cuda/work.cuh
 REGISTERS = 65536  # of a multiprocessor, on all of these architectures

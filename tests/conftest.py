@@ -4,8 +4,11 @@ Several folders may have a test_reading.py: pytest's import mode 'importlib' all
 the path to look for modules alone.
 """
 
+import signal
 import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-sys.path += [str(folder) for folder in sorted(_HERE.glob('test_*')) if folder.is_dir()]
+sys.path += [str(folder) for folder in sorted(_HERE.rglob('test_*')) if folder.is_dir()]
+# A shell starts what it runs in the background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)

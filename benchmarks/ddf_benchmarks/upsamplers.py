@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddf_seg.ops import ddf_upsample
-from ddf_seg.ops.affinity import affinity
+from ddf_seg.ops import affinity, ddf_upsample
 
 
 class Upsampler(nn.Module):

@@ -13,7 +13,7 @@ ENTRY = 'DDF operators'
 
 
 def _with_operators(collect_env: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return {**collect_env(), ENTRY: str(native.load())}
+    return {**collect_env(), ENTRY: str(native.load('cpu'))}
 
 
 def mend_environment_info() -> bool:

@@ -9,6 +9,7 @@ from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
 from ..ops import depthwise_pointwise
+from ..ops.affinity import multiply_adds as affinity_multiply_adds
 from ..ops.registration import multiply_adds
 
 
@@ -22,6 +23,15 @@ for _name in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
     # The module offers no way to extend its defaults for analyses that others start.
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _multiply_adds
     complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('ddf')
+
+
+def _affinity_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    # As many taps as the result has channels
+    return affinity_multiply_adds(math.prod(get_shape(inputs[0])), (get_shape(outputs[0])[1], 1))
+
+
+complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['ddf_seg::affinity'] = _affinity_multiply_adds
+complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS['ddf_seg::affinity'] = generic_activation_jit('conv')
 
 
 def _branch_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:

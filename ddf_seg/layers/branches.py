@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.affinity import affinity
+from ..ops import affinity
 from ..ops.depthwise_pointwise import depthwise_pointwise
-from .filter_norm import FilterNorm, build_normalization
+from .filter_norm import FilterNorm, as_computed, build_normalization
+
+# Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
+for _name in ('few_outputs', '_gain', '_global_mean', 'depthwise_pointwise'):
+    torch.fx.wrap(_name)
 
 
 def _gain(weight: Tensor) -> Tensor:
@@ -62,7 +66,11 @@ class SpatialBranch(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², ceil(H / stride), ceil(W / stride))."""
         conv, norm = cast(nn.Conv2d, self[0]), self[1]
-        return _normalize(norm, few_outputs(conv, x), conv.weight)
+        if conv.stride == (1, 1):
+            filters = few_outputs(x, conv.weight, cast(Tensor, conv.bias))
+        else:
+            filters = conv(x)
+        return _normalize(norm, filters, conv.weight)
 
 
 class GuidedBranch(nn.Module):
@@ -110,7 +118,7 @@ class GuidedBranch(nn.Module):
 
     def forward(self, guide: Tensor, x: Tensor) -> Tensor:
         """(B, guide_channels, H', W') and (B, in_channels, H, W) to (B, groups·k², H', W')."""
-        of_guide = few_outputs(self.guide, guide)
+        of_guide = few_outputs(guide, self.guide.weight, cast(Tensor, self.guide.bias))
         if not self.affinity_channels:
             return of_guide
         own, query = of_guide.split(
@@ -123,17 +131,17 @@ class GuidedBranch(nn.Module):
         return own + alike.view(own.shape)
 
 
-def few_outputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def few_outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A 1×1 convolution to a few channels, as a matrix product where that is faster.
 
     For contiguous maps on the CPU torch's convolution first reorders all channels of the input: for
     9 outputs of 64 channels, forward and backward take five times as long as the product.
     """
-    if not (x.is_cpu and x.is_contiguous() and conv.stride == (1, 1)):
-        return conv(x)
-    bias, weight = cast(Tensor, conv.bias), conv.weight.flatten(1)
-    product = torch.baddbmm(bias[:, None], weight.expand(x.shape[0], -1, -1), x.flatten(2))
-    return product.unflatten(2, x.shape[2:])
+    if not (x.is_cpu and x.is_contiguous()):
+        return F.conv2d(x, weight, bias)
+    matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
+    product = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
+    return as_computed(product.unflatten(2, x.shape[2:]))
 
 
 class GlobalMean(nn.Module):
@@ -144,8 +152,12 @@ class GlobalMean(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        total = x.sum(dim=(2, 3), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        return (total / (x.shape[2] * x.shape[3])).to(x.dtype)
+        return _global_mean(x)
+
+
+def _global_mean(x: Tensor) -> Tensor:
+    total = x.sum(dim=(2, 3), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return (total / (x.shape[2] * x.shape[3])).to(x.dtype)
 
 
 class ChannelBranch(nn.Sequential):
@@ -160,8 +172,6 @@ class ChannelBranch(nn.Sequential):
         normalization: see `build_normalization`.
         start: what all filters are before training, see `FilterNorm`.
 
-    Raises:
-        ValueError: `se_ratio` not above 0.
     """
 
     def __init__(
@@ -174,14 +184,13 @@ class ChannelBranch(nn.Sequential):
         normalization: str = 'filter_norm',
         start: float | None = None,
     ) -> None:
-        if se_ratio <= 0:
-            raise ValueError(f'se_ratio: expected a value above 0, got {se_ratio}')
         squeezed = phases * max(1, int(in_channels * se_ratio))
         filters = phases * in_channels
         super().__init__(
             GlobalMean(),
             nn.Conv2d(in_channels, squeezed, 1),
-            nn.ReLU(inplace=True),
+            # Not in place: TorchScript's autograd refuses that for the view that it gets.
+            nn.ReLU(),
             nn.Conv2d(squeezed, filters * kernel_size**2, 1, groups=phases),
             build_normalization(
                 normalization, filters, kernel_size, 'channel', nonlinearity, start
@@ -220,9 +229,6 @@ class PhaseSpatialBranch(nn.Module):
         nonlinearity: the nonlinearity that follows the filter, for FilterNorm's gain.
         normalization: see `build_normalization`.
         zero_start: all values are 0 before training.
-
-    Raises:
-        ValueError: an even `dw_kernel_size`.
     """
 
     def __init__(
@@ -237,8 +243,6 @@ class PhaseSpatialBranch(nn.Module):
         zero_start: bool = False,
     ) -> None:
         super().__init__()
-        if dw_kernel_size % 2 == 0:
-            raise ValueError(f'dw_kernel_size: expected an odd value, got {dw_kernel_size}')
         self.scale_factor = scale_factor
         self.phases = phases = scale_factor**2
         self.depthwise = nn.Conv2d(
@@ -271,4 +275,4 @@ class PhaseSpatialBranch(nn.Module):
         filters = _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
         r = self.scale_factor
         by_phase = filters.unflatten(1, (r, r, -1))
-        return by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
+        return as_computed(by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3))

@@ -8,21 +8,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ddf_pack import DDFPack, check_input
+from ..ops.checks import check_int
+from .checks import check_channels
+from .ddf_pack import DDFPack
+
+
+def _pair(name: str, value: int | tuple[int, int], least: int = 1) -> tuple[int, int]:
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f'{name}: expected an int or a pair of ints, got {value!r}')
+    return check_int(name, values[0], least), check_int(name, values[1], least)
 
 
 def _square(name: str, value: int | tuple[int, int]) -> int:
     """A DDF layer's filters are square: one int, or a pair of equal ones."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or values[0] != values[1]:
+    first, second = _pair(name, value)
+    if first != second:
         raise ValueError(f'{name}: expected an int or a pair of equal ints, got {value!r}')
-    return values[0]
+    return first
 
 
-def _is_pointwise(kernel_size: int | tuple[int, int]) -> bool:
-    return kernel_size == 1 or tuple(
-        [kernel_size] if isinstance(kernel_size, int) else kernel_size
-    ) == (1, 1)
+def _check_room(
+    x: Tensor, size: list[int], kernel_size: int, dilation: int, padding: tuple[int, int]
+) -> None:
+    # While torch.jit.trace runs, sizes are tensors.
+    if not torch.jit.is_tracing() and min(size) < 1:
+        raise ValueError(
+            f'x: expected at least {dilation * (kernel_size - 1) + 1} pixels a side with its '
+            f'padding of {padding} (kernel_size {kernel_size}, dilation {dilation}), '
+            f'got {tuple(x.shape[2:])} without'
+        )
+
+
+# Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
+for _name in ('check_channels', '_check_room'):
+    torch.fx.wrap(_name)
 
 
 class DDFConv2d(DDFPack):
@@ -43,6 +63,7 @@ class DDFConv2d(DDFPack):
         ddf: further arguments of `DDFPack` (head, se_ratio, nonlinearity, kernel_combine, …).
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: groups between 1 and in_channels, or another argument that DDF does not support.
     """
 
@@ -62,7 +83,7 @@ class DDFConv2d(DDFPack):
         bias: bool = True,
         **_: Any,
     ) -> Any:
-        if _is_pointwise(kernel_size):
+        if _pair('kernel_size', kernel_size) == (1, 1):
             return nn.Conv2d(in_channels, out_channels, 1, stride, padding, dilation, groups, bias)
         return super().__new__(cls)
 
@@ -79,6 +100,9 @@ class DDFConv2d(DDFPack):
         pointwise: bool = False,
         **ddf: Any,
     ) -> None:
+        for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
+            check_int(name, channels)
+        check_int('groups', groups)
         if groups not in (1, in_channels):
             raise ValueError(
                 f'groups: expected 1 or in_channels ({in_channels}), got {groups}; DDF has no '
@@ -91,7 +115,7 @@ class DDFConv2d(DDFPack):
             )
         side = _square('kernel_size', kernel_size)
         step, reach = _square('stride', stride), _square('dilation', dilation)
-        margin = (padding, padding) if isinstance(padding, int) else tuple(padding)
+        margin = _pair('padding', padding, least=0)
         super().__init__(in_channels, side, step, reach, **ddf)
         self.out_channels = out_channels
         self.groups = groups
@@ -128,23 +152,20 @@ class DDFConv2d(DDFPack):
         Raises:
             ValueError: x has another number of channels or is too small for the padding.
         """
-        check_input(x, self.in_channels)
+        check_channels('x', x, self.in_channels)
         size = [
-            (n + 2 * p - self.dilation * (self.kernel_size - 1) - 1) // self.stride + 1
-            for n, p in zip(x.shape[2:], self.padding, strict=True)
+            (x.shape[2 + i] + 2 * p - self.dilation * (self.kernel_size - 1) - 1) // self.stride + 1
+            for i, p in enumerate(self.padding)
         ]
-        if min(size) < 1:
-            raise ValueError(
-                f'x: {tuple(x.shape[2:])} pixels are too few for a kernel of {self.kernel_size} '
-                f'with dilation {self.dilation} and padding {self.padding}'
-            )
+        _check_room(x, size, self.kernel_size, self.dilation, self.padding)
         (top, bottom, first_row), (left, right, first_column) = map(self._margins, self.padding)
         # The channel filters tell of the image, not of the zeros around it.
         channel_filter = self._channel_filter(x)
         if top or bottom or left or right:
             x = F.pad(x, (left, right, top, bottom))
         x = self._filter(x, channel_filter)
-        x = x[:, :, first_row : first_row + size[0], first_column : first_column + size[1]]
+        if any(p != self.kernel_size // 2 * self.dilation for p in self.padding):
+            x = x[:, :, first_row : first_row + size[0], first_column : first_column + size[1]]
         if self.pointwise is not None:
             x = self.pointwise(x)
         return x if self.bias is None else x + self.bias.view(1, -1, 1, 1)

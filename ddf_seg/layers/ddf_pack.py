@@ -10,30 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf, ddf_upsample
+from ..ops.checks import MOST_SCALE, check_int
 from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch
+from .checks import check_channels, check_layer, check_odd
 from .interpolation import InterpolationSoftmax
 
-BRANCHES = ('both', 'spatial', 'channel')
-
-
-def _check_arguments(
-    in_channels: int, kernel_size: int, head: int, branches: str, neutral_start: bool
-) -> None:
-    if kernel_size < 3 or kernel_size % 2 == 0:
-        raise ValueError(f'kernel_size: expected an odd value of at least 3, got {kernel_size}')
-    if head < 1 or in_channels % head:
-        raise ValueError(f'head: expected a divisor of in_channels {in_channels}, got {head}')
-    if branches not in BRANCHES:
-        raise ValueError(f'branches: expected one of {BRANCHES}, got {branches!r}')
-    if neutral_start and branches != 'both':
-        raise ValueError(f"branches: expected 'both' for a neutral start, got {branches!r}")
-
-
-def check_input(x: Tensor, in_channels: int) -> None:
-    if x.dim() != 4 or x.shape[1] != in_channels:
-        raise ValueError(
-            f'x: expected shape (batch, {in_channels}, height, width), got {tuple(x.shape)}'
-        )
+# Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
+torch.fx.wrap('check_channels')
 
 
 def _neutral(kernel_combine: str) -> float:
@@ -76,6 +59,7 @@ class DDFPack(nn.Module):
             they are added) and learn an offset; default: drawn at random, as the authors do.
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: an argument outside its range.
     """
 
@@ -94,7 +78,18 @@ class DDFPack(nn.Module):
         neutral_start: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(in_channels, kernel_size, head, branches, neutral_start)
+        check_layer(
+            in_channels,
+            kernel_size,
+            dilation,
+            head,
+            se_ratio,
+            nonlinearity,
+            kernel_combine,
+            branches,
+            neutral_start,
+        )
+        check_int('stride', stride)
         self.in_channels = in_channels
         self.kernel_size = kernel_size
         self.stride = stride
@@ -132,7 +127,7 @@ class DDFPack(nn.Module):
         Raises:
             ValueError: x has another number of channels or dimensions.
         """
-        check_input(x, self.in_channels)
+        check_channels('x', x, self.in_channels)
         return self._filter(x, self._channel_filter(x))
 
     def _channel_filter(self, x: Tensor) -> Tensor:
@@ -168,7 +163,7 @@ class DDFUpPack(nn.Module):
         se_ratio: squeeze of the channel branch.
         nonlinearity: the nonlinearity that follows, for FilterNorm's gain.
         dw_kernel_size: side of the depthwise convolution in the unguided spatial branches, odd.
-        joint_channels: channels of the guide; below 1: no guide.
+        joint_channels: channels of the guide; 0 or -1: no guide.
         kernel_combine: 'mul' or 'add'.
         normalization: 'filter_norm', or 'batch_norm', 'sigmoid', 'softmax', 'none' (ablation), or
             'interpolation': spatial filters that start as interpolation and always sum to 1
@@ -181,6 +176,7 @@ class DDFUpPack(nn.Module):
         interpolation: mode and align_corners of the interpolation to start from.
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: an argument outside its range.
     """
 
@@ -203,9 +199,20 @@ class DDFUpPack(nn.Module):
         interpolation: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        _check_arguments(in_channels, kernel_size, head, branches, neutral_start)
-        if scale_factor < 1:
-            raise ValueError(f'scale_factor: expected at least 1, got {scale_factor}')
+        check_layer(
+            in_channels,
+            kernel_size,
+            dilation,
+            head,
+            se_ratio,
+            nonlinearity,
+            kernel_combine,
+            branches,
+            neutral_start,
+        )
+        check_int('scale_factor', scale_factor, most=MOST_SCALE)
+        check_odd('dw_kernel_size', dw_kernel_size, least=1)
+        check_int('joint_channels', joint_channels, least=-1)
         self.in_channels = in_channels
         self.kernel_size = kernel_size
         self.scale_factor = scale_factor
@@ -311,20 +318,21 @@ class DDFUpPack(nn.Module):
         Raises:
             ValueError: x or the guide does not fit, or the guide is missing or not expected.
         """
-        check_input(x, self.in_channels)
+        check_channels('x', x, self.in_channels)
         guided = self.joint_channels > 0
-        if guided and (joint_x is None or joint_x.shape[1] != self.joint_channels):
-            got = 'none' if joint_x is None else f'shape {tuple(joint_x.shape)}'
-            raise ValueError(
-                f'joint_x: expected a guide of {self.joint_channels} channels, got {got}'
-            )
         if not guided and joint_x is not None:
             raise ValueError(
                 'joint_x: expected none, since the layer was built without joint_channels'
             )
+        if guided:
+            if joint_x is None:
+                raise ValueError(
+                    f'joint_x: expected a guide of {self.joint_channels} channels, got none'
+                )
+            check_channels('joint_x', joint_x, self.joint_channels)
         batch, channels, height, width = x.shape
         k, r = self.kernel_size, self.scale_factor
-        size = (r * height, r * width) if joint_x is None else tuple(joint_x.shape[2:])
+        size = (r * height, r * width) if joint_x is None else (joint_x.shape[2], joint_x.shape[3])
         if self.branches == 'spatial':
             channel_filter = _neutral_filter(x, (batch, channels, k, k), self.kernel_combine)
         else:
@@ -358,10 +366,10 @@ class DDFUpPack(nn.Module):
         for x, source in zip(maps, sources, strict=True):
             start = self.interpolation.start(low, high, source).to(deviation)
             filters = deviation + start.repeat(self.head, 1, 1)
-            upsampled.append(self._apply(x, filters))
+            upsampled.append(self._upsample_by(x, filters))
         return upsampled
 
-    def _apply(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
+    def _upsample_by(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
         k = self.kernel_size
         one = _neutral_filter(x, (*x.shape[:2], k, k), 'mul')
         return ddf_upsample(x, one, spatial_filter, k, self.scale_factor)

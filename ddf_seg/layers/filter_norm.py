@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..ops.checks import check_int
 from ..ops.filter_norm import filter_norm
+from .checks import check_channels, check_flag, gain_of
 
 FILTER_TYPES = ('spatial', 'channel')
 NORMALIZATIONS = ('filter_norm', 'batch_norm', 'sigmoid', 'softmax', 'none')
 # The authors add 1e-10, which float16 cannot hold and which lets a constant filter explode.
 EPS = 1e-5
+
+
+def as_computed(view: Tensor) -> Tensor:
+    """A map that is a view of another shape, in compiled code as the result of a computation.
+
+    Inductor (torch 2.13) fails with "cannot determine truth value of Relational" on a view that it
+    keeps for the backward pass, where a convolution follows and a size is a quotient, as it is
+    after a pooling: nn.PixelShuffle meets the same. The computation costs nothing there.
+    """
+    return view.neg().neg() if torch.compiler.is_compiling() else view
 
 
 class FilterNorm(nn.Module):
@@ -34,8 +46,10 @@ class FilterNorm(nn.Module):
             learned; default: they are drawn at random, as the authors do.
 
     Raises:
-        ValueError: an unknown `filter_type`, less than one filter, a kernel of one tap, whose
-            deviation does not exist, or a `start` where σ or the offset is not learned.
+        TypeError: an argument of another type.
+        ValueError: an unknown `filter_type` or `nonlinearity`, less than one filter, a kernel of
+            one tap, whose deviation does not exist, or a `start` where σ or the offset is not
+            learned.
     """
 
     def __init__(
@@ -51,12 +65,10 @@ class FilterNorm(nn.Module):
         super().__init__()
         if filter_type not in FILTER_TYPES:
             raise ValueError(f'filter_type: expected one of {FILTER_TYPES}, got {filter_type!r}')
-        if in_channels < 1:
-            raise ValueError(f'in_channels: expected at least 1, got {in_channels}')
-        if kernel_size < 2:
-            raise ValueError(
-                f'kernel_size: expected at least 2 (one tap has no deviation), got {kernel_size}'
-            )
+        check_int('in_channels', in_channels)
+        check_int('kernel_size', kernel_size, least=2)  # one tap has no deviation
+        check_flag('running_std', running_std)
+        check_flag('running_mean', running_mean)
         if start is not None and not (running_std and running_mean):
             raise ValueError(f'start: expected running_std and running_mean with it, got {start}')
         self.in_channels = in_channels
@@ -65,7 +77,7 @@ class FilterNorm(nn.Module):
         self.start = start
         self.running_std = running_std
         self.running_mean = running_mean
-        self.gain = nn.init.calculate_gain(cast(Any, nonlinearity)) / kernel_size
+        self.gain = gain_of(nonlinearity) / kernel_size
         taps = in_channels * kernel_size**2
         self.std: Any = nn.Parameter(torch.empty(taps)) if running_std else self.gain
         if running_mean:
@@ -98,25 +110,45 @@ class FilterNorm(nn.Module):
         Raises:
             ValueError: if the channels of `x` are not in_channels · k².
         """
-        expected = self.in_channels * self.kernel_size**2
-        if x.dim() not in (2, 4) or x.shape[1] != expected:
-            raise ValueError(
-                f'x: expected shape (batch, {expected}, height, width), got {tuple(x.shape)}'
-            )
-        taps = self.kernel_size**2
-        maps = x if x.dim() == 4 else x[:, :, None, None]
-        if not (self.running_std or self.running_mean):
-            return filter_norm(maps, taps, self.gain, EPS, scale).view(x.shape)
-        gain = 1.0 if self.running_std else self.gain
-        normalized = filter_norm(maps.float(), taps, gain, EPS, scale)
-        if self.running_std:
-            normalized = normalized * self.std.float().view(1, -1, 1, 1)
-        if self.running_mean:
-            normalized = normalized + self.mean.float().view(1, -1, 1, 1)
-        return normalized.view(x.shape).to(x.dtype)
+        return _normalize(
+            x,
+            scale,
+            self.in_channels,
+            self.kernel_size**2,
+            self.gain,
+            self.std if self.running_std else None,
+            self.mean if self.running_mean else None,
+        )
 
     def extra_repr(self) -> str:
         return f'{self.in_channels}, kernel_size={self.kernel_size}, {self.filter_type}'
+
+
+def _normalize(
+    x: Tensor,
+    scale: Tensor | None,
+    in_channels: int,
+    taps: int,
+    gain: float,
+    std: Tensor | None,
+    mean: Tensor | None,
+) -> Tensor:
+    check_channels('x', x, in_channels * taps, dimensions=(2, 4))
+    maps = x if x.dim() == 4 else x[:, :, None, None]
+    if std is None and mean is None:
+        normalized = filter_norm(maps, taps, gain, EPS, scale)
+    else:
+        normalized = filter_norm(maps.float(), taps, gain if std is None else 1.0, EPS, scale)
+    if std is not None:
+        normalized = normalized * std.float().view(1, -1, 1, 1)
+    if mean is not None:
+        normalized = normalized + mean.float().view(1, -1, 1, 1)
+    normalized = normalized.to(x.dtype)
+    return normalized if x.dim() == 4 else normalized[:, :, 0, 0]
+
+
+# Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
+torch.fx.wrap('_normalize')
 
 
 class _Activation(nn.Module):
@@ -129,7 +161,8 @@ class _Activation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == 'softmax':
-            return x.unflatten(1, (self.in_channels, -1)).softmax(dim=2).flatten(1, 2)
+            by_filter = x.unflatten(1, (self.in_channels, -1))
+            return as_computed(by_filter.softmax(dim=2).flatten(1, 2))
         return x.sigmoid() if self.kind == 'sigmoid' else x
 
     def extra_repr(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,8 @@ class GatedDDF(nn.Module):
 
     def filters(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to gated filters, (B, k², H, W)."""
-        made = few_outputs(self.filters_and_gate, x)
+        conv = self.filters_and_gate
+        made = few_outputs(x, conv.weight, cast(Tensor, conv.bias))
         filters, gate = made.split([self.kernel_size**2, 1], dim=1)
         return self.norm(filters) * (self.factor * gate.sigmoid())
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch.utils.checkpoint as cp
 from torch import Tensor
 
+from ..ops.checks import check_int
 from .ddf_pack import DDFUpPack
 
 
@@ -49,7 +50,9 @@ class DDFUpsample(DDFUpPack):
             )
         width = in_channels if in_channels is not None else channels
         assert width is not None
-        super().__init__(out_channels or width, scale_factor=scale_factor, **ddf)
+        check_int('in_channels', width)
+        kept = width if out_channels is None else check_int('out_channels', out_channels)
+        super().__init__(kept, scale_factor=scale_factor, **ddf)
         self.with_cp = with_cp
         self.projection: Any = None
         if out_channels is not None:

@@ -1,9 +1,11 @@
-"""The DDF operators. `reference` has the same two functions in plain torch."""
+"""The DDF operators. `reference` has `ddf` and `ddf_upsample` in plain torch."""
 
+from . import depthwise_pointwise, filter_norm, registration  # noqa: F401  (define operators)
+from .affinity import affinity
 from .ddf import ddf, ddf_upsample
-from .native import is_native_available, load, load_cuda
+from .native import LIBRARIES, is_native_available, load
 
-load()
-load_cuda()
+for _device_type in LIBRARIES:
+    load(_device_type)
 
-__all__ = ['ddf', 'ddf_upsample', 'is_native_available']
+__all__ = ['affinity', 'ddf', 'ddf_upsample', 'is_native_available']

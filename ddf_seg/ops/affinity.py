@@ -1,36 +1,135 @@
-"""Scalar products of a fine map with a coarse map's neighbourhoods: the logits of local attention."""
+"""Scalar products of a fine map with the neighbourhoods of a coarse one: local attention's logits.
+
+What `ddf_upsample` with F = 1 is linear in: its spatial filter's gradient is the affinity of the
+gradient from above with the features, and its loops serve here.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+from .checks import IntPair, check_affinity
+from .definition import Arguments, call, define, empty_like_layout, operator
+from .multilinear import Group, Multilinear
+
+SCHEMA = (
+    '(Tensor query, Tensor features, int[2] kernel_size, int scale_factor, int[2] dilation)'
+    ' -> Tensor'
+)
 
 
-class _Affinity(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, x: Tensor, k: int, r: int) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(q, x)
-        ctx.k, ctx.r = k, r
-        one = q.new_ones(q.shape[0], q.shape[1], k, k)
-        s = q.new_empty(q.shape[0], k * k, *q.shape[2:])
-        op = torch.ops.ddf_seg.ddf_upsample_backward
-        return op(q, x, one, s, [k, k], r, [1, 1], 'mul', [False, False, True])[2]
+def affinity(
+    query: Tensor,
+    features: Tensor,
+    kernel_size: IntPair = 3,
+    scale_factor: int = 1,
+    dilation: IntPair = 1,
+) -> Tensor:
+    r"""Scalar products of every fine pixel's vector with those around its coarse pixel.
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
-        q, x = ctx.saved_tensors
-        k, r = ctx.k, ctx.r
-        g = g.contiguous()
-        one = q.new_ones(q.shape[0], q.shape[1], k, k)
-        ops = torch.ops.ddf_seg
-        gq = ops.ddf_upsample(x, one, g, [k, k], r, [1, 1], 'mul')
-        gx = ops.ddf_upsample_backward(
-            q, x, one, g, [k, k], r, [1, 1], 'mul', [True, False, False]
-        )[0]
-        return gq, gx, None, None
+    .. math::
+        A_{b,t,y,x} = \sum_c Q_{b,c,y,x} \cdot X_{b,c,y',x'}
+
+    with t = iy · kw + ix, y' = min(y // r, H − 1) + (iy − (kh − 1) / 2) · dilation and x' alike,
+    r = scale_factor; X is 0 outside the map. Softmax over t makes them the weights of local
+    attention, which `ddf_upsample` with a channel filter of 1 applies to values.
+
+    Args:
+        query: Q, (B, d, H', W') with H' from r·H − (r − 1) to r·H + (r − 1) and W' alike, float64,
+            float32, float16 or bfloat16.
+        features: X, (B, d, H, W).
+        kernel_size: (kh, kw), odd, or one int for both.
+        scale_factor: r.
+        dilation: distance between taps, in pixels of the features.
+
+    Returns:
+        A, (B, kh·kw, H', W'), in the dtype and memory format of the query. Under autocast both
+        tensors are cast to autocast's dtype.
+
+    Raises:
+        TypeError: the tensors' dtypes are unsupported or differ.
+        ValueError: a shape, device or argument does not fit; the message names it.
+    """
+    tensors = (query, features)
+    if has_torch_function(tensors):
+        return handle_torch_function(
+            affinity, tensors, *tensors, kernel_size, scale_factor, dilation
+        )
+    kernel, dilations = check_affinity(query, features, kernel_size, scale_factor, dilation)
+    return call(operator('affinity'), query, features, kernel, scale_factor, dilations)
 
 
-def affinity(query: Tensor, features: Tensor, kernel_size: int, scale_factor: int) -> Tensor:
-    return _Affinity.apply(query.contiguous(), features.contiguous(), kernel_size, scale_factor)
+def _shape(query: Tensor, kernel_size: Sequence[int]) -> tuple[int, ...]:
+    return (query.shape[0], kernel_size[0] * kernel_size[1], *query.shape[2:])
+
+
+def _as_upsampling(
+    features: Tensor, spatial_filter: Tensor, others: Arguments
+) -> tuple[tuple[Tensor, Tensor, Tensor], Arguments]:
+    """The arguments of `ddf_upsample` with a channel filter of 1."""
+    kernel_size, *rest = others
+    one = features.new_ones(()).expand(*features.shape[:2], *kernel_size)
+    return (features, one, spatial_filter), (kernel_size, *rest, 'mul')
+
+
+def _forward(query: Tensor, features: Tensor, *others: Any) -> Tensor:
+    # Only its shape counts: no page of it is touched.
+    untouched = empty_like_layout(query, _shape(query, others[0]), query)
+    tensors, arguments = _as_upsampling(features, untouched, others)
+    backward = operator('ddf_upsample_backward')
+    result: Tensor = call(backward, query, *tensors, *arguments, [False, False, True])[2]
+    return result
+
+
+def _fake(query: Tensor, features: Tensor, kernel_size: Sequence[int], *_: Any) -> Tensor:
+    return empty_like_layout(query, _shape(query, kernel_size), query)
+
+
+def _product(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
+    return call(operator('affinity'), *tensors, *others)
+
+
+def _adjoint(
+    upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
+) -> Sequence[Tensor | None]:
+    query, features = tensors
+    inputs, arguments = _as_upsampling(features, upstream, others)
+    of_query = of_features = None
+    if mask[0]:
+        of_query = call(operator('ddf_upsample'), *inputs, *arguments)
+    if mask[1]:
+        backward = operator('ddf_upsample_backward')
+        of_features = call(backward, query, *inputs, *arguments, [True, False, False])[0]
+    return of_query, of_features
+
+
+def _linear_groups(others: Arguments) -> Sequence[Group]:
+    return (0,), (1,)
+
+
+def multiply_adds(query_elements: int, kernel_size: Sequence[int]) -> int:
+    """Multiply-adds of a forward pass: one a tap and value of the query."""
+    return kernel_size[0] * kernel_size[1] * query_elements
+
+
+def _flops(query: Any, features: Any, kernel_size: Any, *_: Any, **__: Any) -> int:
+    return 2 * multiply_adds(math.prod(query), kernel_size)
+
+
+define(
+    'affinity',
+    SCHEMA,
+    plain=_forward,
+    fake=_fake,
+    flops=_flops,
+    derivatives=Multilinear(2, _product, _adjoint, _linear_groups),
+    check=check_affinity,
+    batched=('query', 'features'),
+    compiled_for=('cpu', 'cuda'),
+    autocast=True,
+)

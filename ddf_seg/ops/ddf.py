@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 from .checks import IntPair, check_ddf, check_ddf_upsample
-from .registration import call
+from .definition import call, operator
 
 
 def ddf(
@@ -45,10 +45,15 @@ def ddf(
         TypeError: the tensors' dtypes are unsupported or differ.
         ValueError: a shape, device or argument does not fit; the message names it.
     """
+    tensors = (features, channel_filter, spatial_filter)
+    if has_torch_function(tensors):  # such as torch.fx's stand-ins
+        return handle_torch_function(
+            ddf, tensors, *tensors, kernel_size, dilation, stride, kernel_combine
+        )
     pairs = check_ddf(
         features, channel_filter, spatial_filter, kernel_size, dilation, stride, kernel_combine
     )
-    op = torch.ops.ddf_seg.ddf.default
+    op = operator('ddf')
     return call(op, features, channel_filter, spatial_filter, *pairs, kernel_combine)
 
 
@@ -86,6 +91,11 @@ def ddf_upsample(
         TypeError: the tensors' dtypes are unsupported or differ.
         ValueError: a shape, device or argument does not fit; the message names it.
     """
+    tensors = (features, channel_filter, spatial_filter)
+    if has_torch_function(tensors):
+        return handle_torch_function(
+            ddf_upsample, tensors, *tensors, kernel_size, scale_factor, dilation, kernel_combine
+        )
     kernel, dilations = check_ddf_upsample(
         features,
         channel_filter,
@@ -96,7 +106,7 @@ def ddf_upsample(
         kernel_combine,
     )
     return call(
-        torch.ops.ddf_seg.ddf_upsample.default,
+        operator('ddf_upsample'),
         features,
         channel_filter,
         spatial_filter,

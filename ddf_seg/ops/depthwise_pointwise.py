@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
-from .native import warn_if_missing
-from .registration import call, empty_like_layout, register_autocast
-
-_TENSORS = 'Tensor x, Tensor depthwise, Tensor pointwise'
-_library = torch.library.Library('ddf_seg', 'FRAGMENT')
-for _name, _schema in (
-    ('depthwise_pointwise', f'({_TENSORS}, Tensor bias) -> Tensor'),
-    (
-        'depthwise_pointwise_backward',
-        f'(Tensor grad_output, {_TENSORS}) -> (Tensor, Tensor, Tensor)',
-    ),
-):
-    _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
+from .checks import check_depthwise_pointwise, check_gradient
+from .definition import Arguments, call, define, empty_like_layout, operator
+from .multilinear import Group, Multilinear, MultilinearBackward
 
 
 def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
@@ -42,19 +32,18 @@ def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: T
         to autocast's dtype.
 
     Raises:
-        RuntimeError: a tensor does not fit; the message names it.
+        RuntimeError, ValueError, TypeError: a tensor does not fit; the message names it.
     """
-    op = torch.ops.ddf_seg.depthwise_pointwise.default
-    return call(op, x, depthwise, pointwise, bias)
+    return call(operator('depthwise_pointwise'), x, depthwise, pointwise, bias)
 
 
 def _merged(depthwise: Tensor, pointwise: Tensor) -> Tensor:
     """The weight of the one convolution that does both, (P·O, C, k, k)."""
-    return (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1)
+    # Contiguous, or torch's own gradient fails for one output and a depthwise channels_last.
+    return (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1).contiguous()
 
 
 def _plain_forward(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
-    warn_if_missing()
     y = F.conv2d(x, _merged(depthwise, pointwise), bias, padding=depthwise.shape[-1] // 2)
     return empty_like_layout(x, tuple(y.shape), x).copy_(y)
 
@@ -62,7 +51,6 @@ def _plain_forward(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor
 def _plain_backward(
     grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor
 ) -> tuple[Tensor, ...]:
-    warn_if_missing()
     weight, padding = _merged(depthwise, pointwise), [depthwise.shape[-1] // 2] * 2
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
         grad_output, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, False]
@@ -75,16 +63,10 @@ def _plain_backward(
     )
 
 
-_library.impl('depthwise_pointwise', _plain_forward, 'CompositeExplicitAutograd')
-_library.impl('depthwise_pointwise_backward', _plain_backward, 'CompositeExplicitAutograd')
-
-
-@torch.library.register_fake('ddf_seg::depthwise_pointwise', lib=_library)
 def _fake_forward(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
     return empty_like_layout(x, (x.shape[0], bias.shape[0], *x.shape[2:]), x)
 
 
-@torch.library.register_fake('ddf_seg::depthwise_pointwise_backward', lib=_library)
 def _fake_backward(
     grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor
 ) -> tuple[Tensor, ...]:
@@ -95,30 +77,46 @@ def _fake_backward(
     )
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
+def _without_bias(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
+    pointwise = tensors[2]
+    bias = pointwise.new_zeros(()).expand(pointwise.shape[0] * pointwise.shape[1])
+    return call(operator('depthwise_pointwise'), *tensors, bias)
 
 
-def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    gradients: list[Tensor | None] = [None] * 3
-    if any(ctx.needs_input_grad[:3]):
-        op = torch.ops.ddf_seg.depthwise_pointwise_backward.default
-        gradients = call(op, grad_output, *ctx.saved_tensors)
-    of_bias = grad_output.sum((0, 2, 3)) if ctx.needs_input_grad[3] else None
-    return (*gradients, of_bias)
+def _adjoint(
+    upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
+) -> Sequence[Tensor | None]:
+    return call(operator('depthwise_pointwise_backward'), upstream, *tensors)
 
 
-def _no_double_backward(ctx: Any, *_: Any) -> None:
-    raise NotImplementedError('depthwise_pointwise: second derivatives are not implemented')
+class _Derivatives(Multilinear):
+    """Linear in x and both filters, and the bias is added."""
+
+    def gradients(
+        self, arguments: Arguments, upstream: Sequence[Tensor | None], needed: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        gradients = list(super().gradients(arguments, upstream, needed))
+        if needed[3]:
+            (above,) = upstream
+            assert above is not None
+            gradients[3] = above.sum((0, 2, 3))
+        return gradients
+
+    def tangents(self, arguments: Arguments, tangents: Sequence[Tensor | None]) -> Tensor:
+        x, of_bias = arguments[0], tangents[3]
+        change = self.directional(*self.split(arguments), tangents)
+        if of_bias is not None:
+            added = of_bias.view(1, -1, 1, 1)
+            shape = (x.shape[0], of_bias.shape[0], *x.shape[2:])
+            change = added.expand(shape).clone() if change is None else change + added
+        assert change is not None
+        return change
 
 
-torch.library.register_autograd(
-    'ddf_seg::depthwise_pointwise', _backward, setup_context=_setup_context, lib=_library
-)
-torch.library.register_autograd(
-    'ddf_seg::depthwise_pointwise_backward', _no_double_backward, lib=_library
-)
-register_autocast('depthwise_pointwise', _library)
+def _check_backward(grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor) -> None:
+    check_depthwise_pointwise(x, depthwise, pointwise)
+    shape = (x.shape[0], pointwise.shape[0] * pointwise.shape[1], *x.shape[2:])
+    check_gradient(grad_output, shape, 'x', x)
 
 
 def multiply_adds(x: Any, depthwise: Any, pointwise: Any) -> int:
@@ -128,12 +126,40 @@ def multiply_adds(x: Any, depthwise: Any, pointwise: Any) -> int:
     return batch * height * width * phases * channels * (depthwise[-1] ** 2 + outputs)
 
 
-@register_flop_formula(torch.ops.ddf_seg.depthwise_pointwise)
 def _forward_flops(x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any) -> int:
     return 2 * multiply_adds(x, depthwise, pointwise)
 
 
-@register_flop_formula(torch.ops.ddf_seg.depthwise_pointwise_backward)
 def _backward_flops(grad_output: Any, x: Any, depthwise: Any, pointwise: Any, **_: Any) -> int:
     # As for torch's convolutions: a gradient costs what the forward pass does.
     return 4 * multiply_adds(x, depthwise, pointwise)
+
+
+def _linear_groups(others: Arguments) -> tuple[Group, ...]:
+    return (0,), (1,), (2,)
+
+
+_TENSORS = 'Tensor x, Tensor depthwise, Tensor pointwise'
+_derivatives = _Derivatives(3, _without_bias, _adjoint, _linear_groups)
+define(
+    'depthwise_pointwise',
+    f'({_TENSORS}, Tensor bias) -> Tensor',
+    plain=_plain_forward,
+    fake=_fake_forward,
+    flops=_forward_flops,
+    derivatives=_derivatives,
+    check=check_depthwise_pointwise,
+    batched=('x',),
+    autocast=True,
+)
+define(
+    'depthwise_pointwise_backward',
+    f'(Tensor grad_output, {_TENSORS}) -> (Tensor, Tensor, Tensor)',
+    plain=_plain_backward,
+    fake=_fake_backward,
+    flops=_backward_flops,
+    derivatives=MultilinearBackward(_derivatives, has_mask=False),
+    check=_check_backward,
+    # The filters' gradients are sums over the images.
+    batched=(),
+)

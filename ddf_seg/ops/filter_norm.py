@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .native import warn_if_missing
-from .registration import call, empty_like_layout
+from .checks import check_filters, check_gradient
+from .definition import Arguments, call, define, empty_like_layout, operator
 
 # Below this a variance is rounding noise, and the square root's derivative would be infinite.
 _LEAST_VARIANCE = 1e-24
-
-_ARGUMENTS = 'Tensor filters, int taps, float gain, float eps, Tensor? scale'
-_library = torch.library.Library('ddf_seg', 'FRAGMENT')
-for _name, _schema in (
-    ('filter_norm', f'({_ARGUMENTS}) -> Tensor'),
-    ('filter_norm_backward', f'(Tensor grad_output, {_ARGUMENTS}) -> Tensor'),
-):
-    _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
 
 
 def filter_norm(
@@ -35,15 +28,15 @@ def filter_norm(
         taps: values of a filter, at least 2.
         gain: deviation of the result.
         eps: added to the deviation, in units of scale.
-        scale: one float32 number, without gradient; 1 if there is none.
+        scale: one float32 number, without gradient or tangent; 1 if there is none.
 
     Returns:
         The normalised filters, in the shape, dtype and memory format of `filters`.
 
     Raises:
-        RuntimeError: an argument does not fit; the message names it.
+        RuntimeError, ValueError, TypeError: an argument does not fit; the message names it.
     """
-    return call(torch.ops.ddf_seg.filter_norm.default, filters, taps, gain, eps, scale)
+    return call(operator('filter_norm'), filters, taps, gain, eps, scale)
 
 
 def _statistics(
@@ -69,7 +62,6 @@ def _in_layout_of(x: Tensor, like: Tensor) -> Tensor:
 def _plain_forward(
     filters: Tensor, taps: int, gain: float, eps: float, scale: Tensor | None
 ) -> Tensor:
-    warn_if_missing()
     centered, _, _, inverse = _statistics(filters, taps, eps, scale)
     return _in_layout_of(centered * (inverse * gain), filters)
 
@@ -77,7 +69,6 @@ def _plain_forward(
 def _plain_backward(
     grad_output: Tensor, filters: Tensor, taps: int, gain: float, eps: float, scale: Tensor | None
 ) -> Tensor:
-    warn_if_missing()
     centered, variance, deviation, inverse = _statistics(filters, taps, eps, scale)
     upstream = grad_output.to(centered.dtype).unflatten(1, (-1, taps)) * gain
     along = (upstream * centered).sum(dim=2, keepdim=True)
@@ -87,38 +78,119 @@ def _plain_backward(
     return _in_layout_of(gradient, filters)
 
 
-_library.impl('filter_norm', _plain_forward, 'CompositeExplicitAutograd')
-_library.impl('filter_norm_backward', _plain_backward, 'CompositeExplicitAutograd')
-
-
-@torch.library.register_fake('ddf_seg::filter_norm', lib=_library)
 def _fake_forward(filters: Tensor, *_: Any) -> Tensor:
     return empty_like_layout(filters, tuple(filters.shape), filters)
 
 
-@torch.library.register_fake('ddf_seg::filter_norm_backward', lib=_library)
 def _fake_backward(grad_output: Tensor, filters: Tensor, *_: Any) -> Tensor:
     return empty_like_layout(filters, tuple(filters.shape), filters)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    filters, taps, gain, eps, scale = inputs
-    ctx.save_for_backward(filters, scale)
-    ctx.arguments = taps, gain, eps
+def _bend(
+    along: Tensor,
+    upstream: Tensor,
+    filters: Tensor,
+    taps: int,
+    gain: float,
+    eps: float,
+    scale: Tensor | None,
+) -> Tensor:
+    """The change of the gradient as the filters change by `along`; symmetric in the first two.
+
+    The Jacobian is symmetric and maps g to γ (P g / D − c (c·g) / (m d D²)): P takes the mean away,
+    c = P x, d is the deviation, D = d + eps · scale, m = taps − 1, γ the gain. This is the gradient
+    of v·(Jacobian g) to x, for v = `along`, in torch's own functions.
+    """
+    c, variance, d, inverse = _statistics(filters, taps, eps, scale)
+    varies, m = variance > _LEAST_VARIANCE, taps - 1
+
+    def centered(x: Tensor) -> Tensor:
+        split = x.to(c.dtype).unflatten(1, (-1, taps))
+        return split - split.mean(dim=2, keepdim=True)
+
+    def dot(x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum(dim=2, keepdim=True)
+
+    v, g = centered(along), centered(upstream)
+    a, b = dot(c, v), dot(c, g)
+    per_deviation = inverse.square() / (m * d)
+    of_c = a * b / (m * d).square() * inverse.square() * (1 / d + 2 * inverse)
+    change = of_c * c - per_deviation * (dot(v, g) * c + b * v + a * g)
+    return (change * gain).where(varies, 0).flatten(1, 2).to(filters.dtype)
 
 
-def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    filters, scale = ctx.saved_tensors
-    op = torch.ops.ddf_seg.filter_norm_backward.default
-    gradient = call(op, grad_output, filters, *ctx.arguments, scale)
-    return gradient, None, None, None, None
+class _Derivatives:
+    """The Jacobian is symmetric: the tangent is what the gradient would be of a gradient."""
+
+    @staticmethod
+    def gradients(
+        arguments: Arguments, upstream: Sequence[Tensor | None], needed: Sequence[bool]
+    ) -> list[Tensor | None]:
+        _refuse_scale(needed[-1])
+        return [call(operator('filter_norm_backward'), *upstream, *arguments), *[None] * 4]
+
+    @staticmethod
+    def tangents(arguments: Arguments, tangents: Sequence[Tensor | None]) -> Tensor:
+        _refuse_scale(tangents[-1] is not None)
+        return call(operator('filter_norm_backward'), tangents[0], *arguments)
 
 
-def _no_double_backward(ctx: Any, *_: Any) -> None:
-    raise NotImplementedError('filter_norm: second derivatives are not implemented')
+class _BackwardDerivatives:
+    @staticmethod
+    def gradients(
+        arguments: Arguments, upstream: Sequence[Tensor | None], needed: Sequence[bool]
+    ) -> list[Tensor | None]:
+        _refuse_scale(needed[-1])
+        (along,) = upstream
+        assert along is not None
+        above, *rest = arguments
+        return [
+            call(operator('filter_norm_backward'), along, *rest) if needed[0] else None,
+            _bend(along, above, *rest) if needed[1] else None,
+            *[None] * 4,
+        ]
+
+    @staticmethod
+    def tangents(arguments: Arguments, tangents: Sequence[Tensor | None]) -> Tensor:
+        _refuse_scale(tangents[-1] is not None)
+        above, *rest = arguments
+        of_above, of_filters = tangents[:2]
+        if of_filters is None:
+            return call(operator('filter_norm_backward'), of_above, *rest)
+        change = _bend(of_filters, above, *rest)
+        if of_above is None:
+            return change
+        return change + call(operator('filter_norm_backward'), of_above, *rest)
 
 
-torch.library.register_autograd(
-    'ddf_seg::filter_norm', _backward, setup_context=_setup_context, lib=_library
+def _refuse_scale(has_derivative: bool) -> None:
+    if has_derivative:
+        raise NotImplementedError(
+            'scale: expected a number without gradient or tangent (detach it)'
+        )
+
+
+def _check_backward(grad_output: Tensor, filters: Tensor, *arguments: Any) -> None:
+    check_filters(filters, *arguments)
+    check_gradient(grad_output, tuple(filters.shape), 'filters', filters)
+
+
+_ARGUMENTS = 'Tensor filters, int taps, float gain, float eps, Tensor? scale'
+define(
+    'filter_norm',
+    f'({_ARGUMENTS}) -> Tensor',
+    plain=_plain_forward,
+    fake=_fake_forward,
+    derivatives=_Derivatives(),
+    check=check_filters,
+    batched=('filters',),
 )
-torch.library.register_autograd('ddf_seg::filter_norm_backward', _no_double_backward, lib=_library)
+define(
+    'filter_norm_backward',
+    f'(Tensor grad_output, {_ARGUMENTS}) -> Tensor',
+    plain=_plain_backward,
+    fake=_fake_backward,
+    derivatives=_BackwardDerivatives(),
+    check=_check_backward,
+    batched=('grad_output', 'filters'),
+)

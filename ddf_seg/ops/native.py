@@ -11,100 +11,99 @@ from pathlib import Path
 
 import torch
 
-from . import registration  # noqa: F401  (the library implements operators that this defines)
-
 CAPABILITY_VARIABLE = 'DDF_SEG_CPU_CAPABILITY'
-_LIBRARY = '_C_cpu.abi3.so'
-_CUDA_LIBRARY = '_C_cuda.abi3.so'
-_HOW_TO = (
-    'Install from source where there is a C++17 compiler: '
-    '`pip install --no-build-isolation <checkout of ddf_seg>`, or install a wheel.'
-)
-_HOW_TO_CUDA = (
-    "Install from source where CUDA's compiler nvcc and a CUDA build of torch are: "
-    '`FORCE_CUDA=1 pip install --no-build-isolation <checkout of ddf_seg>` '
-    '(CUDA_HOME names the toolkit, TORCH_CUDA_ARCH_LIST the architectures).'
-)
+_SOURCE = '`{}pip install --no-build-isolation <checkout of ddf_seg>`'
+
+
+@dataclass(frozen=True)
+class _Library:
+    """A device's compiled operators.
+
+    Attributes:
+        file: beside the package's modules.
+        built_for: its function that says what it is compiled for, or what is wrong.
+        how_to: where it comes from.
+    """
+
+    file: str
+    built_for: str
+    how_to: str
+
+
+LIBRARIES = {
+    'cpu': _Library(
+        '_C_cpu.abi3.so',
+        'ddf_seg_cpu_capability',
+        f'Install from source where there is a C++17 compiler: {_SOURCE.format("")}, or install a '
+        'wheel.',
+    ),
+    'cuda': _Library(
+        '_C_cuda.abi3.so',
+        'ddf_seg_cuda_architectures',
+        "Install from source where CUDA's compiler nvcc and a CUDA build of torch are: "
+        f'{_SOURCE.format("FORCE_CUDA=1 ")} (CUDA_HOME names the toolkit, TORCH_CUDA_ARCH_LIST '
+        'the architectures).',
+    ),
+}
 
 
 @dataclass(frozen=True)
 class NativeStatus:
-    """Whether the compiled operators are loaded.
+    """What became of a device's compiled operators.
 
     Attributes:
-        capability: the instruction set in use ('default', 'avx2' or 'avx512'); None if the
-            operators run in plain torch.
-        reason: why they run in plain torch, and what to do about it; otherwise empty.
+        device_type: 'cpu' or 'cuda'.
+        built_for: the CPU's instruction set in use ('default', 'avx2' or 'avx512'), or the GPUs
+            that the kernels are compiled for ('8.0 9.0+PTX', as in TORCH_CUDA_ARCH_LIST); None if
+            they are not loaded.
+        reason: why not, and what to do about it; empty if they are.
     """
 
-    capability: str | None
+    device_type: str
+    built_for: str | None
     reason: str = ''
 
     def __str__(self) -> str:
-        if self.capability is not None:
-            return f'compiled (CPU, {self.capability})'
+        if self.built_for is not None:
+            return f'compiled ({self.device_type.upper()}, {self.built_for})'
         return f'plain torch: {self.reason}'
 
 
-@functools.cache
-def load() -> NativeStatus:
-    """Loads the compiled operators, once.
+def library_path(device_type: str) -> Path:
+    """Where the compiled operators of a device lie, if there are any."""
+    return Path(__file__).resolve().parent.parent / LIBRARIES[device_type].file
 
-    The environment variable DDF_SEG_CPU_CAPABILITY ('default', 'avx2', 'avx512') forces an
-    instruction set, if it is set before the first import of ddf_seg.ops.
+
+@functools.cache
+def load(device_type: str) -> NativeStatus:
+    """Loads the compiled operators of a device type ('cpu' or 'cuda'), once.
+
+    Those for CUDA if torch has CUDA; a GPU need not be there. The environment variable
+    DDF_SEG_CPU_CAPABILITY ('default', 'avx2', 'avx512') forces an instruction set, if it is set
+    before the first import of ddf_seg.ops.
 
     Raises:
         RuntimeError: if DDF_SEG_CPU_CAPABILITY asks for an instruction set that the machine or
             the build does not have.
     """
-    path = Path(__file__).resolve().parent.parent / _LIBRARY
+    if device_type == 'cuda' and torch.version.cuda is None:
+        reason = f'torch {torch.__version__} is a build without CUDA.'
+        return NativeStatus(device_type, None, reason)
+    entry, path = LIBRARIES[device_type], library_path(device_type)
     if not path.is_file():
-        return NativeStatus(None, f'{path} does not exist. {_HOW_TO}')
+        return NativeStatus(device_type, None, f'{path} does not exist. {entry.how_to}')
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        return NativeStatus(
-            None, f'{path} does not load under torch {torch.__version__}: {error}. {_HOW_TO}'
-        )
-    library.ddf_seg_cpu_capability.restype = ctypes.c_char_p
-    capability: str = library.ddf_seg_cpu_capability().decode()
-    if capability.startswith(CAPABILITY_VARIABLE):
-        raise RuntimeError(f'{capability}, got {os.environ.get(CAPABILITY_VARIABLE)!r}')
+        problem = f'{path} does not load under torch {torch.__version__}: {error}.'
+        return NativeStatus(device_type, None, f'{problem} {entry.how_to}')
+    function = library[entry.built_for]
+    function.restype = ctypes.c_char_p
+    built_for: str = function().decode()
+    if built_for.startswith(CAPABILITY_VARIABLE):
+        raise RuntimeError(f'{built_for}, got {os.environ.get(CAPABILITY_VARIABLE)!r}')
     torch.ops.load_library(str(path))
-    return NativeStatus(capability)
-
-
-@dataclass(frozen=True)
-class CudaStatus:
-    """Whether the CUDA kernels are loaded.
-
-    Attributes:
-        architectures: what they are compiled for ('8.0 9.0+PTX', as in TORCH_CUDA_ARCH_LIST);
-            None if they are not loaded.
-        reason: why they are not loaded, and what to do about it; otherwise empty.
-    """
-
-    architectures: str | None
-    reason: str = ''
-
-
-@functools.cache
-def load_cuda() -> CudaStatus:
-    """Loads the CUDA kernels, once, if torch has CUDA; a GPU need not be there."""
-    if torch.version.cuda is None:
-        return CudaStatus(None, f'torch {torch.__version__} is a build without CUDA.')
-    path = Path(__file__).resolve().parent.parent / _CUDA_LIBRARY
-    if not path.is_file():
-        return CudaStatus(None, f'{path} does not exist. {_HOW_TO_CUDA}')
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        return CudaStatus(
-            None, f'{path} does not load under torch {torch.__version__}: {error}. {_HOW_TO_CUDA}'
-        )
-    library.ddf_seg_cuda_architectures.restype = ctypes.c_char_p
-    torch.ops.load_library(str(path))
-    return CudaStatus(library.ddf_seg_cuda_architectures().decode())
+    return NativeStatus(device_type, built_for)
 
 
 def check_device(device_type: str) -> None:
@@ -115,21 +114,24 @@ def check_device(device_type: str) -> None:
     Raises:
         RuntimeError: for such a tensor; the message says why the CUDA kernels are missing.
     """
-    if device_type == 'cuda' and is_native_available() and load_cuda().architectures is None:
+    if device_type != 'cuda' or not is_native_available():
+        return
+    status = load('cuda')
+    if status.built_for is None:
         raise RuntimeError(
             'ddf_seg.ops: expected a CPU tensor, got a CUDA tensor, and there are no CUDA kernels: '
-            f'{load_cuda().reason} ddf_seg.ops.reference runs in plain torch on any device.'
+            f'{status.reason} ddf_seg.ops.reference runs in plain torch on any device.'
         )
 
 
 def is_native_available() -> bool:
-    """Whether the operators run compiled code on the CPU; `load()` says why not."""
-    return load().capability is not None
+    """Whether the operators run compiled code on the CPU; `load` says why not."""
+    return load('cpu').built_for is not None
 
 
 @functools.cache
 def warn_if_missing() -> None:
     """Warns, once per process, that the operators run in plain torch on the CPU."""
-    status = load()
-    if status.capability is None:
+    status = load('cpu')
+    if status.built_for is None:
         warnings.warn(f'ddf_seg.ops runs in {status}', stacklevel=3)

@@ -61,9 +61,15 @@ def _margins(kernel: Pair, dilation: Pair) -> Pair:
     return kernel[0] // 2 * dilation[0], kernel[1] // 2 * dilation[1]
 
 
-def _strided(size: Pair, kernel: Pair, dilation: Pair, stride: Pair) -> _Geometry:
+def _within(features: Tensor, dilation: Pair) -> Pair:
+    """Taps further apart than the map is long read zeros just as those of its length do."""
+    height, width = features.shape[2:]
+    return min(dilation[0], height), min(dilation[1], width)
+
+
+def _strided(features: Tensor, size: Pair, kernel: Pair, dilation: Pair, stride: Pair) -> _Geometry:
     rows, columns = (slice(0, (n - 1) * s + 1, s) for n, s in zip(size, stride, strict=True))
-    return _Geometry(rows, columns, kernel, dilation, 1)
+    return _Geometry(rows, columns, kernel, _within(features, dilation), 1)
 
 
 def _upsampled(features: Tensor, size: Pair, kernel: Pair, dilation: Pair, r: int) -> _Geometry:
@@ -73,7 +79,7 @@ def _upsampled(features: Tensor, size: Pair, kernel: Pair, dilation: Pair, r: in
         )
         for n, low in zip(size, features.shape[2:], strict=True)
     )
-    return _Geometry(rows, columns, kernel, dilation, r)
+    return _Geometry(rows, columns, kernel, _within(features, dilation), r)
 
 
 def _accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -223,7 +229,7 @@ def ddf_forward(
 ) -> Tensor:
     """`ddf` without checks, arguments as in the schema `ddf_seg::ddf`."""
     size = (spatial_filter.shape[2], spatial_filter.shape[3])
-    geometry = _strided(size, kernel_size, dilation, stride)
+    geometry = _strided(features, size, kernel_size, dilation, stride)
     output = _forward(features, channel_filter, spatial_filter, geometry, kernel_combine)
     return like_layout(output, features)
 
@@ -241,7 +247,7 @@ def ddf_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `ddf`; one that `output_mask` does not ask for is an empty tensor."""
     size = (spatial_filter.shape[2], spatial_filter.shape[3])
-    geometry = _strided(size, kernel_size, dilation, stride)
+    geometry = _strided(features, size, kernel_size, dilation, stride)
     inputs = (features, channel_filter, spatial_filter)
     return _backward(grad_output, *inputs, geometry, kernel_combine, output_mask)
 

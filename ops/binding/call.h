@@ -6,6 +6,9 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <algorithm>
+#include <iomanip>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -38,7 +41,7 @@ inline FilterView filter_view_of(const Tensor& x) {
           strides[d - 3],       strides[d - 2], strides[d - 1]};
 }
 
-// channels_last only where `like` is that and not contiguous as well: ddf_seg/ops/registration.py.
+// channels_last only where `like` is that and not contiguous as well: ddf_seg/ops/definition.py.
 inline bool is_channels_last(const Tensor& like) {
   if (like.dim() != 4 || like.is_contiguous()) return false;
   const auto sizes = like.sizes(), strides = like.strides();
@@ -48,6 +51,20 @@ inline bool is_channels_last(const Tensor& like) {
     expected *= sizes[i];
   }
   return true;
+}
+
+// The code that torch's allocator gives back does not tell why it failed; memory is what it lacks.
+inline std::string no_memory(const Ints& sizes, const Tensor& like) {
+  double bytes = static_cast<double>(like.element_size());
+  std::ostringstream text;
+  text << "ddf_seg: out of memory: no room for a result of shape (";
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    text << (i > 0 ? ", " : "") << sizes[i];
+    bytes *= static_cast<double>(sizes[i]);
+  }
+  text << ") and dtype " << torch::headeronly::toString(like.scalar_type()) << " on "
+       << device_of(like) << ", " << std::setprecision(3) << bytes / (1 << 30) << " GiB";
+  return text.str();
 }
 
 // On the device and with the dtype of `like`.
@@ -66,8 +83,9 @@ inline Tensor empty(const Ints& sizes, const Tensor& like) {
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      static_cast<int64_t>(d), sizes.data(), strides.data(), dtype, device, index, &handle));
+  if (aoti_torch_empty_strided(static_cast<int64_t>(d), sizes.data(), strides.data(), dtype, device,
+                               index, &handle) != AOTI_TORCH_SUCCESS)
+    throw std::runtime_error(no_memory(sizes, like));
   return Tensor(handle);
 }
 
@@ -76,20 +94,6 @@ inline Tensor empty_like(const Tensor& x, bool needed) {
   if (!needed) return empty({0}, x);
   const auto sizes = x.sizes();
   return empty(Ints(sizes.begin(), sizes.end()), x);
-}
-
-inline DType dtype_of(const Tensor& x) {
-  using torch::headeronly::ScalarType;
-  switch (x.scalar_type()) {
-    case ScalarType::Double:
-      return DType::float64;
-    case ScalarType::Half:
-      return DType::float16;
-    case ScalarType::BFloat16:
-      return DType::bfloat16;
-    default:
-      return DType::float32;
-  }
 }
 
 inline Problem make_problem(const Tensor& features, const Tensor& channel_filter,
@@ -109,12 +113,18 @@ inline Problem make_problem(const Tensor& features, const Tensor& channel_filter
   p.out_width = spatial_filter.size(3);
   p.kernel_y = kernel_size[0];
   p.kernel_x = kernel_size[1];
-  p.dilation_y = dilation[0];
-  p.dilation_x = dilation[1];
-  p.stride_y = stride[0];
-  p.stride_x = stride[1];
+  // Taps and steps that leave the map have the same effect whatever their length; cut, coordinates
+  // stay small.
+  const auto cut = [](int64_t step, int64_t size) {
+    return std::min(step, std::max(size, int64_t{1} << 20));
+  };
+  p.dilation_y = cut(dilation[0], p.height);
+  p.dilation_x = cut(dilation[1], p.width);
+  p.stride_y = cut(stride[0], p.height);
+  p.stride_x = cut(stride[1], p.width);
   p.scale = scale;
   p.groups = spatial_filter.size(1) / p.taps();
+  check_reach(p, on_cuda);
   p.features = view_of(features);
   p.channel_filter = filter_view_of(channel_filter);
   p.spatial_filter = view_of(spatial_filter);

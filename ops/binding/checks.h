@@ -5,6 +5,8 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -14,6 +16,11 @@
 #include "../kernels/problem.h"
 
 namespace ddf::binding {
+
+// What dilation and stride may be at most, and the weights of a channel in all phases; and
+// scale_factor, whose square counts phases. What is computed from them then fits into 64 bits.
+// ddf_seg/ops/checks.py has the same limits.
+inline constexpr int64_t kMost = INT32_MAX, kMostScale = int64_t{1} << 15;
 
 // Messages that are put together are so only where they are needed: that takes longer than all
 // checks of a call.
@@ -52,19 +59,42 @@ inline std::string device_of(const torch::stable::Tensor& x) {
   return x.is_cuda() ? "CUDA device " + std::to_string(x.get_device_index()) : "another device";
 }
 
-inline void check_floating(const char* name, const torch::stable::Tensor& x) {
+// For a Tensor of a schema, torch takes None, too.
+inline void check_defined(const char* name, const torch::stable::Tensor& x) {
+  check(x.defined(), [&] { return std::string(name) + ": expected a tensor, got None"; });
+}
+
+inline std::optional<DType> find_dtype(const torch::stable::Tensor& x) {
   using torch::headeronly::ScalarType;
-  const ScalarType dtype = x.scalar_type();
-  check(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-            dtype == ScalarType::BFloat16,
-        [&] {
-          return std::string(name) + ": expected float64, float32, float16 or bfloat16, got " +
-                 torch::headeronly::toString(dtype);
-        });
+  switch (x.scalar_type()) {
+#define DDF_CASE(name, scalar_type) \
+  case ScalarType::scalar_type:     \
+    return DType::name;
+    DDF_DTYPES(DDF_CASE)
+#undef DDF_CASE
+    default:
+      return std::nullopt;
+  }
+}
+
+// Of a tensor that check_floating has seen.
+inline DType dtype_of(const torch::stable::Tensor& x) { return find_dtype(x).value(); }
+
+inline void check_floating(const char* name, const torch::stable::Tensor& x) {
+  check_defined(name, x);
+  check(find_dtype(x).has_value(), [&] {
+    std::string known;
+#define DDF_NAME(dtype, scalar_type) known += known.empty() ? #dtype : ", " #dtype;
+    DDF_DTYPES(DDF_NAME)
+#undef DDF_NAME
+    return std::string(name) + ": expected one of " + known + ", got " +
+           torch::headeronly::toString(x.scalar_type());
+  });
 }
 
 inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
                             const torch::stable::Tensor& features) {
+  check_defined(name, x);
   const bool same_device = x.is_cpu() == features.is_cpu() && x.is_cuda() == features.is_cuda() &&
                            x.get_device_index() == features.get_device_index();
   check(same_device, [&] {
@@ -79,8 +109,14 @@ inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
 }
 
 inline void check_pair(const char* name, const std::vector<int64_t>& pair) {
-  check(pair.size() == 2 && pair[0] > 0 && pair[1] > 0,
-        [&] { return std::string(name) + ": expected two values of at least 1"; });
+  const auto fits = [](int64_t value) { return value >= 1 && value <= kMost; };
+  check(pair.size() == 2 && fits(pair[0]) && fits(pair[1]), [&] {
+    std::ostringstream text;
+    text << name << ": expected two values from 1 to " << kMost << ", got (";
+    for (size_t i = 0; i < pair.size(); ++i) text << (i > 0 ? ", " : "") << pair[i];
+    text << ')';
+    return text.str();
+  });
 }
 
 inline void check_arguments(const torch::stable::Tensor& features,
@@ -105,7 +141,17 @@ inline void check_arguments(const torch::stable::Tensor& features,
   check_pair("dilation", dilation);
   check_pair("stride", stride);
   check(kernel_size[0] % 2 == 1 && kernel_size[1] % 2 == 1, "kernel_size: expected odd values");
-  check(scale > 0, "scale_factor: expected at least 1");
+  check(scale >= 1 && scale <= kMostScale, [&] {
+    return "scale_factor: expected a value from 1 to " + std::to_string(kMostScale) + ", got " +
+           std::to_string(scale);
+  });
+  check(static_cast<double>(kernel_size[0]) * static_cast<double>(kernel_size[1]) *
+                static_cast<double>(scale * scale) <=
+            static_cast<double>(kMost),
+        [&] {
+          return "kernel_size: expected at most " + std::to_string(kMost) +
+                 " weights, kernel_size[0] * kernel_size[1] * scale_factor^2";
+        });
   check(kernel_combine == "mul" || kernel_combine == "add",
         [&] { return "kernel_combine: expected 'mul' or 'add', got '" + kernel_combine + "'"; });
 
@@ -127,14 +173,29 @@ inline void check_arguments(const torch::stable::Tensor& features,
   for (int64_t i = 0; i < 2; ++i) {
     const int64_t in = features.size(2 + i), out = spatial_filter.size(2 + i);
     const int64_t step = stride[static_cast<size_t>(i)];
-    const bool fits = scale == 1
-                          ? out == (in + step - 1) / step
-                          : out >= scale * in - (scale - 1) && out <= scale * in + (scale - 1);
+    // scale * (in - 1) < out < scale * (in + 1), without the products, which may overflow
+    const bool fits = scale == 1 ? out == (in - 1) / step + 1
+                                 : out >= 1 && (out - 1) / scale >= in - 1 && out / scale <= in;
     check(fits, [&] {
       return "spatial_filter: its height and width " + shape_of(spatial_filter) +
              " do not fit those of features " + shape_of(features);
     });
   }
+}
+
+// Coordinates with all that taps reach: 32 bits in the CUDA kernels.
+inline void check_reach(const Problem& p, bool on_cuda) {
+  const double most = on_cuda ? static_cast<double>(kMost) : 0x1p62;
+  const auto reach = [](int64_t size, int64_t kernel, int64_t dilation, int64_t out) {
+    return static_cast<double>(kernel) * static_cast<double>(dilation) +
+           static_cast<double>(std::max(size, out));
+  };
+  check(reach(p.height, p.kernel_y, p.dilation_y, p.out_height) <= most &&
+            reach(p.width, p.kernel_x, p.dilation_x, p.out_width) <= most,
+        [&] {
+          return std::string("features: expected sides of less than 2^") + (on_cuda ? "31" : "62") +
+                 " pixels, with all that taps reach";
+        });
 }
 
 inline void check_gradient(const torch::stable::Tensor& grad_output,

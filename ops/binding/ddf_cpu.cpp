@@ -11,12 +11,14 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "../kernels/cpu/kernels.h"
 #include "call.h"
 
 namespace {
@@ -49,8 +51,9 @@ void* thread_scratch(int64_t bytes) {
     size = (bytes + 4095) / 4096 * 4096;
     memory.reset(std::aligned_alloc(64, static_cast<size_t>(size)));
     if (memory == nullptr) {
-      size = 0;
-      throw std::bad_alloc();
+      throw std::runtime_error("ddf_seg: out of memory: no room for the " +
+                               std::to_string(std::exchange(size, 0)) +
+                               " bytes that a thread works in");
     }
   }
   return memory.get();

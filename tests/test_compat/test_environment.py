@@ -43,9 +43,10 @@ lines += [where.collect_env()['DDF operators'] for where in (runner, strategy, u
 
 def test_says_why_the_operators_run_in_plain_torch() -> None:
     code = """
+from pathlib import Path
 import ddf_seg.ops.native as native
 native.load.cache_clear()  # ddf_seg.ops has loaded the library
-native._LIBRARY = 'none.so'
+native.library_path = lambda device_type: Path('none.so')
 import ddf_seg.openmmlab
 from mmengine.runner.runner import collect_env
 lines = [collect_env()['DDF operators']]

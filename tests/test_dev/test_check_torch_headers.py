@@ -33,10 +33,10 @@ def test_our_own_sources_pass() -> None:
 @pytest.mark.parametrize(
     ('file', 'header'),
     [
-        ('kernels/vec.h', '<torch/csrc/stable/tensor.h>'),
-        ('kernels/vec.h', '"torch/headeronly/core/ScalarType.h"'),
+        ('kernels/cpu/vec.h', '<torch/csrc/stable/tensor.h>'),
+        ('kernels/cpu/vec.h', '"torch/headeronly/core/ScalarType.h"'),
         ('kernels/new/deep.cuh', '<c10/util/BFloat16.h>'),
-        ('kernels/kernels.cpp', '<Python.h>'),
+        ('kernels/cpu/kernels.cpp', '<Python.h>'),
         ('binding/ddf_cpu.cpp', '<torch/extension.h>'),
         ('binding/ddf_cpu.cpp', '<torch/csrc/autograd/variable.h>'),
         ('binding/checks.h', '<ATen/ATen.h>'),

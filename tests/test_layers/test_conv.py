@@ -135,10 +135,32 @@ def test_attributes_of_a_convolution() -> None:
         ((8, 8, 4), 'kernel_size'),
         ((8, 8, 3, (1, 2)), 'stride'),
         ((8, 8, 3, 1, 1, (1, 2)), 'dilation'),
+        ((8, 8, (3, 3, 3)), 'kernel_size'),
+        ((8, 8, 3, 0), 'stride'),
+        ((8, 8, 3, 1, -1), 'padding'),
+        ((0, 8, 3), 'in_channels'),
+        ((8, -8, 3), 'out_channels'),
     ],
 )
 def test_bad_arguments(arguments: tuple[Any, ...], name: str) -> None:
     with pytest.raises(ValueError, match=f'^{name}: expected .*got'):
+        DDFConv2d(*arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        ((8, 8, 3.0), 'kernel_size'),
+        ((8, 8, None), 'kernel_size'),
+        ((8, 8, 3, 1, 'same'), 'padding'),
+        ((8, 8, 3, True), 'stride'),
+        ((8, 8, 3, 1, 1, 1.5), 'dilation'),
+        ((8, 8, 3, 1, 1, 1, None), 'groups'),
+        (('8', 8, 3), 'in_channels'),
+    ],
+)
+def test_arguments_of_another_type(arguments: tuple[Any, ...], name: str) -> None:
+    with pytest.raises(TypeError, match=f'^{name}: expected .*got'):
         DDFConv2d(*arguments)
 
 

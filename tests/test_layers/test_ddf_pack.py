@@ -477,28 +477,61 @@ def test_compiles_whole() -> None:
     assert all(p.grad is not None for p in module.parameters())
 
 
-@pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])
+BAD_IN_BOTH: list[tuple[str, object, type[Exception]]] = [
+    ('in_channels', 0, ValueError),
+    ('in_channels', 8.0, TypeError),
+    ('kernel_size', 1, ValueError),
+    ('kernel_size', 4, ValueError),
+    ('kernel_size', 3.0, TypeError),
+    ('kernel_size', (3, 3), TypeError),
+    ('dilation', 0, ValueError),
+    ('dilation', True, TypeError),
+    ('head', 3, ValueError),
+    ('head', 0, ValueError),
+    ('head', None, TypeError),
+    ('se_ratio', 0, ValueError),
+    ('se_ratio', float('nan'), ValueError),
+    ('se_ratio', '0.2', TypeError),
+    ('nonlinearity', 'gelu', ValueError),
+    ('kernel_combine', 'mult', ValueError),
+    ('normalization', 'layer_norm', ValueError),
+    ('branches', 'none', ValueError),
+    ('neutral_start', 1, TypeError),
+]
+BAD_IN_PACK: list[tuple[str, object, type[Exception]]] = [
+    ('stride', 0, ValueError),
+    ('stride', -1, ValueError),
+    ('stride', (2, 2), TypeError),
+]
+BAD_IN_UP: list[tuple[str, object, type[Exception]]] = [
+    ('scale_factor', 0, ValueError),
+    ('scale_factor', 1.5, TypeError),
+    ('scale_factor', True, TypeError),
+    ('scale_factor', 2**20, ValueError),
+    ('dw_kernel_size', 2, ValueError),
+    ('dw_kernel_size', 3.0, TypeError),
+    ('joint_channels', 4.0, TypeError),
+    ('joint_channels', -2, ValueError),
+]
+
+
 @pytest.mark.parametrize(
-    ('name', 'value'),
+    ('layer', 'name', 'value', 'error'),
     [
-        ('kernel_size', 1),
-        ('kernel_size', 4),
-        ('head', 3),
-        ('head', 0),
-        ('branches', 'none'),
-        ('normalization', 'layer_norm'),
-        ('se_ratio', 0),
+        *((DDFPack, *bad) for bad in (*BAD_IN_BOTH, *BAD_IN_PACK)),
+        *((DDFUpPack, *bad) for bad in (*BAD_IN_BOTH, *BAD_IN_UP)),
     ],
 )
-def test_bad_arguments(layer: type[nn.Module], name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f'{name}: expected .*got'):
-        layer(8, **{name: value})
-
-
-@pytest.mark.parametrize(('name', 'value'), [('scale_factor', 0), ('dw_kernel_size', 2)])
-def test_bad_arguments_of_up(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f'{name}: expected .*got'):
-        DDFUpPack(8, **{name: value})
+@pytest.mark.parametrize('branches', ['both', 'channel'])
+def test_bad_arguments(
+    layer: type[nn.Module], name: str, value: object, error: type[Exception], branches: str
+) -> None:
+    """When the layer is built, also where the argument has nothing to do."""
+    arguments = {'in_channels': 8, 'branches': branches, name: value}
+    if name == 'neutral_start':
+        arguments['branches'] = 'both'
+    with pytest.raises(error, match=f'^{name}: expected .*got '):
+        layer(**arguments)
 
 
 @pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])

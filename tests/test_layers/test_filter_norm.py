@@ -130,10 +130,14 @@ def test_starts_from_the_authors_initialisation() -> None:
         ((2, 0, 'spatial'), 'kernel_size'),
         ((0, 3, 'spatial'), 'in_channels'),
         ((2, 3, 'both'), 'filter_type'),
+        ((2, 3, 'spatial', 'gelu'), 'nonlinearity'),
+        ((2.0, 3, 'spatial'), 'in_channels'),
+        ((2, True, 'spatial'), 'kernel_size'),
+        ((2, 3, 'spatial', 'relu', 'yes'), 'running_std'),
     ],
 )
 def test_bad_arguments(arguments: tuple[Any, ...], name: str) -> None:
-    with pytest.raises(ValueError, match=f'^{name}: expected .*got'):
+    with pytest.raises((ValueError, TypeError), match=f'^{name}: expected .*got'):
         FilterNorm(*arguments)
 
 

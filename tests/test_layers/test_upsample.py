@@ -42,6 +42,20 @@ def test_checkpointing_changes_nothing() -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        ({'channels': 0}, 'in_channels'),
+        ({'channels': 8.0}, 'in_channels'),
+        ({'channels': 8, 'out_channels': 0}, 'out_channels'),
+        ({'channels': 8, 'scale_factor': 1.5}, 'scale_factor'),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=f'^{name}: expected .*got'):
+        DDFUpsample(**arguments)
+
+
 @pytest.mark.parametrize('arguments', [{}, {'in_channels': 8, 'channels': 8}], ids=str)
 def test_one_name_for_the_channels(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match='in_channels: expected exactly one of'):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,8 +61,8 @@ def _to(x: Tensor, device: str) -> Tensor:
 
 @pytest.fixture(scope='module', autouse=True)
 def _compiled() -> None:
-    if torch.cuda.is_available() and native.load_cuda().architectures is None:
-        pytest.skip(f'there is a GPU, but no CUDA kernels: {native.load_cuda().reason}')
+    if torch.cuda.is_available() and native.load('cuda').built_for is None:
+        pytest.skip(f'there is a GPU, but no CUDA kernels: {native.load("cuda").reason}')
 
 
 @on_gpu
@@ -225,8 +224,8 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Pretends that the operators are compiled for the CPU, or not at all, and never for CUDA."""
 
     def pretend(cpu: bool) -> None:
-        status = native.CudaStatus(None, '_C_cuda.abi3.so does not exist. Build it.')
-        monkeypatch.setattr(native, 'load_cuda', lambda: status)
+        status = native.NativeStatus('cuda', None, '_C_cuda.abi3.so does not exist. Build it.')
+        monkeypatch.setattr(native, 'load', lambda device_type: status)
         monkeypatch.setattr(native, 'is_native_available', lambda: cpu)
 
     return pretend
@@ -250,19 +249,19 @@ def test_plain_torch_takes_a_cuda_tensor_where_nothing_is_compiled(
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason='this torch has CUDA')
 def test_a_torch_without_cuda_is_the_reason() -> None:
-    status = native.load_cuda()
-    assert status.architectures is None
+    status = native.load('cuda')
+    assert status.built_for is None
     assert 'is a build without CUDA' in status.reason
 
 
 @pytest.mark.skipif(torch.version.cuda is None, reason='this torch is built without CUDA')
 def test_the_dispatcher_has_cpu_cuda_and_meta_kernels() -> None:
     """On a machine without a GPU too."""
-    library = Path(ddf_seg.__file__).parent / native._CUDA_LIBRARY
+    library = native.library_path('cuda')
     if not library.exists():
         pytest.skip(f'this build of ddf_seg has no {library.name}')
-    status = native.load_cuda()
-    assert status.architectures is not None, status.reason
+    status = native.load('cuda')
+    assert status.built_for is not None, status.reason
     for name in ddf_seg.ops.registration.SCHEMAS:
         for key in ('CPU', 'CUDA', 'Meta'):
             assert torch._C._dispatch_has_kernel_for_dispatch_key(f'ddf_seg::{name}', key), key

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import ddf_seg.ops
 from ddf_seg.ops import depthwise_pointwise as module
+from ddf_seg.ops.checks import check_depthwise_pointwise
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 
 needs_library = pytest.mark.skipif(
@@ -123,6 +124,50 @@ def test_compiled_graph_has_no_breaks() -> None:
         assert torch.equal(compiled(*tensors), depthwise_pointwise(*tensors))
 
 
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_one_phase_and_one_output_in_any_layout(
+    implementation: str, dtype: torch.dtype, layout: str
+) -> None:
+    """Of all tensors: torch's own gradient refused some of these weights."""
+    _, backward = IMPLEMENTATIONS[implementation]
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((2, 4, 6, 3), (1, 4, 3, 3), (1, 1, 4), (2, 1, 6, 3))
+    x, depthwise, pointwise, upstream = (
+        torch.randn(n, generator=generator, dtype=torch.float64) for n in sizes
+    )
+    wide = [t.clone().requires_grad_() for t in (x, depthwise, pointwise)]
+    expected = torch.autograd.grad(two_convolutions(*wide, torch.zeros(1).double()), wide, upstream)
+    x, depthwise, upstream = (LAYOUTS[layout](t) for t in (x, depthwise, upstream))
+    got = backward(*(t.to(dtype) for t in (upstream, x, depthwise, pointwise)))
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-4, check_stride=False)
+
+
+@needs_library
+@pytest.mark.parametrize('shape', ['DDF-Up x2', 'several tiles across', 'side 5'])
+@pytest.mark.parametrize('value', [float('inf'), float('nan')])
+@pytest.mark.parametrize('where', range(4), ids=['x', 'depthwise', 'pointwise', 'upstream'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_infinity_in_the_gradients_is_where_torch_has_it(
+    shape: str, value: float, where: int, dtype: torch.dtype
+) -> None:
+    """Not at pixels whose tap reads outside the image, nor in lanes past the end of a row."""
+    x, depthwise, pointwise, bias = make(shape, 'contiguous', torch.float64)
+    upstream = torch.randn(two_convolutions(x, depthwise, pointwise, bias).shape).double()
+    for index in (0, -1):
+        tensors = [t.clone() for t in (x, depthwise, pointwise, upstream)]
+        tensors[where].view(-1)[index] = value
+        wide = [t.requires_grad_() for t in tensors[:3]]
+        expected = torch.autograd.grad(two_convolutions(*wide, bias), wide, tensors[3])
+        # The values as they are rounded to the dtype
+        low = [t.detach().to(dtype) for t in tensors]
+        got = torch.ops.ddf_seg.depthwise_pointwise_backward(low[3], *low[:3])
+        for a, b in zip(got, expected, strict=True):
+            torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
 @needs_library
 def test_same_bits_on_any_number_of_threads() -> None:
     before = torch.get_num_threads()
@@ -150,7 +195,6 @@ def test_infinity_stays_where_it_is_read() -> None:
     assert torch.equal(finite, expected)
 
 
-@needs_library
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -161,20 +205,35 @@ def test_infinity_stays_where_it_is_read() -> None:
             r'x: .*at least one channel.*got shape \(2, 0, 6, 7\)',
         ),
         ({2: torch.zeros(0, 9, 5)}, r'pointwise: expected shape .*got \(0, 9, 5\)'),
-        ({0: torch.zeros(2, 5, 6, 7).int()}, 'x: expected float64.*got Int'),
+        (
+            {0: torch.zeros(2, 5, 6, 7).int()},
+            'x: expected one of float64, float32, float16, bfloat16, got (Int|torch.int32)',
+        ),
         ({1: torch.zeros(4, 5, 2, 2)}, r'depthwise: expected .*odd side, got \(4, 5, 2, 2\)'),
         ({1: torch.zeros(3, 5, 3, 3)}, r'depthwise: expected .*got \(3, 5, 3, 3\)'),
         ({2: torch.zeros(4, 9, 6)}, r'pointwise: expected shape .*got \(4, 9, 6\)'),
-        ({2: torch.zeros(4, 9, 5).double()}, 'pointwise: expected the dtype of .*got Double'),
+        (
+            {2: torch.zeros(4, 9, 5).double()},
+            'pointwise: expected .*dtype of .*got (Double|torch.float64)',
+        ),
+        ({1: None}, 'depthwise: expected a (torch.T|t)ensor, got None'),
+        ({3: None}, 'bias: expected a (torch.T|t)ensor, got None'),
+        ({0: None}, 'x: expected a (torch.T|t)ensor, got None'),
+        (
+            {1: torch.zeros(4, 5, 3, 3, device='meta')},
+            'depthwise: expected a tensor on (the CPU|cpu).*got',
+        ),
+        ({2: torch.zeros(4, 9, 5).to_sparse()}, 'pointwise: expected a dense tensor, got'),
         ({3: torch.zeros(35)}, r'bias: expected shape \(36\), got \(35\)'),
     ],
 )
-def test_bad_arguments(change: dict[int, Any], message: str) -> None:
+@pytest.mark.parametrize('checked', ['operator', 'plain torch'])
+def test_bad_arguments(checked: str, change: dict[int, Any], message: str) -> None:
     tensors = list(make('DDF-Up x2', 'contiguous', torch.float32))
     for index, tensor in change.items():
         tensors[index] = tensor
-    with pytest.raises(RuntimeError, match=message):
-        depthwise_pointwise(*tensors)
-    if 3 not in change:  # the bias has no part in the gradients
-        with pytest.raises(RuntimeError, match=message):
+    with pytest.raises((RuntimeError, ValueError, TypeError), match=message):
+        (depthwise_pointwise if checked == 'operator' else check_depthwise_pointwise)(*tensors)
+    if 3 not in change and checked == 'operator':  # the bias has no part in the gradients
+        with pytest.raises((RuntimeError, ValueError, TypeError), match=message):
             torch.ops.ddf_seg.depthwise_pointwise_backward(torch.zeros(2, 36, 6, 7), *tensors[:3])

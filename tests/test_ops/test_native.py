@@ -53,7 +53,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 def capabilities() -> list[str]:
     """The instruction sets that the library and the machine have."""
-    path = Path(native.__file__).resolve().parents[1] / native._LIBRARY
+    path = native.library_path('cpu')
     if not ddf_seg.ops.is_native_available():
         return ['default']
     library = ctypes.CDLL(str(path))
@@ -67,7 +67,13 @@ def capabilities() -> list[str]:
     return found
 
 
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
+ON_EVERY_INSTRUCTION_SET = (
+    'ddf',
+    'ddf_upsample',
+    'filter_norm_op',
+    'depthwise_pointwise',
+    'native_memory',
+)
 
 
 @needs_library
@@ -82,13 +88,10 @@ def test_forced_instruction_set_passes_the_operator_tests(capability: str) -> No
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
 
 
-ON_EVERY_INSTRUCTION_SET = ('ddf', 'ddf_upsample', 'filter_norm_op', 'depthwise_pointwise')
-
-
 @needs_library
 @pytest.mark.parametrize('capability', capabilities())
 def test_forced_instruction_set_is_used(capability: str) -> None:
-    code = 'from ddf_seg.ops import native; print(native.load())'
+    code = 'from ddf_seg.ops import native; print(native.load("cpu"))'
     result = run_python('-c', code, **{native.CAPABILITY_VARIABLE: capability})
     assert result.stdout.strip() == f'compiled (CPU, {capability})'
 
@@ -124,7 +127,7 @@ def run_copy(folder: Path, library: bytes | None) -> list[str]:
     shutil.copytree(Path(native.__file__).parent, package / 'ops')
     shutil.copy(str(ddf_seg.__file__), package)
     if library is not None:
-        (package / native._LIBRARY).write_bytes(library)
+        (package / native.library_path('cpu').name).write_bytes(library)
     result = run_python('-c', TWICE, PYTHONPATH=str(folder))
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
@@ -135,7 +138,7 @@ def test_without_the_library_it_runs_in_plain_torch_and_says_so_once(tmp_path: P
     first, second, available, *warnings = run_copy(tmp_path, None)
     assert (first, second, available) == ('tensor(16.)', 'tensor(16.)', 'False')
     (warning,) = warnings
-    library = tmp_path / 'ddf_seg' / native._LIBRARY
+    library = tmp_path / 'ddf_seg' / native.library_path('cpu').name
     assert warning.startswith(f'ddf_seg.ops runs in plain torch: {library} does not exist')
     assert 'pip install --no-build-isolation' in warning
 

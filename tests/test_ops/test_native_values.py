@@ -11,6 +11,7 @@ import pytest
 import torch
 from assertions import assert_rounded_once
 from cases import LAYOUTS, laid_out
+from guarded import guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -268,12 +269,18 @@ def calls(draw: st.DrawFn) -> Call:
     )
 
 
-@given(call=calls(), mask=st.tuples(*[st.booleans()] * 3), threads=st.integers(1, 3))
+@given(
+    call=calls(),
+    mask=st.tuples(*[st.booleans()] * 3),
+    threads=st.integers(1, 3),
+    at_end=st.booleans(),
+)
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 200, print_blob=True)
-def test_fuzz(call: Call, mask: tuple[bool, bool, bool], threads: int) -> None:
+def test_fuzz(call: Call, mask: tuple[bool, bool, bool], threads: int, at_end: bool) -> None:
+    """Between pages that must not be touched: an element too far ends the process."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert_agrees(call, mask)
+        assert_agrees(call.map(lambda x: guarded(x, at_end)), mask)
     finally:
         torch.set_num_threads(before)

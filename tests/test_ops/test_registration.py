@@ -154,28 +154,6 @@ def test_inference_keeps_nothing(name: str) -> None:
 
 
 @both
-@pytest.mark.parametrize('which', range(3))
-def test_second_derivative_is_refused(name: str, which: int) -> None:
-    make, _, function, keywords = BY_NAME[name]
-    tensors = make(requires_grad=True)
-    (gradient,) = torch.autograd.grad(
-        function(*tensors, **keywords).square().sum(), tensors[which], create_graph=True
-    )
-    with pytest.raises(NotImplementedError, match=f'{name}: second derivatives'):
-        torch.autograd.grad(gradient.sum(), tensors)
-
-
-@both
-def test_forward_mode_is_refused(name: str) -> None:
-    make, _, function, keywords = BY_NAME[name]
-    x, f, s = make(requires_grad=True)
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x))
-        with pytest.raises(NotImplementedError, match='jvp'):
-            function(dual, f, s, **keywords)
-
-
-@both
 @combines
 def test_reference_has_second_derivatives(name: str, kernel_combine: str) -> None:
     double = {'dtype': torch.float64, 'requires_grad': True}

@@ -8,11 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
-from openmmlab_toy import forget_visualizers
 from tool_runs import TOOLS, Run
-
-from ddf_seg.engine.running.mmseg_tool import run_mmseg_tool
 
 
 def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
@@ -73,18 +69,13 @@ def test_training_starts_with_a_quick_form_of_it(roads: Path, tmp_path: Path, ru
     assert (code, error) == (0, '')
 
 
-def test_training_prints_the_warnings(
-    roads: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_training_prints_the_warnings(roads: Path, tmp_path: Path, run: Run) -> None:
     labels = tmp_path / 'labels/town'
     labels.mkdir(parents=True)
     for source in (roads / 'roads/gtFine/val/town').iterdir():
         cv2.imwrite(str(labels / source.name), np.full((64, 128), 3, np.uint8))
     prefix = f'val_dataloader.dataset.data_prefix.seg_map_path={labels.parent}'
     arguments = [roads / 'config.py', '--work-dir', tmp_path / 'work', '--cfg-options', prefix]
-    forget_visualizers()
-    monkeypatch.setattr(sys, 'argv', ['train', *map(str, arguments)])
-    assert run_mmseg_tool('train') == 0
+    assert run('train', *arguments)[0] == 0
     warning = 'warning: val: wall is the only class in the labels (0.0 % of the pixels are ignored)'
-    assert warning in capsys.readouterr().err
+    assert warning in run.err

@@ -102,8 +102,12 @@ def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, run: Run) -> No
     code, error = run(folder)
     assert code == 1
     assert '3 of 7 inputs could not be segmented' in error
-    for name in ('broken.jpg', 'empty.png', 'broken.mp4'):
-        assert f'{folder / name}: not a' in error
+    for name, why in (
+        ('broken.jpg', 'damaged, cut off, or no image'),
+        ('empty.png', 'empty file'),
+        ('broken.mp4', 'not a video'),
+    ):
+        assert f'{folder / name}: {why}' in error
     for kind in ('ids', 'overlays'):
         root = tmp_path / 'out' / kind
         files = {str(path.relative_to(root)) for path in root.rglob('*.png')}
@@ -455,8 +459,14 @@ def test_mistakes_end_with_one_message(tmp_path: Path, trained: Path, run: Run) 
         (run(street, config='no.py'), r'no\.py does not exist'),
         (run(street, '--cfg-options', 'model.decode_head.num_conv=1'), 'did you mean .num_convs'),
         (run(street, '--cfg-options', 'model.decode_head.channels=5'), r'expected \(19, 5, 1, 1\)'),
-        (run(street, '--out-dir', tmp_path / 'file' / 'out'), r'--out-dir .* but .*file is a file'),
-        (run(street, '--out-dir', tmp_path / 'file'), r'--out-dir .* it is a file\. Give another'),
+        (
+            run(street, '--out-dir', tmp_path / 'file' / 'out'),
+            r'--out-dir.* below .*file, which is a file',
+        ),
+        (
+            run(street, '--out-dir', tmp_path / 'file'),
+            r'--out-dir: expected a folder, but .*file is a file',
+        ),
     ]
     for (code, error), expected in cases:
         assert code == 1

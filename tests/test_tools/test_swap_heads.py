@@ -95,7 +95,7 @@ def test_the_new_config_may_lie_anywhere(swap: Any, narrow: Path, tmp_path: Path
         (['missing.py', '-o', 'x.py'], 'config file missing.py does not exist'),
         (['pure.py', '-o', 'x.py'], 'pure Python style'),
         (['configs/narrow.py', '-o', 'configs/narrow.py'], 'is CONFIG itself'),
-        (['configs/narrow.py', '-o', 'configs/narrow.py/x.py'], '--out .*narrow.py: .* is a file'),
+        (['configs/narrow.py', '-o', 'configs/narrow.py/x.py'], '--out: .*narrow.py is a file'),
         (['configs/narrow.py', '-o', 'folder.py'], '--out: expected a file, folder.py is a folder'),
     ],
 )

@@ -191,7 +191,6 @@ def test_slurm_gets_the_arguments(tmp_path: Path, environment: dict[str, str]) -
     [
         (['--cfg-options', 'model.decode_head.num_conv=2'], "did you mean 'num_convs'"),
         (['--cfg-options', 'modle.depth=2'], "did you mean 'model'"),
-        (['--cfg-options', 'noequals'], 'expected KEY=VALUE'),
         (['--cfg-options', 'load_from=no/a.pth'], 'load_from: checkpoint no/a.pth does not exist'),
         (['--cfg-options', 'train_dataloader.dataset.data_root=/no'], '/no/leftImg8bit/train does'),
         (['--cfg-options', 'val_dataloader.dataset.seg_map_suffix=_x.png'], '2 of 2 label files'),

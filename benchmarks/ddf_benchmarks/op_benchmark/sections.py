@@ -76,7 +76,7 @@ def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
         'machine': machine(settings.device),
         'threads': settings.threads,
         'torch': torch.__version__,
-        'operators': str(native.load()),
+        'operators': str(native.load('cpu')),
         **asdict(ceilings),
     }
     tables = []

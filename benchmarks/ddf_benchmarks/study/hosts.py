@@ -37,7 +37,7 @@ class SteppedSegformerHead(SegformerHead):
 
 
 class _Scale(BaseModule):
-    """One level's way in an FPNHead, each of whose upsamplings is an `Upsampler` to the next level."""
+    """One level's way in an FPNHead; each of its upsamplings is to the next level."""
 
     def __init__(self, layers: nn.Sequential, step: type[Upsampler], guides: Sequence[int]) -> None:
         super().__init__()

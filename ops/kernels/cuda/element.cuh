@@ -12,12 +12,14 @@
 namespace ddf::cuda {
 
 template <DType>
-struct ElementOf {
-  using type = float;
-};
+struct ElementOf;
 template <>
 struct ElementOf<DType::float64> {
   using type = double;
+};
+template <>
+struct ElementOf<DType::float32> {
+  using type = float;
 };
 template <>
 struct ElementOf<DType::float16> {

@@ -1,5 +1,4 @@
-// Compiled once per element type, each time for one value of DDF_DTYPE (float64, float32, float16,
-// bfloat16).
+// Compiled once per element type, each time for one DDF_DTYPE of DDF_DTYPES (problem.h).
 #include "filter_any.cuh"
 #include "filter_channels.cuh"
 #include "filter_pixels.cuh"
@@ -103,7 +102,7 @@ cudaError_t grad_of_spatial(const Problem& p, cudaStream_t stream) {
   return for_kernel(special_kernel(p, p.features), p.multiply, [&](auto kernel, auto multiply) {
     constexpr bool staged = kernel() != 0 && multiply();
     constexpr int filter_bytes = staged ? Stage < T, kernel() != 0 ? kernel() : 1 > ::kBytes : 0;
-    if (staged && int64_t{phases_of(p)} * filter_bytes > kMostStagedBytes)
+    if (staged && p.phases() * filter_bytes > kMostStagedBytes)
       return launch(
           grad_spatial<E, 0, multiply()>,
           plan_grad_spatial(start(p, p.features, p.output, false), kSumBytes, 0, kTapsEach<0>),

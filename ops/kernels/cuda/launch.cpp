@@ -1,6 +1,8 @@
 // Chooses the launchers of the tensors' element type.
 #include "launch.h"
 
+#include <cstdlib>
+
 #include "typed.h"
 
 namespace ddf::cuda {
@@ -9,15 +11,13 @@ namespace {
 template <typename Body>
 auto for_dtype(DType dtype, const Body& body) {
   switch (dtype) {
-    case DType::float64:
-      return body(Typed<DType::float64>{});
-    case DType::float16:
-      return body(Typed<DType::float16>{});
-    case DType::bfloat16:
-      return body(Typed<DType::bfloat16>{});
-    default:
-      return body(Typed<DType::float32>{});
+#define DDF_CASE(name, scalar_type) \
+  case DType::name:                 \
+    return body(Typed<DType::name>{});
+    DDF_DTYPES(DDF_CASE)
+#undef DDF_CASE
   }
+  std::abort();  // the binding knows no other
 }
 
 // Every coordinate of one axis, and every index into the taps, is an int in the kernels.

@@ -33,12 +33,6 @@ inline int special_kernel(const Problem& p, const View& from) {
   return farthest <= INT32_MAX ? static_cast<int>(p.kernel_y) : 0;
 }
 
-inline int phases_of(const Problem& p) {
-  // A filter may be expanded over the phases, its gradient never is.
-  const bool phased = p.channel_filter.p != 0 || p.grad_channel.p != 0;
-  return p.scale > 1 && phased ? static_cast<int>(p.scale * p.scale) : 1;
-}
-
 inline bool is_channels_last(const View& view) { return view.c == 1 && view.x != 1; }
 
 // Whether vectors of `n` elements along x (or, `last`, along the channels) are aligned in `view`.
@@ -58,7 +52,7 @@ inline Work start(const Problem& p, const View& from, const View& to, bool trans
   w.from = from;
   w.to = to;
   w.transposed = transposed;
-  w.phases = phases_of(p);
+  w.phases = static_cast<int>(p.phases());
   const int kernel = special_kernel(p, from);
   for (int tap = 0; tap < kernel * kernel; ++tap) {
     const int64_t dy = tap_shift<int64_t>(tap / kernel, kernel, p.dilation_y);

@@ -1,8 +1,10 @@
 // Compiled once per instruction set, each time into its own namespace (DDF_NAMESPACE).
-#include "backward.h"
+#include <cstdlib>
+
+#include "ddf_backward.h"
+#include "ddf_forward.h"
 #include "depthwise_pointwise.h"
 #include "filter_norm.h"
-#include "forward.h"
 
 namespace ddf::DDF_NAMESPACE {
 namespace {
@@ -11,15 +13,15 @@ namespace {
 template <typename Body>
 auto for_dtype(DType dtype, const Body& body) {
   switch (dtype) {
-    case DType::float64:
-      return body(double{}, double{});
-    case DType::float16:
-      return body(float{}, float16{});
-    case DType::bfloat16:
-      return body(float{}, bfloat16{});
-    default:
-      return body(float{}, float{});
+#define DDF_CASE(name, scalar_type)                  \
+  case DType::name: {                                \
+    using E = typename ElementOf<DType::name>::type; \
+    return body(Sum<E>{}, E{});                      \
   }
+    DDF_DTYPES(DDF_CASE)
+#undef DDF_CASE
+  }
+  std::abort();  // the binding knows no other
 }
 
 void run_forward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
@@ -57,16 +59,16 @@ void run_reduce(const Problem& p, const Plan& plan, int64_t index) {
 }
 
 Plan make_forward_plan(const Problem& p, int64_t threads) {
-  return p.dtype == DType::float64 ? plan_forward<double>(p, threads)
-                                   : plan_forward<float>(p, threads);
+  return for_dtype(p.dtype,
+                   [&](auto sum, auto) { return plan_forward<decltype(sum)>(p, threads); });
 }
 
 Plan make_backward_plan(const Problem& p) {
-  return p.dtype == DType::float64 ? plan_backward<double>(p) : plan_backward<float>(p);
+  return for_dtype(p.dtype, [&](auto sum, auto) { return plan_backward<decltype(sum)>(p); });
 }
 
 int64_t filter_norm_scratch_bytes(const FilterNormProblem& p) {
-  return p.dtype == DType::float64 ? filter_norm_scratch<double>(p) : filter_norm_scratch<float>(p);
+  return for_dtype(p.dtype, [&](auto sum, auto) { return filter_norm_scratch<decltype(sum)>(p); });
 }
 
 void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
@@ -79,8 +81,8 @@ void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
 }
 
 Plan make_depthwise_pointwise_plan(const DepthwisePointwise& p) {
-  return p.dtype == DType::float64 ? plan_depthwise_pointwise<double>(p)
-                                   : plan_depthwise_pointwise<float>(p);
+  return for_dtype(p.dtype,
+                   [&](auto sum, auto) { return plan_depthwise_pointwise<decltype(sum)>(p); });
 }
 
 void run_depthwise_pointwise(const DepthwisePointwise& p, const Plan& plan, int64_t unit,

@@ -5,8 +5,8 @@
 // one pixel of kLanes channels (lanes along channels).
 #pragma once
 
-#include "micro.h"
-#include "tile.h"
+#include "ddf_micro.h"
+#include "ddf_phase.h"
 
 namespace ddf::DDF_NAMESPACE {
 

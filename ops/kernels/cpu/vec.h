@@ -6,6 +6,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "../problem.h"
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -27,6 +29,28 @@ struct bfloat16 {
 struct float16 {
   uint16_t bits;
 };
+
+template <DType>
+struct ElementOf;
+template <>
+struct ElementOf<DType::float64> {
+  using type = double;
+};
+template <>
+struct ElementOf<DType::float32> {
+  using type = float;
+};
+template <>
+struct ElementOf<DType::float16> {
+  using type = float16;
+};
+template <>
+struct ElementOf<DType::bfloat16> {
+  using type = bfloat16;
+};
+// What sums of them are in.
+template <typename E>
+using Sum = std::conditional_t<std::is_same_v<E, double>, double, float>;
 
 template <typename T>
 struct VectorOf {

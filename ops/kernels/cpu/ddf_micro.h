@@ -3,7 +3,7 @@
 // channels it is the other way round.
 #pragma once
 
-#include "formula.h"
+#include "../formula.h"
 #include "vec.h"
 
 namespace ddf::DDF_NAMESPACE {

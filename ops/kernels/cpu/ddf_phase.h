@@ -1,26 +1,10 @@
-// Geometry: axes, tiles of the base grid, phases, and scratch memory.
+// The geometry of `ddf` and `ddf_upsample`: axes of packed buffers, and the phases of a tile.
 #pragma once
 
-#include "formula.h"
-#include "vec.h"
+#include "../formula.h"
+#include "tile.h"
 
 namespace ddf::DDF_NAMESPACE {
-
-DDF_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-DDF_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-DDF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-DDF_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
-struct Range {
-  int64_t begin = 0, end = 0;
-  int64_t size() const { return end > begin ? end - begin : 0; }
-  bool contains(int64_t i) const { return i >= begin && i < end; }
-  bool operator==(const Range& other) const { return begin == other.begin && end == other.end; }
-};
-
-DDF_INLINE Range intersect(Range a, Range b) {
-  return {larger(a.begin, b.begin), smaller(a.end, b.end)};
-}
 
 // Positions of the base grid, along one axis, that have an output pixel of phase p.
 DDF_INLINE Range positions_of_phase(int64_t phase, int64_t scale, int64_t grid, int64_t out) {
@@ -29,7 +13,12 @@ DDF_INLINE Range positions_of_phase(int64_t phase, int64_t scale, int64_t grid, 
   return (grid - 1) * scale + phase < out ? Range{grid - 1, grid} : Range{};
 }
 
-DDF_INLINE int64_t phase_count(int64_t scale) { return scale == 1 ? 1 : 2 * scale - 1; }
+// Phases along an axis: none lies at or past the end of the output.
+DDF_INLINE int64_t phase_count(int64_t scale, int64_t out) {
+  return scale == 1 ? 1 : smaller(2 * scale - 1, out);
+}
+DDF_INLINE int64_t phase_rows(const Problem& p) { return phase_count(p.scale, p.out_height); }
+DDF_INLINE int64_t phase_columns(const Problem& p) { return phase_count(p.scale, p.out_width); }
 
 // Along one axis of a packed buffer, position i and tap t lie at index i * per_position +
 // t * per_tap. Where the taps of neighbouring positions coincide the buffer holds each source
@@ -98,16 +87,6 @@ struct Shift {
   }
 };
 
-struct Tile {
-  Range rows, columns;
-};
-
-DDF_INLINE Tile tile_at(const Plan& plan, int64_t index, int64_t height, int64_t width) {
-  const int64_t y = index / plan.tiles_x * plan.tile_rows;
-  const int64_t x = index % plan.tiles_x * plan.tile_columns;
-  return {{y, smaller(y + plan.tile_rows, height)}, {x, smaller(x + plan.tile_columns, width)}};
-}
-
 // The positions of a tile that one phase covers.
 struct Phase {
   int64_t py = 0, px = 0;  // offset of the output pixel
@@ -133,30 +112,11 @@ inline Phase phase_of(const Problem& p, const Tile& tile, int64_t py, int64_t px
 
 template <typename Body>
 DDF_INLINE void for_each_phase(const Problem& p, const Tile& tile, const Body& body) {
-  const int64_t n = phase_count(p.scale);
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px) {
+  for (int64_t py = 0; py < phase_rows(p); ++py)
+    for (int64_t px = 0; px < phase_columns(p); ++px) {
       const Phase phase = phase_of(p, tile, py, px);
       if (!phase.empty()) body(phase);
     }
 }
-
-// Hands out pieces of a thread's scratch memory. With a null base it only adds up the sizes.
-class Scratch {
- public:
-  explicit Scratch(void* base) : base_(static_cast<char*>(base)) {}
-
-  template <typename T>
-  T* take(int64_t elements) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += round_up(elements * static_cast<int64_t>(sizeof(T)), 64);
-    return piece;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  char* base_;
-  int64_t used_ = 0;
-};
 
 }  // namespace ddf::DDF_NAMESPACE

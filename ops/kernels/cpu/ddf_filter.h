@@ -2,8 +2,8 @@
 // features' gradient have this in common.
 #pragma once
 
-#include "pack.h"
-#include "walk.h"
+#include "ddf_pack.h"
+#include "ddf_walk.h"
 
 namespace ddf::DDF_NAMESPACE {
 

@@ -2,7 +2,7 @@
 // of X once, and keeps the channel filter and the sums of three rows in registers.
 #pragma once
 
-#include "micro.h"
+#include "ddf_micro.h"
 
 namespace ddf::DDF_NAMESPACE {
 

@@ -2,18 +2,10 @@
 // spatial filter and of the features for the tile, and the tile's share of the channel filter's.
 #pragma once
 
-#include "backward_features.h"
-#include "backward_filters.h"
+#include "ddf_backward_features.h"
+#include "ddf_backward_filters.h"
 
 namespace ddf::DDF_NAMESPACE {
-
-inline constexpr int64_t kBackwardTilePixels = 2048;
-inline constexpr int64_t kBackwardTilePixelsChannelLanes = 512,
-                         kBackwardTileColumnsChannelLanes = 32;
-// An upsampled tile's surroundings are those of its few positions in the base grid.
-inline constexpr int64_t kBackwardTilePixelsUpsampled = 2048;
-// Tiles of a batch that suffice for the threads of a common machine.
-inline constexpr int64_t kEnoughTiles = 16;
 
 // The part of the input whose gradient goes with a tile of the base grid.
 DDF_INLINE Tile input_tile(const Problem& p, const Tile& tile) {

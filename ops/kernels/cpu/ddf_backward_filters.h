@@ -1,7 +1,8 @@
 // The gradients of both filters over one tile of one group of one image.
 #pragma once
 
-#include "forward.h"
+#include "ddf_filter.h"
+#include "ddf_plan.h"
 
 namespace ddf::DDF_NAMESPACE {
 

@@ -3,60 +3,13 @@
 
 #include <initializer_list>
 
-#include "filter.h"
+#include "ddf_filter.h"
+#include "ddf_plan.h"
 
 namespace ddf::DDF_NAMESPACE {
 
-// Output pixels of a tile, about, and base grid columns at most. Its spatial weights and a few
-// channels of its features stay in the L1 and L2 caches while the channels pass by.
-inline constexpr int64_t kTilePixels = 2048, kTileColumns = 384;
-// Channel lanes: few rows, because those of a map whose width is a power of two meet in the same
-// sets of the caches.
-inline constexpr int64_t kTilePixelsChannelLanes = 256, kTileColumnsChannelLanes = 64,
-                         kTileColumnsUpsampled = 16;
 // Outputs beyond this many bytes are streamed past the caches.
 inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
-
-DDF_INLINE bool lanes_are_channels(const Problem& p, const View& a, const View& b, int lanes) {
-  return a.c == 1 && b.c == 1 && a.x != 1 && p.group_channels() >= lanes;
-}
-
-inline void set_tiles(Plan& plan, const Problem& p, int64_t pixels, int64_t columns,
-                      int64_t lanes) {
-  const int64_t height = p.grid_height(), width = p.grid_width(), area = p.scale * p.scale;
-  const int64_t parts = ceil_div(width, columns);
-  plan.tile_columns = parts == 1 ? width : round_up(ceil_div(width, parts), lanes);
-  const int64_t rows = larger(1, pixels / area / plan.tile_columns);
-  plan.tile_rows = ceil_div(height, larger(1, ceil_div(height, rows)));
-  plan.tiles_y = ceil_div(height, plan.tile_rows);
-  plan.tiles_x = ceil_div(width, plan.tile_columns);
-}
-
-// Tiles differ in the last row and column only.
-template <typename Allocate>
-int64_t largest_scratch(const Plan& plan, const Problem& p, const Allocate& allocate) {
-  int64_t bytes = 0;
-  for (const int64_t y : {int64_t{0}, plan.tiles_y - 1})
-    for (const int64_t x : {int64_t{0}, plan.tiles_x - 1}) {
-      Scratch scratch(nullptr);
-      allocate(scratch, tile_at(plan, y * plan.tiles_x + x, p.grid_height(), p.grid_width()));
-      bytes = larger(bytes, scratch.used());
-    }
-  return bytes;
-}
-
-// Elements of the weights of all phases of a tile; those past the scale cover one row or column.
-template <typename T, bool kPixelLanes>
-int64_t weight_elements(const Problem& p, const Tile& tile, Order order) {
-  int64_t elements = 0;
-  const int64_t n = phase_count(p.scale);
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px)
-      elements += Weights<T, kPixelLanes>(py < p.scale ? tile.rows.size() : 1,
-                                          px < p.scale ? tile.columns.size() : 1, p.taps(), order)
-                      .elements();
-  return elements;
-}
 
 // Elements of one channel of a streamed tile, and some for a vector that runs past the end.
 DDF_INLINE int64_t run_elements(const Tile& tile) {
@@ -200,7 +153,13 @@ struct ForwardUnit {
     const int64_t top = larger(0, tile.rows.begin - p.dilation_y);
     const int64_t bottom = smaller(p.height, tile.rows.end + p.dilation_y) - 1;
     const int64_t vectors = kPixelLanes ? channels : round_up(channels, L);
-    const int64_t columns = kPixelLanes ? round_up(tile.columns.size(), L) : tile.columns.size();
+    int64_t columns = tile.columns.size();
+    if (kPixelLanes) {
+      columns = round_up(columns, L);
+      // A phase past the scale has a vector that starts at the last column.
+      if (!phase_of(p, tile, 0, p.scale).empty())
+        columns = larger(columns, tile.columns.size() - 1 + L);
+    }
     const int64_t first = top * map.y + (tile.columns.begin - p.dilation_x) * map.x;
     const int64_t last = bottom * map.y +
                          (tile.columns.begin + columns - 1 + p.dilation_x) * map.x +
@@ -253,12 +212,11 @@ struct ForwardUnit {
 
   void run() {
     const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
-    const int64_t n = phase_count(p.scale);
     const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
       used = 0;
-      for (int64_t py = 0; py < n; ++py) {
+      for (int64_t py = 0; py < phase_rows(p); ++py) {
         if (interleaves) row_of_phases(py);
-        for (int64_t px = interleaves ? p.scale : 0; px < n; ++px) {
+        for (int64_t px = interleaves ? p.scale : 0; px < phase_columns(p); ++px) {
           const Phase phase = phase_of(p, tile, py, px);
           if (!phase.empty()) body(phase);
         }

@@ -2,7 +2,8 @@
 // with the taps reversed, each weighted by the spatial filter of the pixel that it comes from.
 #pragma once
 
-#include "forward.h"
+#include "ddf_filter.h"
+#include "ddf_plan.h"
 
 namespace ddf::DDF_NAMESPACE {
 
@@ -24,9 +25,8 @@ struct FeatureGradientBuffers {
     block = kPixelLanes ? (walk ? kWalkChannels : kVectors) : (walk ? kWalkVectors : kVectors) * L;
     gradient.channels = block;
     gradient.allocate(scratch);
-    const int64_t n = phase_count(p.scale);
     weights = scratch.take<T>(
-        n * n *
+        phase_rows(p) * phase_columns(p) *
         Weights<T, kPixelLanes>(tile.rows.size(), tile.columns.size(), p.taps(), Order::block)
             .elements());
     filter = scratch.take<T>(p.taps() * block);
@@ -53,10 +53,10 @@ template <typename T, typename E>
 T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, int64_t y,
                      int64_t x) {
   T sum = 0;
-  const int64_t taps = p.taps(), n = phase_count(p.scale);
+  const int64_t taps = p.taps();
   const FilterView& view = p.channel_filter;
-  for (int64_t py = 0; py < n; ++py)
-    for (int64_t px = 0; px < n; ++px) {
+  for (int64_t py = 0; py < phase_rows(p); ++py)
+    for (int64_t px = 0; px < phase_columns(p); ++px) {
       const Range rows = positions_of_phase(py, p.scale, p.grid_height(), p.out_height);
       const Range columns = positions_of_phase(px, p.scale, p.grid_width(), p.out_width);
       const auto g = Map<const E>::of(p.output, image, c, p.scale, py, px);
@@ -91,10 +91,9 @@ struct FeatureGradient {
   // body(py, px, weights) for every phase with an output pixel that reads this tile.
   template <typename Body>
   DDF_INLINE void each_phase(const Body& body) {
-    const int64_t n = phase_count(p.scale);
     int64_t used = 0;
-    for (int64_t py = 0; py < n; ++py)
-      for (int64_t px = 0; px < n; ++px) {
+    for (int64_t py = 0; py < phase_rows(p); ++py)
+      for (int64_t px = 0; px < phase_columns(p); ++px) {
         const Range rows = positions_of_phase(py, p.scale, p.grid_height(), p.out_height);
         const Range columns = positions_of_phase(px, p.scale, p.grid_width(), p.out_width);
         if (!reaches(rows, tile.rows, p.stride_y, p.kernel_y, p.dilation_y) ||

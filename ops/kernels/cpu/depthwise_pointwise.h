@@ -46,6 +46,17 @@ struct Maps {
   // Row y of the tile; -reach is the first.
   T* row(int64_t i, int64_t y) const { return map(i) + (y + reach) * pitch; }
 
+  // Sets to 0 what lies outside the image in row y of `count` maps.
+  void clear_outside(int64_t count, int64_t y, const Tile& tile, int64_t height,
+                     int64_t width) const {
+    const int64_t at = tile.rows.begin + y, left = tile.columns.begin - reach;
+    const int64_t before = at < 0 || at >= height ? columns : larger(0, -left);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t j = 0; j < before; ++j) row(i, y)[j] = 0;
+      for (int64_t j = width - left; j < columns; ++j) row(i, y)[j] = 0;
+    }
+  }
+
   // Copies `count` channels from `first` on; what lies outside the image, and the padding, is 0.
   template <typename E>
   void fill(const View& view, int64_t image, int64_t first, int64_t count, const Tile& tile,
@@ -182,11 +193,18 @@ void multiply(const T* left, int64_t row, int64_t step, int64_t rows, int64_t de
   });
 }
 
-// A vector of a row that counts as 0 from `columns` on.
-template <typename T>
-DDF_INLINE Vec<T> load_below(const T* from, int64_t x, int64_t columns) {
-  const Vec<T> value = load<T>(from + x);
-  return x + kLanes<T> <= columns ? value : select<T>(first_lanes<T>(columns - x), value);
+// body(x, take) for each vector of a row, where take(from) loads it. In the last vector, what
+// stands from `columns` on counts as 0: in both factors of a product, or an infinite one makes it a
+// NaN.
+template <typename T, typename Body>
+DDF_INLINE void each_vector(int64_t columns, const Body& body) {
+  int64_t x = 0;
+  for (; x + kLanes<T> <= columns; x += kLanes<T>)
+    body(x, [](const T* from) __attribute__((always_inline)) { return load<T>(from); });
+  if (x == columns) return;
+  const Mask<T> inside = first_lanes<T>(columns - x);
+  body(x, [&](const T* from)
+              __attribute__((always_inline)) { return select<T>(inside, load<T>(from)); });
 }
 
 // sums[m, n] += Σ rows[m, x] * others[n, x] over the columns.
@@ -196,15 +214,14 @@ DDF_INLINE void dot_rows(const T* rows, int64_t pitch, const T* others, int64_t 
   Vec<T> held[kRows][kOthers];
   for (int m = 0; m < kRows; ++m)
     for (int n = 0; n < kOthers; ++n) held[m][n] = sums[m + n * sums_pitch];
-  for (int64_t x = 0; x < columns; x += kLanes<T>) {
+  each_vector<T>(columns, [&](int64_t x, const auto& take) __attribute__((always_inline)) {
     Vec<T> values[kOthers];
-    for (int n = 0; n < kOthers; ++n)
-      values[n] = load_below<T>(others + n * others_pitch, x, columns);
+    for (int n = 0; n < kOthers; ++n) values[n] = take(others + n * others_pitch + x);
     for (int m = 0; m < kRows; ++m) {
-      const Vec<T> row = load<T>(rows + m * pitch + x);
+      const Vec<T> row = take(rows + m * pitch + x);
       for (int n = 0; n < kOthers; ++n) held[m][n] += row * values[n];
     }
-  }
+  });
   for (int m = 0; m < kRows; ++m)
     for (int n = 0; n < kOthers; ++n) sums[m + n * sums_pitch] = held[m][n];
 }
@@ -215,16 +232,16 @@ DDF_INLINE void dot_taps_3x3(const T* in, int64_t pitch, const T* grad, int64_t 
                              int64_t columns, Vec<T>* sums) {
   Vec<T> held[9];
   for (int t = 0; t < 9; ++t) held[t] = sums[t];
-  for (int64_t x = 0; x < columns; x += kLanes<T>) {
+  each_vector<T>(columns, [&](int64_t x, const auto& take) __attribute__((always_inline)) {
     Vec<T> upstream[kRows];
-    for (int r = 0; r < kRows; ++r) upstream[r] = load_below<T>(grad + r * grad_pitch, x, columns);
+    for (int r = 0; r < kRows; ++r) upstream[r] = take(grad + r * grad_pitch + x);
     for (int y = 0; y < 2 + kRows; ++y)
       for (int ix = 0; ix < 3; ++ix) {
-        const Vec<T> value = load<T>(in + y * pitch + x + ix);
+        const Vec<T> value = take(in + y * pitch + x + ix);
         for (int r = 0; r < kRows; ++r)
           if (y - r >= 0 && y - r < 3) held[(y - r) * 3 + ix] += value * upstream[r];
       }
-  }
+  });
   for (int t = 0; t < 9; ++t) sums[t] = held[t];
 }
 
@@ -341,6 +358,33 @@ struct DepthwisePointwiseBackward {
   }
 };
 
+template <typename T>
+DDF_INLINE bool all_finite(const T* values, int64_t n) {
+  T sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += values[i] * T(0);
+  return sum == 0;
+}
+
+// One map of the input's gradient, for a filter with infinite or NaN taps: outputs outside the
+// image have no part in it, not even as a 0 that such a tap would turn into a NaN.
+template <typename T>
+void add_inside(const DepthwisePointwise& p, const Tile& tile, const Maps<T>& between,
+                const T* turned, int64_t c, const Maps<T>& grad_x, bool add) {
+  const int64_t reach = p.side / 2;
+  for (int64_t y = 0; y < tile.rows.size(); ++y)
+    for (int64_t x = 0; x < tile.columns.size(); ++x) {
+      T& sum = grad_x.row(c, y)[x];
+      if (!add) sum = 0;
+      for (int64_t iy = 0; iy < p.side; ++iy)
+        for (int64_t ix = 0; ix < p.side; ++ix) {
+          const int64_t row = tile.rows.begin + y + iy - reach;
+          const int64_t column = tile.columns.begin + x + ix - reach;
+          if (row >= 0 && row < p.height && column >= 0 && column < p.width)
+            sum += turned[iy * p.side + ix] * between.row(c, y + iy - reach)[x + ix];
+        }
+    }
+}
+
 // Gradients of the input's tile, and sums over the tile of those of the parameters, into
 // p.partial_sums[unit]: depthwise, then pointwise.
 template <typename T, typename E>
@@ -371,13 +415,19 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
         multiply<T, kChannelRows>(pointwise, int64_t{1}, p.channels, count, p.outputs,
                                   b.upstream.row(phase * p.outputs, y), b.upstream.size(),
                                   b.between.row(0, y), b.between.size(), b.between.columns, false);
+      // 0 already, unless a filter is infinite or NaN.
+      for (int64_t y = -reach; y < rows + reach; ++y)
+        b.between.clear_outside(count, y, tile, p.height, p.width);
       Vec<T>* const sums = b.sums;
       for (int64_t c = 0; c < count; ++c) {
-        in_runs<2>(rows, [&](int64_t y, auto rows_at_once) {
-          depthwise<T, 1, rows_at_once()>(b.between.map(c) + y * b.between.pitch, b.between.pitch,
-                                          weights(b.turned, c), 0, p.side, b.grad_x.row(c, y), 0,
-                                          b.grad_x.pitch, columns, phase > 0);
-        });
+        if (all_finite(weights(b.turned, c), taps))
+          in_runs<2>(rows, [&](int64_t y, auto rows_at_once) {
+            depthwise<T, 1, rows_at_once()>(b.between.map(c) + y * b.between.pitch, b.between.pitch,
+                                            weights(b.turned, c), 0, p.side, b.grad_x.row(c, y), 0,
+                                            b.grad_x.pitch, columns, phase > 0);
+          });
+        else
+          add_inside(p, tile, b.between, weights(b.turned, c), c, b.grad_x, phase > 0);
         for (int64_t t = 0; t < taps; ++t) sums[t] = Vec<T>{};
         dot_taps<T>(b.x.map(c), b.x.pitch, b.between.row(c, 0) + reach, b.between.pitch, rows,
                     columns, p.side, sums);

@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "problem.h"
+#include "kernels.h"
 
 namespace ddf {
 

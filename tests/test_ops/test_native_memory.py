@@ -1,0 +1,88 @@
+"""The compiled operators between pages that must not be touched: a fault where they read beyond."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from guarded import guarded
+from test_native_values import Call, assert_agrees, make_call
+
+import ddf_seg.ops
+from ddf_seg.ops import depthwise_pointwise, filter_norm
+
+OPS = torch.ops.ddf_seg
+pytestmark = pytest.mark.skipif(
+    not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
+)
+both_ends = pytest.mark.parametrize('at_end', [True, False], ids=['guard behind', 'guard before'])
+dtypes = pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+
+
+def tiny_calls(dtype: torch.dtype, view: str) -> Iterator[Call]:
+    """Maps narrower than a vector, and outputs up to a step more than r times as wide.
+
+    17 channels: the last block of every instruction set's loops is not full.
+    """
+    for width, height, dilation in itertools.product((1, 3, 5, 9), (1, 2), (1, 2)):
+        shared = {
+            'batch': 1,
+            'groups': 1,
+            'per_group': 17,
+            'dtype': dtype,
+            'views': (view,) * 4,
+            'size': (height, width),
+            'dilation': (1, dilation),
+        }
+        yield make_call('ddf', **shared)
+        for scale, phased in ((2, True), (3, False)):
+            for off in {1, scale - 1}:
+                yield make_call(
+                    'ddf_upsample', scale=scale, off=(scale - 1, off), phased=phased, **shared
+                )
+
+
+@both_ends
+@dtypes
+@pytest.mark.parametrize('view', ['contiguous', 'channels_last'])
+def test_tiny_maps_dispatched(view: str, dtype: torch.dtype, at_end: bool) -> None:
+    for call in tiny_calls(dtype, view):
+        assert_agrees(call.map(lambda x: guarded(x, at_end)))
+
+
+@both_ends
+@dtypes
+def test_filter_norm_dispatched(dtype: torch.dtype, at_end: bool) -> None:
+    for width in (1, 3, 5, 9, 17):
+        x, upstream = (guarded(torch.randn(1, 9, 1, width).to(dtype), at_end) for _ in range(2))
+        arguments = (x, 9, 0.7, 1e-5, None)
+        got = OPS.filter_norm(*arguments), OPS.filter_norm_backward(upstream, *arguments)
+        want = (
+            filter_norm._plain_forward(*arguments),
+            filter_norm._plain_backward(upstream, *arguments),
+        )
+        torch.testing.assert_close(
+            got, want, rtol=1.6e-2 if dtype.itemsize == 2 else 1e-4, atol=1e-5
+        )
+
+
+@both_ends
+@dtypes
+def test_depthwise_pointwise_dispatched(dtype: torch.dtype, at_end: bool) -> None:
+    for width, height, side in itertools.product((1, 3, 9, 17), (1, 2), (1, 3)):
+        shapes = ((1, 9, height, width), (1, 9, side, side), (1, 3, 9), (3,), (1, 3, height, width))
+        *tensors, upstream = (guarded(torch.randn(n).to(dtype), at_end) for n in shapes)
+        got = (
+            OPS.depthwise_pointwise(*tensors),
+            *OPS.depthwise_pointwise_backward(upstream, *tensors[:3]),
+        )
+        wide = [t.double() for t in tensors]
+        want = (
+            depthwise_pointwise._plain_forward(*wide),
+            *depthwise_pointwise._plain_backward(upstream.double(), *wide[:3]),
+        )
+        for a, b in zip(got, want, strict=True):
+            close = 1e-5 if dtype == torch.float32 else 2e-2
+            torch.testing.assert_close(a.double(), b, rtol=close, atol=close * b.abs().max().item())
