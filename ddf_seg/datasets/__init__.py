@@ -1,4 +1,4 @@
-"""Road-scene datasets that mmseg lacks, in mmseg's registry: a file each."""
+"""Road-scene datasets that mmseg lacks, a file each, and a transform, in mmseg's registries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .kitti import KITTIDataset
 from .muses import MUSESDataset
 from .nuimages import NuImagesDataset
 from .railsem19 import RailSem19Dataset
+from .random_appearance import RandomAppearance
 from .synthia import SYNTHIADataset
 from .wilddash2 import WildDash2Dataset
 
@@ -23,6 +24,7 @@ __all__ = [
     'MUSESDataset',
     'NuImagesDataset',
     'RailSem19Dataset',
+    'RandomAppearance',
     'SYNTHIADataset',
     'WildDash2Dataset',
 ]

@@ -21,6 +21,13 @@ _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # What torch says of a class or function that weights_only=True does not call.
 _REFUSED = re.compile(r'GLOBAL ([\w.]+)')
 
+# A DDF layer's with the paper's filters, which heads had before those that start as interpolation
+_PAPERS_FILTERS = re.compile(r'\.(ddf|ddf_up)\.spatial_branch\.\d\.')
+_FOR_OLDER = (
+    "; if that is of before DDF's heads started as interpolation, add to the head "
+    "ddf_cfg=dict(normalization='filter_norm')"
+)
+
 
 def check_checkpoint(path: str | Path, purpose: str) -> None:
     """Makes sure that a local checkpoint exists and torch can open it.
@@ -155,9 +162,11 @@ def check_fit(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
     """
     if misfits := _misfits(model, weights_of(checkpoint)):
         others = f' ({len(misfits) - 1} more do not fit)' if len(misfits) > 1 else ''
+        older = any(map(_PAPERS_FILTERS.search, weights_of(checkpoint).keys() - model.state_dict()))
         raise UsageError(
             f'checkpoint {name} is of another model than the config describes: {misfits[0]}'
             f'{others}. Give the config that it was trained with'
+            f'{_FOR_OLDER if older else ""}'
         )
 
 

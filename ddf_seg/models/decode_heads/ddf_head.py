@@ -21,7 +21,7 @@ class DDFHead(TopDownHead):
 
     With another normalization than 'interpolation' in ddf_cfg, the paper's filters
     (`DDFRefinement`), the spatial ones alone unless it asks for both branches. So checkpoints of
-    before version 0.2 load with ddf_cfg=dict(normalization='filter_norm').
+    earlier DDFHeads load with ddf_cfg=dict(normalization='filter_norm').
 
     Args:
         in_channels: channels of the level, or of the levels, finest first.
