@@ -13,9 +13,10 @@ from torch import nn
 
 from ddf_seg.annotations import write_png
 from ddf_seg.datasets.camvid import CamVidDataset
+from ddf_seg.evaluation.label_regions import LabelMap
 
 from .data import VOID, Image
-from .scoring import THIN
+from .scoring import BAND, THIN
 
 # Of a crop, in pixels of the image; how many times larger it is drawn; how many there are
 SIDE, ZOOM, CROPS = 96, 3, 4
@@ -27,7 +28,7 @@ def draw(
 ) -> None:
     """Draws crops of held-out images: the image, the truth, and what each head says.
 
-    A crop is where an image has most pixels of thin classes; the images with most of them are
+    A crop is where an image has most pixels of thin classes near borders; the images with most of them are
     drawn, one of each drive as long as there are drives left. So nothing is chosen by its result.
 
     Args:
@@ -56,8 +57,11 @@ def draw(
 def _choose(held_out: Sequence[Image], thin: Sequence[int]) -> list[tuple[Image, tuple[int, int]]]:
     found = []
     for image in held_out:
-        is_thin = torch.isin(image.labels[: image.height], torch.tensor(thin, dtype=torch.uint8))
-        sums = F.avg_pool2d(is_thin.float()[None, None], SIDE, stride=8)[0, 0]
+        labels = image.labels[: image.height].numpy()
+        # Near a border: large signs and near people show nothing of it.
+        near = LabelMap(labels, labels == VOID).near_another(BAND)
+        is_thin = torch.from_numpy(np.isin(labels, thin) & near).float()
+        sums = F.avg_pool2d(is_thin[None, None], SIDE, stride=8)[0, 0]
         place = int(sums.argmax())
         top, left = divmod(place, sums.shape[1])
         found.append((float(sums.max()), image, (8 * top, 8 * left)))
