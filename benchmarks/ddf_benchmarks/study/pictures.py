@@ -28,8 +28,9 @@ def draw(
 ) -> None:
     """Draws crops of held-out images: the image, the truth, and what each head says.
 
-    A crop is where an image has most pixels of thin classes near borders; the images with most of them are
-    drawn, one of each drive as long as there are drives left. So nothing is chosen by its result.
+    A crop is where an image has most pixels of thin classes near borders. The images with most of
+    them are drawn, one of each drive as long as there are drives left. So nothing is chosen by its
+    result.
 
     Args:
         heads: by the name to show.
