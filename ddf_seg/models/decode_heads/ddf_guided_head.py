@@ -22,7 +22,7 @@ def _refinement(
 ) -> nn.Module:
     """What refines a map that has no finer level to guide its upsampling."""
     if starts_as_interpolation(layers):
-        return GatedAddition(channels)
+        return GatedAddition(channels, layers)
     return DDFRefinement(channels, norm_cfg, act_cfg, layers)
 
 
