@@ -41,7 +41,7 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
         c1_channels: channels of its projection.
         ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too), and
             `strides`: those of the backbone's first level and of the one at in_index; default: one
-            twice the other.
+            twice the other. Without `c1_in_channels`, as for `GatedAddition`.
         kwargs: as for ASPPHead.
 
     Raises:
