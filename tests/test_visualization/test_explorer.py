@@ -8,7 +8,7 @@ import time
 import matplotlib as mpl
 import numpy as np
 import pytest
-from networks import HEAD, build_segmentor, make_inspection
+from networks import EXACT, build_segmentor, make_inspection
 
 from ddf_seg.visualization import statistics
 from ddf_seg.visualization.basis import FilterBasis
@@ -315,7 +315,7 @@ def test_two_networks_beside_each_other(browser, inspection, segmentor, image, t
 @needs_browser
 def test_it_says_where_all_channels_share_the_spatial_filter(browser, inspection, image, tmp_path):
     """The upsampled layer here has spatial filters alone, those of the backbone have both."""
-    alone = make_inspection(build_segmentor({**HEAD, 'ddf_cfg': dict(branches='spatial')}), image)
+    alone = make_inspection(build_segmentor(EXACT), image)
     file = tmp_path / 'alone.html'
     file.write_text(build_page([alone], 'Spatial filters alone'), encoding='utf-8')
     browser.get(file.as_uri())
