@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prettytable import PrettyTable
 
@@ -27,7 +28,7 @@ def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
             [family, counts.total(), models, *(counts[outcome] or '' for outcome in OUTCOMES)],
             divider=family == rows[-1][0],
         )
-    lines = [table.get_string()]
+    lines = [table.get_string(), *_scores(results)]
     for outcome in OUTCOMES[1:]:
         reasons: Counter[str] = Counter()
         for result in results:
@@ -37,6 +38,21 @@ def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
             lines += [f'\n{outcome}:']
             lines += [f'{number:5}  {reason}' for reason, number in reasons.most_common()]
     return '\n'.join(lines)
+
+
+def _scores(results: Sequence[Result]) -> Iterator[str]:
+    """How the swapped models' class scores compare with the originals'."""
+    swapped = [result for result in results if result.outcome == 'swapped']
+    if exact := [r.difference for r in swapped if r.exact and r.difference is not None]:
+        yield (
+            f"\n{len(exact)} swapped models compute, with the original's weights, its class scores "
+            f'(they differ by at most {max(exact):.0e} of the largest)'
+        )
+    if near := [r.agreement for r in swapped if not r.exact and r.agreement is not None]:
+        yield (
+            f"{len(near)} compute others; pixels that get the original's class, of random weights: "
+            f'{statistics.median(near):.1%} in the median, {min(near):.1%} at least'
+        )
 
 
 def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[str]:
