@@ -86,6 +86,8 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
                 norm_cfg=self.norm_cfg,
                 act_cfg=self.act_cfg,
             )
+            # ASPPHead has none, and what nothing uses stops distributed training.
+            self.sep_bottleneck = None
             self.refinement = GatedAddition(self.channels)
 
     def _replace_convolutions(self, ddf_cfg: dict[str, Any], c1_channels: int) -> None:
