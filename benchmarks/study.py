@@ -16,6 +16,12 @@ HOSTS = ('segformer', 'fpn')
 BLOCKS = [f'block-{block}/5' for block in range(5)]
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
+
+
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
@@ -46,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     )
     train = commands.add_parser('run', help='train and score rows', parents=[common, work])
     train.add_argument('--rows', nargs='+', help='default: all')
-    train.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    train.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
     commands.add_parser(
         'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
     )
