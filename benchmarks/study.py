@@ -6,6 +6,7 @@ docs/study.md says what the rows are, what was decided before the runs, and what
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def parse_args() -> argparse.Namespace:
     commands.add_parser(
         'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
     )
+    picture = commands.add_parser(
+        'picture', help='train rows and draw what they predict', parents=[common, work]
+    )
+    picture.add_argument('--rows', nargs='+', default=['bilinear', 'carafe', 'ddf'])
+    picture.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    picture.add_argument('-o', '--out', type=Path, required=True, help='picture to write')
     show = commands.add_parser('table', help='compare the rows', parents=[common])
     show.add_argument('--to', default='bilinear', help='row to compare with')
     show.add_argument('--by', choices=('block', 'drive'), default='block', help='kind of split')
@@ -72,8 +79,9 @@ def main() -> int:
     from ddf_benchmarks.study.comparison import read_rows, table
     from ddf_benchmarks.study.data import read_images
     from ddf_benchmarks.study.hosts import rows
+    from ddf_benchmarks.study.pictures import draw
     from ddf_benchmarks.study.timing import time_rows
-    from ddf_benchmarks.study.training import Run, run_rows, run_upgrade
+    from ddf_benchmarks.study.training import Run, run_rows, run_upgrade, train_heads
 
     if args.command == 'table':
         print(table(read_rows(args.results, args.host, args.by), args.to))
@@ -84,6 +92,12 @@ def main() -> int:
     # Two runs with a thread each, side by side, take less time than one after the other with two.
     torch.set_num_threads(1)
     images = read_images(args.config, args.cache)
+    if args.command == 'picture':
+        run = Run(args.host, args.splits[0], args.seeds[0], args.iterations)
+        heads, held_out = train_heads(run, args.rows, images)
+        root = Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'camvid')
+        draw(heads, held_out, root, args.out)
+        return 0
     for seed in args.seeds:
         for split in args.splits:
             if args.command == 'upgrade':

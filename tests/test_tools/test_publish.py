@@ -15,8 +15,8 @@ from ddf_seg.command_line import show_usage_errors
 tool = load_script('tools/model_converters/publish.py')
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path) -> int:
-    monkeypatch.setattr(sys, 'argv', ['publish.py', str(source), str(out)])
+def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path, *options: object) -> int:
+    monkeypatch.setattr(sys, 'argv', ['publish.py', *map(str, (source, out, *options))])
     return show_usage_errors(tool.main)
 
 
@@ -37,6 +37,23 @@ def test_weights_and_classes_are_kept(
         assert half.dtype == expected, name
         # Half precision rounds to 11 bits.
         torch.testing.assert_close(half.to(weight.dtype), weight, rtol=2**-11, atol=2**-24)
+
+
+def test_the_mean_of_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {'a': ([1.0, 2.0], 3), 'b': ([3.0, 0.0], 3), 'c': ([5.0, 1.0], 3)}
+    for name, (weight, count) in values.items():
+        state = {'w': torch.tensor(weight), 'n': torch.tensor(count)}
+        torch.save({'state_dict': state}, tmp_path / f'{name}.pth')
+    a, b, c, out = (tmp_path / f'{name}.pth' for name in ('a', 'b', 'c', 'out'))
+    assert publish(monkeypatch, a, out, '--mean-with', b, c) == 0
+    mean = torch.load(out, weights_only=True)['state_dict']
+    assert mean['w'].tolist() == [3.0, 1.0]
+    assert mean['n'] == 3
+    torch.save({'state_dict': {'w': torch.ones(3), 'n': torch.tensor(3)}}, b)
+    assert publish(monkeypatch, a, out, '--mean-with', b) == 1
+    assert f'--mean-with: {b} is of another network than {a}' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

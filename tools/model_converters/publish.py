@@ -1,6 +1,8 @@
 """Makes a checkpoint to publish from that of a training: the weights alone, in half precision.
 
 The state of optimizer, schedulers and averaging is left out; names and colours of the classes stay.
+--mean-with publishes the mean of several stages of one training: as good on images like those of
+the training as the last, and better on others (WiSE-FT, arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
 from ddf_seg.errors import UsageError
@@ -22,7 +25,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('checkpoint', type=Path, help='what tools/train.py wrote')
     parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument(
+        '--mean-with', nargs='+', type=Path, default=[], metavar='OTHER',
+        help='checkpoints of the same network, to average the weights with (default: none)',
+    )  # fmt: skip
     return parser.parse_args()
+
+
+def read(path: Path, purpose: str) -> dict[str, Any]:
+    """What tools/train.py wrote."""
+    import torch
+
+    from ddf_seg.engine.weights.checkpoints import check_checkpoint
+
+    check_checkpoint(path, purpose)
+    checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+    if 'state_dict' not in checkpoint:
+        raise UsageError(f'{purpose}: expected what tools/train.py wrote, {path} has no state_dict')
+    return checkpoint
 
 
 def main() -> int:
@@ -30,15 +50,18 @@ def main() -> int:
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     import torch
 
-    from ddf_seg.engine.weights.checkpoints import check_checkpoint, save_checkpoint
+    from ddf_seg.engine.weights.checkpoints import save_checkpoint
 
-    check_checkpoint(args.checkpoint, 'CHECKPOINT')
-    checkpoint = torch.load(args.checkpoint, map_location='cpu', weights_only=True)
-    if 'state_dict' not in checkpoint:
-        raise UsageError(
-            f'CHECKPOINT: expected what tools/train.py wrote, {args.checkpoint} has no state_dict'
-        )
+    checkpoint = read(args.checkpoint, 'CHECKPOINT')
     weights = dict(checkpoint['state_dict'])
+    others = [read(path, '--mean-with')['state_dict'] for path in args.mean_with]
+    for path, other in zip(args.mean_with, others, strict=True):
+        shapes, expected = ({k: v.shape for k, v in w.items()} for w in (other, weights))
+        if shapes != expected:
+            raise UsageError(f'--mean-with: {path} is of another network than {args.checkpoint}')
+    for name, weight in weights.items():
+        if weight.is_floating_point() and others:
+            weights[name] = torch.stack([weight, *(other[name] for other in others)]).mean(dim=0)
     for name, weight in weights.items():
         if weight.is_floating_point():
             half = weight.half()

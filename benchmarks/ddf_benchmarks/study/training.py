@@ -178,6 +178,18 @@ def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) 
         _write(run.file(results, name), name, run, head, what, held_out)
 
 
+def train_heads(
+    run: Run, names: Sequence[str], images: Sequence[tuple[Image, Image]]
+) -> tuple[dict[str, nn.Module], list[Image]]:
+    """Rows as `run_rows` trains them, and the images that they are not trained on."""
+    start = _start(run)
+    training, held_out = _parts(run, images)
+    heads = {name: _build(run, name, start) for name in names}
+    for head in heads.values():
+        train(head, training, run.seed, run.iterations)
+    return heads, held_out
+
+
 def _start(run: Run) -> dict[str, Tensor]:
     torch.manual_seed(run.seed)
     head: Any = rows(run.host)['bilinear']()
