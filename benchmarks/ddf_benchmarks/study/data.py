@@ -74,8 +74,11 @@ def read_images(config: Path, cache: Path) -> list[tuple[Image, Image]]:
         unfinished = file.with_suffix('.tmp')
         torch.save(rows, unfinished)
         unfinished.replace(file)
-    pairs = [tuple(Image(name, *each, height) for each in both) for name, height, both in rows]
-    return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))  # type: ignore[return-value]
+    pairs = []
+    for name, height, both in rows:
+        image, mirrored = (Image(name, levels, labels, height) for levels, labels in both)
+        pairs.append((image, mirrored))
+    return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))
 
 
 @torch.no_grad()

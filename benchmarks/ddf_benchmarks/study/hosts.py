@@ -59,9 +59,9 @@ class SteppedFPNHead(FPNHead):
 
     def __init__(self, step: type[Upsampler], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        theirs: ModuleList = self.scale_heads
         self.scale_heads = ModuleList(
-            _Scale(layers, step, self.in_channels[:level])
-            for level, layers in enumerate(self.scale_heads)
+            _Scale(layers, step, self.in_channels[:level]) for level, layers in enumerate(theirs)
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
