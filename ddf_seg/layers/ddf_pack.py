@@ -226,7 +226,7 @@ class DDFUpPack(nn.Module):
             if branches != 'spatial' or dilation != 1:
                 raise ValueError(
                     "normalization: 'interpolation' wants branches 'spatial' and dilation 1, got "
-                    f'{branches!r} and {dilation}'
+                    f"{branches!r} and {dilation}; the paper's filters are 'filter_norm'"
                 )
             self.interpolation = InterpolationSoftmax(
                 head, kernel_size, scale_factor, **(interpolation or {})
@@ -360,7 +360,7 @@ class DDFUpPack(nn.Module):
             (B, in_channels, H', W') each.
         """
         assert self.interpolation is not None
-        low, high = tuple(maps[0].shape[2:]), tuple(joint_x.shape[2:])
+        low, high = ((x.shape[2], x.shape[3]) for x in (maps[0], joint_x))
         deviation = self.interpolation.deviation(self.spatial_branch(joint_x, maps[0]), low)
         upsampled = []
         for x, source in zip(maps, sources, strict=True):

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
 from ..ops import ddf
 from .branches import few_outputs
 from .filter_norm import FilterNorm
+
+
+class _FiltersAndGate(nn.Module):
+    """A 1×1 convolution that keeps its start.
+
+    It is no nn.Conv2d, which heads and `init_cfg` find among all modules and initialise as a layer
+    that a ReLU follows: wide ones would then start with gates at 0 or 1, which learn nothing.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(in_channels, out_channels, 1)
+        assert conv.bias is not None
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return few_outputs(x, self.weight, self.bias)
 
 
 class GatedDDF(nn.Module):
@@ -29,15 +44,13 @@ class GatedDDF(nn.Module):
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        self.filters_and_gate = nn.Conv2d(channels, kernel_size**2 + 1, 1)
+        self.filters_and_gate = _FiltersAndGate(channels, kernel_size**2 + 1)
         self.norm = FilterNorm(1, kernel_size, 'spatial', 'relu')
         self.factor = nn.Parameter(torch.zeros(()))
 
     def filters(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to gated filters, (B, k², H, W)."""
-        conv = self.filters_and_gate
-        made = few_outputs(x, conv.weight, cast(Tensor, conv.bias))
-        filters, gate = made.split([self.kernel_size**2, 1], dim=1)
+        filters, gate = self.filters_and_gate(x).split([self.kernel_size**2, 1], dim=1)
         return self.norm(filters) * (self.factor * gate.sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:

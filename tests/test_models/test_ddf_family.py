@@ -1,12 +1,14 @@
 """DDF heads and neck against their parents in mmseg.
 
-Where the channel filters are 0, joint DDF-Up adds nothing to the interpolation. The parent with our
-layers in place of its 3×3 convolutions must then give the same, and only then.
+Where dynamic filters count nothing, ours must give the same as the parent, and only there. By
+default they start so. Where the paper's channel filters are 0, joint DDF-Up adds nothing to the
+interpolation; the parent then has our layers in place of its 3×3 convolutions.
 """
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
+from ddf_forms import PAPER, both_forms, with_and_without_filters, without_gradient
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.utils import Upsample
@@ -46,24 +48,19 @@ def aspp(type, **kwargs):
     return head(type, in_channels=12, in_index=3, dilations=(1, 3, 6), **kwargs)
 
 
-def without_filters(module):
-    """Ours with channel filters of 0 wherever it upsamples."""
-    for layer in module.modules():
-        if isinstance(layer, DDFUpPack):
-            nn.init.zeros_(layer.channel_branch[-1].std)
-    return module
+def assert_takes_after(parent, ours, inputs, form, transplant=()):
+    """The parent equals ours where filters count nothing, but not where they do.
 
-
-def assert_takes_after(parent, ours, inputs, transplant=()):
-    """The parent with some of our layers equals ours once DDF-Up adds nothing, but not before."""
-    for name in transplant:
+    Args:
+        transplant: the layers that the parent is given in the paper's form.
+    """
+    for name in transplant if form == PAPER else ():
         setattr(parent, name, getattr(ours, name))
     left = parent.load_state_dict(ours.state_dict(), strict=False)
     assert not left.missing_keys
+    dynamic, static = with_and_without_filters(ours, lambda: ours(inputs))
     with torch.no_grad():
         expected = parent(inputs)
-        dynamic = ours(inputs)
-        static = without_filters(ours)(inputs)
     torch.testing.assert_close(static, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(dynamic, expected, rtol=1e-2, atol=1e-2)
@@ -71,33 +68,38 @@ def assert_takes_after(parent, ours, inputs, transplant=()):
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('align_corners', [False, True])
-def test_segformer_head(size, align_corners):
+@both_forms
+def test_segformer_head(form, size, align_corners):
     kwargs = dict(levels=2, align_corners=align_corners)
-    inputs = pyramid(size)[:2]
-    assert_takes_after(head('SegformerHead', **kwargs), head('DDFSegformerHead', **kwargs), inputs)
+    parent, ours = head('SegformerHead', **kwargs), head('DDFSegformerHead', ddf_cfg=form, **kwargs)
+    assert_takes_after(parent, ours, pyramid(size)[:2], form)
+
+
+UPER_LAYERS = ('bottleneck', 'fpn_convs', 'fpn_bottleneck')
 
 
 @pytest.mark.parametrize('size', SIZES)
-def test_uper_head(size):
+@both_forms
+def test_uper_head(form, size):
     kwargs = dict(levels=2, pool_scales=(1, 2))
-    layers = ('bottleneck', 'fpn_convs', 'fpn_bottleneck')
-    inputs = pyramid(size)[:2]
-    assert_takes_after(head('UPerHead', **kwargs), head('DDFUPerHead', **kwargs), inputs, layers)
+    parent, ours = head('UPerHead', **kwargs), head('DDFUPerHead', ddf_cfg=form, **kwargs)
+    assert_takes_after(parent, ours, pyramid(size)[:2], form, UPER_LAYERS)
 
 
-def test_uper_head_on_a_dilated_backbone():
+@both_forms
+def test_uper_head_on_a_dilated_backbone(form):
     """Three levels of one stride: DDF-Up only where the stride changes."""
     strides = (4, 8, 8, 8)
-    parent, ours = head('UPerHead'), head('DDFUPerHead', ddf_cfg=dict(strides=strides))
+    parent, ours = head('UPerHead'), head('DDFUPerHead', ddf_cfg=dict(strides=strides, **form))
     assert sum(isinstance(m, DDFUpPack) for m in ours.modules()) == 2
-    layers = ('bottleneck', 'fpn_convs', 'fpn_bottleneck')
-    assert_takes_after(parent, ours, pyramid((97, 131), strides), layers)
+    assert_takes_after(parent, ours, pyramid((97, 131), strides), form, UPER_LAYERS)
 
 
 @pytest.mark.parametrize('strides', [(4, 8, 16, 32), (4, 8, 8, 16), (4, 4, 16, 16)])
-def test_fpn_head(strides):
+@both_forms
+def test_fpn_head(form, strides):
     parent = head('FPNHead', feature_strides=strides)
-    ours = head('DDFFPNHead', feature_strides=strides)
+    ours = head('DDFFPNHead', feature_strides=strides, ddf_cfg=form)
 
     def climb(level):
         ascent = ours.scale_heads[level]
@@ -109,27 +111,29 @@ def test_fpn_head(strides):
                 layers.append(Upsample(None, factor, 'bilinear', False))
         return nn.Sequential(*layers)
 
-    parent.scale_heads = nn.ModuleList(climb(level) for level in range(4))
-    parent.conv_seg = ours.conv_seg
+    if form == PAPER:
+        parent.scale_heads = nn.ModuleList(climb(level) for level in range(4))
     inputs = pyramid((128, 192), strides)
+    dynamic, static = with_and_without_filters(ours, lambda: ours(inputs))
     with torch.no_grad():
-        expected, dynamic = parent(inputs), ours(inputs)
-        static = without_filters(ours)(inputs)
+        parent.load_state_dict(ours.state_dict(), strict=False)
+        expected = parent(inputs)
     torch.testing.assert_close(static, expected, rtol=1e-4, atol=1e-4)
     assert (dynamic - expected).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('strides', [(4, 8), (4, 16), (4, 4)])
-def test_aspp_head_with_the_first_level(size, strides):
+@both_forms
+def test_aspp_head_with_the_first_level(form, size, strides):
     kwargs = dict(c1_in_channels=6, c1_channels=4)
     fine, coarse = strides
     inputs = pyramid(size, (fine, coarse, coarse, coarse))
-    ours = aspp('DDFASPPHead', ddf_cfg=dict(strides=strides), **kwargs)
+    ours = aspp('DDFASPPHead', ddf_cfg=dict(strides=strides, **form), **kwargs)
     parent = aspp('DepthwiseSeparableASPPHead', **kwargs)
     layers = ('aspp_modules', 'bottleneck', 'sep_bottleneck')
-    if fine < coarse:
-        assert_takes_after(parent, ours, inputs, layers)
+    if fine < coarse or form != PAPER:
+        assert_takes_after(parent, ours, inputs, form, layers)
     else:
         for name in layers:
             setattr(parent, name, getattr(ours, name))
@@ -138,16 +142,17 @@ def test_aspp_head_with_the_first_level(size, strides):
 
 
 def test_aspp_head_without_the_first_level():
-    ours, parent = aspp('DDFASPPHead'), aspp('ASPPHead')
+    inputs = pyramid(CAMVID)
+    assert_takes_after(aspp('ASPPHead'), aspp('DDFASPPHead'), inputs, {})
+    ours, parent = aspp('DDFASPPHead', ddf_cfg=PAPER), aspp('ASPPHead')
     for name in ('aspp_modules', 'bottleneck'):
         setattr(parent, name, getattr(ours, name))
     parent.load_state_dict(ours.state_dict())
-    inputs = pyramid(CAMVID)
     torch.testing.assert_close(ours(inputs), parent(inputs))
 
 
 def test_aspp_branches_are_dilated():
-    branches = aspp('DDFASPPHead').aspp_modules
+    branches = aspp('DDFASPPHead', ddf_cfg=PAPER).aspp_modules
     dilations = [[m.dilation for m in b.modules() if isinstance(m, DDFPack)] for b in branches]
     assert dilations == [[], [3], [6]]
 
@@ -166,15 +171,16 @@ def test_aspp_branches_are_dilated():
         dict(num_outs=4, upsample_cfg=dict(mode='bilinear', align_corners=False)),
     ],
 )
-def test_fpn(size, kwargs):
+@both_forms
+def test_fpn(form, size, kwargs):
     kwargs = dict(in_channels=CHANNELS, out_channels=8, **kwargs)
-    parent, ours = build('FPN', **kwargs).eval(), build('DDFFPN', **kwargs).eval()
-    assert_takes_after(parent, ours, pyramid(size))
+    parent, ours = build('FPN', **kwargs).eval(), build('DDFFPN', ddf_cfg=form, **kwargs).eval()
+    assert_takes_after(parent, ours, pyramid(size), form)
 
 
 def test_fusion_lets_every_map_climb_level_by_level():
     torch.manual_seed(0)
-    fusion = ResidualFusion(8, [2, 1, 2], dict(mode='bilinear', align_corners=False), {})
+    fusion = ResidualFusion(8, [2, 1, 2], dict(mode='bilinear', align_corners=False), PAPER)
     maps = pyramid((35, 61), (1, 2, 2, 4), [8] * 4)
     first, _, last = fusion.upsamples
     expected = [
@@ -199,10 +205,15 @@ HEADS = [
 ]  # fmt: skip
 
 
+def in_form(cfg, form):
+    return {**cfg, 'ddf_cfg': {**form, **cfg.get('ddf_cfg', {})}}
+
+
 @pytest.mark.parametrize('cfg', HEADS)
 @pytest.mark.parametrize('size', SIZES)
-def test_heads_take_levels_that_round_up(cfg, size):
-    module = head(**cfg)
+@both_forms
+def test_heads_take_levels_that_round_up(form, cfg, size):
+    module = head(**in_form(cfg, form))
     fine = 4 if isinstance(module.in_channels, list) or module.sep_bottleneck is not None else 32
     with torch.no_grad():
         out = module(pyramid(size))
@@ -211,23 +222,24 @@ def test_heads_take_levels_that_round_up(cfg, size):
 
 
 @pytest.mark.parametrize('cfg', HEADS)
-def test_every_parameter_of_a_head_learns(cfg):
+@both_forms
+def test_every_parameter_of_a_head_learns(form, cfg):
     torch.manual_seed(0)
-    module = head(**cfg, channels=32).train()
+    module = head(**in_form(cfg, form), channels=32).train()
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 128, 128))))
-    losses = module.loss(pyramid((128, 128), batch=2), [sample, sample], None)
-    losses['loss_ce'].backward()
-    still = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not still
+    inputs = pyramid((128, 128), batch=2)
+    assert not without_gradient(
+        module, lambda: module.loss(inputs, [sample, sample], None)['loss_ce']
+    )
 
 
-def test_every_parameter_of_the_neck_learns():
+@both_forms
+def test_every_parameter_of_the_neck_learns(form):
     torch.manual_seed(0)
-    neck = build('DDFFPN', in_channels=CHANNELS, out_channels=16, num_outs=4)
+    neck = build('DDFFPN', in_channels=CHANNELS, out_channels=16, num_outs=4, ddf_cfg=form)
     neck.init_weights()
-    sum(out.square().mean() for out in neck(pyramid((64, 96), batch=2))).backward()
-    still = [n for n, p in neck.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not still
+    inputs = pyramid((64, 96), batch=2)
+    assert not without_gradient(neck, lambda: sum(out.square().mean() for out in neck(inputs)))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Guided heads against their parents in mmseg, for every head that classifies a feature map.
 
-Where DDF adds nothing, a guided head classifies the interpolated map. The parent's scores,
-interpolated, must then be the same, since interpolation and a 1×1 convolution commute.
+Where dynamic filters count nothing, a guided head classifies the interpolated map. The parent's
+scores, interpolated, must then be the same, since interpolation and a 1×1 convolution commute.
 """
 
 import copy
@@ -10,12 +10,13 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
 import torch.nn.functional as F
+from ddf_forms import PAPER, both_forms, with_and_without_filters, without_gradient
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ddf_seg.layers import DDFPack, DDFUpPack
+from ddf_seg.layers import DDFPack
 
 CLASSES = 5
 CHANNELS = [6, 12, 16]
@@ -100,28 +101,30 @@ def samples(size, batch=2):
 
 
 def assert_learns(head, inputs, size, *before):
-    losses = head.train().loss(inputs, *before, samples(size), None)
-    sum(value for name, value in losses.items() if 'loss' in name).backward()
-    ours = {n: p for n, p in head.named_parameters() if 'ddf' in n}
-    assert ours
-    assert not [n for n, p in ours.items() if p.grad is None or not p.grad.any()]
+    """A gradient reaches all of DDF."""
+    head.train()
+    labels = samples(size)
+
+    def loss():
+        losses = head.loss(inputs, *before, labels, None)
+        return sum(value for name, value in losses.items() if 'loss' in name)
+
+    assert any('ddf' in name for name, _ in head.named_parameters())
+    assert not [name for name in without_gradient(head, loss) if 'ddf' in name]
 
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('cfg', HEADS, ids=lambda cfg: cfg['type'])
-def test_without_filters_the_scores_are_the_parents_interpolated(cfg, size):
+@both_forms
+def test_without_filters_the_scores_are_the_parents_interpolated(form, cfg, size):
     torch.manual_seed(0)
     parent = build(**cfg)
-    ours = guided(cfg, guide_index=[0, 1], guide_channels=CHANNELS[:2])
+    ours = guided(cfg, guide_index=[0, 1], guide_channels=CHANNELS[:2], ddf_cfg=form)
     assert not ours.load_state_dict(parent.state_dict(), strict=False).unexpected_keys
     inputs = levels(size)
+    dynamic, static = with_and_without_filters(ours, lambda: main_scores(ours, inputs))
     with torch.no_grad():
         coarse = main_scores(parent, inputs)
-        dynamic = main_scores(ours, inputs)
-        for layer in ours.modules():
-            if isinstance(layer, DDFUpPack):
-                nn.init.zeros_(layer.channel_branch[-1].std)
-        static = main_scores(ours, inputs)
     for guide in (inputs[1], inputs[0]):
         coarse = F.interpolate(coarse, size=guide.shape[2:], mode='bilinear')
     torch.testing.assert_close(static, coarse, rtol=1e-4, atol=1e-4)
@@ -129,55 +132,60 @@ def test_without_filters_the_scores_are_the_parents_interpolated(cfg, size):
 
 
 @pytest.mark.parametrize('cfg', HEADS, ids=lambda cfg: cfg['type'])
-def test_upsampled_heads_learn(cfg):
+@both_forms
+def test_upsampled_heads_learn(form, cfg):
     torch.manual_seed(0)
-    head = guided(cfg, guide_index=[1], guide_channels=[12])
+    head = guided(cfg, guide_index=[1], guide_channels=[12], ddf_cfg=form)
     assert_learns(head, levels((64, 96), batch=2), (64, 96))
 
 
 @pytest.mark.parametrize('cfg', FINEST, ids=lambda cfg: cfg['type'])
-def test_refined_heads_keep_their_size_and_learn(cfg):
+@both_forms
+def test_refined_heads_keep_their_size_and_learn(form, cfg):
     torch.manual_seed(0)
     # LRASPPHead pools by windows of 49 pixels.
     size = (784, 784) if cfg['type'] == 'LRASPPHead' else (64, 96)
     inputs = levels(size, (8, 16, 16) if cfg['type'] == 'LRASPPHead' else (4, 8, 16), batch=2)
-    parent, ours = build(**cfg), guided(cfg)
+    parent, ours = build(**cfg), guided(cfg, ddf_cfg=form)
     assert not ours.load_state_dict(parent.state_dict(), strict=False).unexpected_keys
+    # A residual without its branch is nothing but the parent. By default it starts without.
+    refinement = ours.ddf_refinement
+    weight = refinement.mix.bn.weight if form == PAPER else refinement.factor
     with torch.no_grad():
-        expected, dynamic = parent(inputs), ours(inputs)
-        assert dynamic.shape == expected.shape
-        # A residual without its branch is nothing but the parent.
-        nn.init.zeros_(ours.ddf_refinement.mix.bn.weight)
-        static = ours(inputs)
+        if form == PAPER:
+            nn.init.zeros_(weight)
+        expected, static = parent(inputs), ours(inputs)
+        nn.init.ones_(weight)
+        dynamic = ours(inputs)
+    assert dynamic.shape == expected.shape
     torch.testing.assert_close(static, expected)
     assert not torch.allclose(dynamic, expected, atol=1e-4)
-    nn.init.ones_(ours.ddf_refinement.mix.bn.weight)
-    assert_learns(ours, inputs, size)
+    assert_learns(guided(cfg, ddf_cfg=form), inputs, size)
 
 
-def test_a_cascade_is_given_scores_of_the_first_stage():
+@both_forms
+def test_a_cascade_is_given_scores_of_the_first_stage(form):
     torch.manual_seed(0)
     cfg = dict(type='OCRHead', **ONE, ocr_channels=8)
-    parent, ours = build(**cfg), guided(cfg, guide_index=[1], guide_channels=[12])
+    guides = dict(guide_index=[1], guide_channels=[12], ddf_cfg=form)
+    parent, ours = build(**cfg), guided(cfg, **guides)
     ours.load_state_dict(parent.state_dict(), strict=False)
     inputs = levels((64, 96), batch=2)
     before = torch.randn(2, CLASSES, *inputs[2].shape[2:])
+    _, static = with_and_without_filters(ours, lambda: ours(inputs, before))
     with torch.no_grad():
-        for layer in ours.modules():
-            if isinstance(layer, DDFUpPack):
-                nn.init.zeros_(layer.channel_branch[-1].std)
         expected = F.interpolate(parent(inputs, before), size=(8, 12), mode='bilinear')
-        torch.testing.assert_close(ours(inputs, before), expected, rtol=1e-4, atol=1e-4)
-    ours = guided(cfg, guide_index=[1], guide_channels=[12])
-    assert_learns(ours, inputs, (64, 96), before)
+    torch.testing.assert_close(static, expected, rtol=1e-4, atol=1e-4)
+    assert_learns(guided(cfg, **guides), inputs, (64, 96), before)
 
 
 @pytest.mark.parametrize('type', ['FCNHead', 'PSPHead'])
-def test_the_kernels_of_knet_act_on_the_upsampled_map(type):
+@both_forms
+def test_the_kernels_of_knet_act_on_the_upsampled_map(form, type):
     torch.manual_seed(0)
     generate = dict(
-        type='DDFGuidedHead', head=type, guide_index=[1], guide_channels=[12], **ONE,
-        num_classes=CLASSES, norm_cfg=dict(type='BN'),
+        type='DDFGuidedHead', head=type, guide_index=[1], guide_channels=[12], ddf_cfg=form,
+        **ONE, num_classes=CLASSES, norm_cfg=dict(type='BN'),
     )  # fmt: skip
     head = MODELS.build(
         dict(
@@ -191,35 +199,53 @@ def test_the_kernels_of_knet_act_on_the_upsampled_map(type):
 
 
 @pytest.mark.parametrize('type', ['DDRHead', 'PIDHead'])
-def test_heads_of_two_and_three_branches(type):
+@both_forms
+def test_heads_of_two_and_three_branches(form, type):
     """They are given tuples while they train, one map otherwise, and initialise all themselves."""
     torch.manual_seed(0)
     cfg = dict(in_channels=16, channels=16, num_classes=CLASSES)
     parent = MODELS.build(dict(_scope_='mmseg', type=type, **cfg))
-    ours = MODELS.build(dict(_scope_='mmseg', type='DDFGuidedHead', head=type, **cfg))
+    ours = MODELS.build(dict(_scope_='mmseg', type='DDFGuidedHead', head=type, ddf_cfg=form, **cfg))
     assert not ours.load_state_dict(parent.state_dict(), strict=False).unexpected_keys
     x = torch.randn(2, 16, 8, 12)
     branches = (x[:, :8], x) if type == 'DDRHead' else (x[:, :8], x, x[:, 8:])
     assert [y.shape for y in ours.train()(branches)] == [y.shape for y in parent.train()(branches)]
     assert ours.eval()(x).shape == (2, CLASSES, 8, 12)
     ours.init_weights()
-    pack = next(m for m in ours.modules() if isinstance(m, DDFPack))
-    # The deviation of torch's own uniform distribution; Kaiming's for the fan out is a third of it.
-    last = pack.channel_branch[3]
-    assert last.weight.std().item() == pytest.approx((3 * last.in_channels) ** -0.5, rel=0.15)
+    if form == PAPER:
+        pack = next(m for m in ours.modules() if isinstance(m, DDFPack))
+        last, inputs = pack.channel_branch[3], pack.channel_branch[3].in_channels
+    else:
+        last, inputs = ours.ddf_refinement.filters_and_gate, 16
+    # The deviation of torch's own uniform distribution; Kaiming's for the fan out is another.
+    assert last.weight.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.15)
 
 
 def test_arguments_of_the_layers_reach_them():
     cfg = dict(type='FCNHead', **ONE)
     up = guided(
-        cfg, guide_index=[0], guide_channels=[6], ddf_cfg=dict(strides=[4, 16], kernel_size=5)
+        cfg, guide_index=[0], guide_channels=[6], ddf_cfg=dict(strides=[4, 16], kernel_size=7)
     )
     pack = up.ddf_upsamples[0].ddf_up
-    assert (pack.scale_factor, pack.kernel_size, pack.joint_channels) == (4, 5, 6)
+    assert (pack.scale_factor, pack.kernel_size, pack.joint_channels) == (4, 7, 6)
     assert up(levels((64, 64))).shape == (1, CLASSES, 16, 16)
-    assert (
-        guided(cfg, ddf_cfg=dict(kernel_combine='add')).ddf_refinement.ddf.kernel_combine == 'add'
-    )
+    assert guided(cfg, ddf_cfg=dict(kernel_size=5)).ddf_refinement.kernel_size == 5
+    paper = guided(cfg, ddf_cfg=dict(kernel_combine='add', **PAPER))
+    assert paper.ddf_refinement.ddf.kernel_combine == 'add'
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='DDFGuidedHead', head='FCNHead', **ONE),
+        dict(type='DDFASPPHead', dilations=(1, 3), **ONE),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
+def test_arguments_that_nothing_takes_are_named(cfg):
+    """Where nothing is upsampled, arguments of upsampling filters would change nothing."""
+    with pytest.raises(TypeError, match='affinity_channels'):
+        build(**cfg, ddf_cfg=dict(affinity_channels=8))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from ddf_forms import PAPER, both_forms, without_gradient
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -29,8 +30,9 @@ def levels(height, width, channels, batch=2):
 
 
 @pytest.mark.parametrize('size', [(32, 48), (45, 61), (33, 17), (16, 16)])
-def test_output_has_the_size_of_the_finest_level(size):
-    head = build(in_channels=[6, 8, 10, 12], in_index=[0, 1, 2, 3], channels=8)
+@both_forms
+def test_output_has_the_size_of_the_finest_level(form, size):
+    head = build(in_channels=[6, 8, 10, 12], in_index=[0, 1, 2, 3], channels=8, ddf_cfg=form)
     assert head(levels(*size, [6, 8, 10, 12])).shape == (2, 5, *size)
 
 
@@ -49,8 +51,12 @@ def test_one_level_without_a_list():
     assert head(levels(32, 32, [6, 8, 12])).shape == (2, 5, 8, 8)
 
 
-def test_widths_may_differ_by_level_and_strides_may_skip_one():
-    head = build(in_channels=[6, 10], in_index=[0, 2], channels=4, widths=[4, 8], strides=[4, 16])
+@both_forms
+def test_widths_may_differ_by_level_and_strides_may_skip_one(form):
+    head = build(
+        in_channels=[6, 10], in_index=[0, 2], channels=4, widths=[4, 8], strides=[4, 16],
+        ddf_cfg=form,
+    )  # fmt: skip
     maps = levels(33, 41, [6, 8, 10])
     assert head.upsamples[0].ddf_up.scale_factor == 4
     assert head(maps).shape == (2, 5, 33, 41)
@@ -71,36 +77,69 @@ def test_lists_that_do_not_fit_are_refused(arguments, name):
         build(in_channels=[6, 8], in_index=[0, 1], channels=8, **arguments)
 
 
-def test_every_parameter_learns():
+@both_forms
+def test_every_parameter_learns(form):
     torch.manual_seed(0)
-    head = build(in_channels=[6, 8, 10], in_index=[0, 1, 2], channels=32)
+    head = build(in_channels=[6, 8, 10], in_index=[0, 1, 2], channels=32, ddf_cfg=form)
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 64, 64))))
-    losses = head.loss(levels(16, 16, [6, 8, 10]), [sample, sample], None)
-    losses['loss_ce'].backward()
-    still = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not still
+    maps = levels(16, 16, [6, 8, 10])
+    assert not without_gradient(head, lambda: head.loss(maps, [sample, sample], None)['loss_ce'])
 
 
-@pytest.mark.parametrize('ddf_cfg', [None, dict(branches='both')])
-def test_two_levels_against_the_formula(ddf_cfg):
+def test_two_levels_against_the_formula():
+    """The whole head written out with torch's functions, but for the upsampling."""
+    torch.manual_seed(0)
+    head = build(in_channels=[3, 4], in_index=[0, 1], channels=4, norm_cfg=None).eval()
+    for block in head.refinements:
+        torch.nn.init.normal_(block.depthwise.gated.factor)
+    torch.nn.init.normal_(head.upsamples[0].ddf_up.spatial_branch.guide.weight)
+    fine, coarse = levels(10, 14, [3, 4])
+
+    def refine(block, x):
+        """A static and a dynamic filter for each channel and pixel, then a 1×1 convolution."""
+        gated = block.depthwise.gated
+        made = F.conv2d(x, gated.filters_and_gate.weight, gated.filters_and_gate.bias)
+        filters, gate = made[:, :9], made[:, 9:]
+        filters = (filters - filters.mean(1, True)) / filters.std(1, keepdim=True) * 2**0.5 / 3
+        filters = filters * gated.factor * gate.sigmoid()
+        every = filters[:, None] + block.depthwise.weight.view(4, 9, 1, 1)
+        patches = F.unfold(x, 3, padding=1).view(2, 4, 9, *x.shape[2:])
+        filtered = (patches * every).sum(2) + block.depthwise.bias.view(4, 1, 1)
+        return x + F.conv2d(filtered, block.mix.conv.weight, block.mix.conv.bias).relu()
+
+    finer, coarser = (
+        F.conv2d(x, m.conv.weight, m.conv.bias).relu()
+        for x, m in zip((fine, coarse), head.laterals, strict=True)
+    )
+    raised = head.upsamples[0](refine(head.refinements[1], coarser), finer)
+    assert raised.shape == finer.shape
+    expected = F.conv2d(
+        refine(head.refinements[0], finer + raised), head.conv_seg.weight, head.conv_seg.bias
+    )
+    torch.testing.assert_close(head([fine, coarse]), expected, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('branches', ['spatial', 'both'])
+def test_two_levels_against_the_papers_formula(branches):
     """The whole head written out with torch's functions and the reference operator."""
     torch.manual_seed(0)
+    ddf_cfg = dict(branches=branches, **PAPER)
     arguments = dict(in_channels=[3, 4], in_index=[0, 1], channels=4, norm_cfg=None)
     head = build(**arguments, ddf_cfg=ddf_cfg).eval()
     fine, coarse = levels(10, 14, [3, 4])
 
-    def filter_norm(filters, std, taps=9):
-        grouped = filters.unflatten(1, (-1, taps))
+    def filter_norm(made, std, taps=9):
+        grouped = made.unflatten(1, (-1, taps))
         centred = grouped - grouped.mean(2, keepdim=True)
         scaled = (centred / centred.square().sum(2, keepdim=True).div(taps - 1).sqrt()).flatten(
             1, 2
         )
         return scaled * std
 
-    def branches(pack, x, guide, phases, gain):
+    def filters(pack, x, guide, phases, gain):
         conv = pack.spatial_branch[0]
         spatial = filter_norm(F.conv2d(guide, conv.weight, conv.bias), gain / 3)
-        if ddf_cfg is None:  # spatial filters alone: a product with channel filters of 1
+        if branches == 'spatial':  # a product with channel filters of 1
             return torch.ones(2, phases * 4 * 9), spatial
         _, squeeze, _, excite, norm = pack.channel_branch
         pooled = x.mean((2, 3), keepdim=True)
@@ -110,7 +149,7 @@ def test_two_levels_against_the_formula(ddf_cfg):
         return channel, spatial
 
     def refine(block, x):
-        channel, spatial = branches(block.ddf, x, x, 1, 2**0.5)
+        channel, spatial = filters(block.ddf, x, x, 1, 2**0.5)
         filtered = reference.ddf(x, channel.view(2, 4, 3, 3), spatial)
         conv = block.mix.conv
         return x + F.conv2d(filtered, conv.weight, conv.bias).relu()
@@ -120,7 +159,7 @@ def test_two_levels_against_the_formula(ddf_cfg):
         for x, m in zip((fine, coarse), head.laterals, strict=True)
     )
     coarser = refine(head.refinements[1], coarser)
-    channel, spatial = branches(head.upsamples[0].ddf_up, coarser, finer, 4, 1.0)
+    channel, spatial = filters(head.upsamples[0].ddf_up, coarser, finer, 4, 1.0)
     raised = F.interpolate(coarser, size=(10, 14), mode='bilinear', align_corners=False)
     response = reference.ddf_upsample(coarser, channel.view(2, 4, 4, 3, 3), spatial)
     raised = raised + head.upsamples[0].gain * response
@@ -133,11 +172,15 @@ def test_two_levels_against_the_formula(ddf_cfg):
 @pytest.mark.parametrize(
     'ddf_cfg',
     [
-        dict(kernel_size=5),
+        dict(kernel_size=3),
+        dict(kernel_size=7),
         dict(head=2),
-        dict(kernel_combine='add'),
+        dict(affinity_channels=0),
+        dict(kernel_size=5, **PAPER),
+        dict(head=2, **PAPER),
+        dict(kernel_combine='add', **PAPER),
         dict(normalization='softmax'),
-        dict(branches='channel'),
+        dict(branches='channel', **PAPER),
     ],
 )
 def test_the_ablation_runs_from_the_config(ddf_cfg):
@@ -145,20 +188,36 @@ def test_the_ablation_runs_from_the_config(ddf_cfg):
     head(levels(16, 16, [6, 8])).mean().backward()
 
 
-def test_kaiming_initialisation_leaves_the_filter_branches_alone():
-    """A network's init_cfg visits every convolution; the layers bring their own afterwards."""
-    head = build(in_channels=8, channels=8, init_cfg=dict(type='Constant', layer='Conv2d', val=7.0))
+def test_channel_filters_want_the_papers_form():
+    arguments = dict(in_channels=[6, 8], in_index=[0, 1], channels=8)
+    with pytest.raises(ValueError, match=r"'interpolation' wants .* got 'both' .*'filter_norm'"):
+        build(**arguments, ddf_cfg=dict(branches='both'))
+
+
+def test_initialisation_of_convolutions_leaves_the_filters_alone():
+    """A network's init_cfg visits every convolution; the layers keep what they start with."""
+    constant = dict(type='Constant', layer='Conv2d', val=7.0)
+    arguments = dict(in_channels=[6, 8], in_index=[0, 1], channels=8, init_cfg=constant)
+    head = build(**arguments)
     head.init_weights()
     assert (head.conv_seg.weight == 7).all()
-    pack = head.refinements[0].ddf
-    assert pack.spatial_branch[0].weight.abs().max() < 1
+    assert (head.refinements[0].depthwise.weight == 7).all()
+    branch = head.upsamples[0].ddf_up.spatial_branch
+    assert not branch.guide.weight.any()
+    drawn = [branch.key.weight, head.refinements[0].depthwise.gated.filters_and_gate.weight]
+    paper = build(**arguments, ddf_cfg=PAPER)
+    paper.init_weights()
+    drawn.append(paper.refinements[0].ddf.spatial_branch[0].weight)
+    for weight in drawn:
+        assert 0 < weight.abs().max() < 1
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_training_is_stable(dtype):
-    """100 steps at a high rate: the loss falls, and filters keep the deviation they are given."""
+@both_forms
+def test_training_is_stable(form, dtype):
+    """100 steps at a high rate: the loss falls, and filters stay bounded."""
     torch.manual_seed(0)
-    head = build(in_channels=[6, 8], in_index=[0, 1], channels=16)
+    head = build(in_channels=[6, 8], in_index=[0, 1], channels=16, ddf_cfg=form)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     labels = torch.randint(0, 5, (1, 4, 4)).repeat_interleave(4, 1).repeat_interleave(4, 2)
     sample = SegDataSample(gt_sem_seg=PixelData(data=labels))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from ddf_forms import PAPER, without_gradient
 from mmseg.registry import MODELS
 
 import ddf_seg.openmmlab  # noqa: F401
@@ -11,8 +12,9 @@ from ddf_seg.models.blocks.upsampling import PlainUpsample
 BN = dict(type='BN')
 RESIZE = dict(mode='bilinear', align_corners=False)
 STATIC = dict(upsample=dict(type='PlainUpsample'), refine=dict(type='SeparableRefinement'))
-SPATIAL = dict(branches='spatial')
-GUIDED = dict(
+GUIDED = dict(upsample=dict(type='GuidedUpsample'), refine=dict(type='GatedRefinement'))
+SPATIAL = dict(branches='spatial', **PAPER)
+PAPERS = dict(
     upsample=dict(type='GuidedUpsample', ddf_cfg=SPATIAL),
     refine=dict(type='DDFRefinement', ddf_cfg=SPATIAL),
 )
@@ -32,9 +34,13 @@ def levels(height, width, channels):
     return maps
 
 
-def test_ddf_head_is_a_case_of_it():
+@pytest.mark.parametrize(('parts', 'form'), [(GUIDED, {}), (PAPERS, PAPER)])
+def test_ddf_head_is_a_case_of_it(parts, form):
     arguments = dict(in_channels=[6, 8, 10], in_index=[0, 1, 2], channels=8)
-    heads = build(**arguments, **GUIDED).eval(), build(type='DDFHead', **arguments).eval()
+    heads = (
+        build(**arguments, **parts).eval(),
+        build(type='DDFHead', ddf_cfg=form, **arguments).eval(),
+    )
     heads[0].load_state_dict(heads[1].state_dict())
     maps = levels(17, 24, [6, 8, 10])
     torch.testing.assert_close(heads[0](maps), heads[1](maps))
@@ -61,15 +67,14 @@ def test_the_static_head_against_the_formula():
     torch.testing.assert_close(head([fine, coarse]), expected)
 
 
-@pytest.mark.parametrize('parts', [STATIC, GUIDED])
+@pytest.mark.parametrize('parts', [STATIC, GUIDED, PAPERS])
 @pytest.mark.parametrize('size', [(32, 48), (45, 61)])
 def test_everything_learns(parts, size):
     torch.manual_seed(0)
     head = build(in_channels=[5, 6, 8], in_index=[0, 1, 2], channels=32, **parts)
-    scores = head(levels(*size, [5, 6, 8]))
-    assert scores.shape == (2, 5, *size)
-    scores.square().mean().backward()
-    assert not {n for n, p in head.named_parameters() if p.grad is None or not p.grad.any()}
+    maps = levels(*size, [5, 6, 8])
+    assert head(maps).shape == (2, 5, *size)
+    assert not without_gradient(head, lambda: head(maps).square().mean())
 
 
 def test_a_plain_layer_is_cropped_to_the_finer_size_and_may_be_added():

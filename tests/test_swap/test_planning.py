@@ -106,7 +106,9 @@ def test_upsampling_in_necks_and_unets() -> None:
     assert count(build(swapped), DDFUpPack) == 3
     unet = load_config('mmseg::unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64.py')
     swapped = swap_heads(unet, head=False, upsample=True)
-    assert swapped.model.backbone.upsample_cfg.to_dict() == dict(type='DDFUp')
+    assert swapped.model.backbone.upsample_cfg.to_dict() == dict(
+        type='DDFUp', normalization='interpolation', branches='spatial', kernel_size=5
+    )
     model = build(swapped).backbone
     assert count(model, DDFUpsample) == 4
     assert [tuple(x.shape[2:]) for x in model(torch.randn(1, 3, 32, 48))][-1] == (32, 48)

@@ -104,7 +104,15 @@ class GatedRefinement(SeparableRefinement):
 
 
 class GatedAddition(GatedDDF):
-    """Adds to a map what gated filters of each pixel's own make of it: nothing at first."""
+    """Adds to a map what gated filters of each pixel's own make of it: nothing at first.
+
+    Args:
+        channels: channels of the map.
+        ddf_cfg: normalization 'interpolation', and further arguments of `GatedDDF`.
+    """
+
+    def __init__(self, channels: int, ddf_cfg: dict[str, Any]) -> None:
+        super().__init__(channels, **{k: v for k, v in ddf_cfg.items() if k != 'normalization'})
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
@@ -120,7 +128,7 @@ def gate_convolutions(module: nn.Module) -> None:
         module: anything with mmcv's ConvModules in it.
     """
     for block in module.modules():
-        conv = getattr(block, 'conv', None)
+        conv: Any = getattr(block, 'conv', None)
         if isinstance(block, ConvModule) and _takes_gate(conv):
             gated = GatedDDFConv2d(
                 conv.in_channels, conv.kernel_size[0], conv.groups, conv.bias is not None

@@ -41,13 +41,14 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
         c1_channels: channels of its projection.
         ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too), and
             `strides`: those of the backbone's first level and of the one at in_index; default: one
-            twice the other.
+            twice the other. Without `c1_in_channels`, as for `GatedAddition`.
         kwargs: as for ASPPHead.
 
     Raises:
         ValueError: strides that do not fit.
     """
 
+    sep_bottleneck: Any
     # For ddf_seg.swap, see `Replacement`
     replaces = ('ASPPHead', 'DepthwiseSeparableASPPHead')
     brings = 'DDF in its 3×3 convolutions'
@@ -77,7 +78,7 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
         elif self.upsample is not None:
             gate_convolutions(self.sep_bottleneck)
         else:
-            # ASPPHead's own branches, which are dense.
+            # As in ASPPHead: dense branches, and nothing after them.
             self.aspp_modules = ASPPModule(
                 self.dilations,
                 self.in_channels,
@@ -86,9 +87,8 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
                 norm_cfg=self.norm_cfg,
                 act_cfg=self.act_cfg,
             )
-            # ASPPHead has none, and what nothing uses stops distributed training.
             self.sep_bottleneck = None
-            self.refinement = GatedAddition(self.channels)
+            self.refinement = GatedAddition(self.channels, ddf_cfg)
 
     def _replace_convolutions(self, ddf_cfg: dict[str, Any], c1_channels: int) -> None:
         layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)

@@ -47,7 +47,7 @@ class _GuidedScale(Sequential):
         super().__init__(*layers)
         gate_convolutions(self)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """The levels up to this one, finest first, to (B, channels, H, W) of the finest."""
         x = levels[-1]
         for place, layer in enumerate(self):
@@ -124,6 +124,7 @@ class DDFFPNHead(FPNHead):
         ValueError: a feature stride that is no multiple of the one before.
     """
 
+    scale_heads: Any
     # For ddf_seg.swap, see `Replacement`
     replaces = ('FPNHead',)
     brings = 'DDF in its 3×3 convolutions and joint DDF-Up between its feature_strides'

@@ -22,7 +22,7 @@ def _refinement(
 ) -> nn.Module:
     """What refines a map that has no finer level to guide its upsampling."""
     if starts_as_interpolation(layers):
-        return GatedAddition(channels)
+        return GatedAddition(channels, layers)
     return DDFRefinement(channels, norm_cfg, act_cfg, layers)
 
 
@@ -195,9 +195,13 @@ def build_guided_head(
     """Builds a head of mmseg, or one of yours, with DDF before its classifier.
 
     Joint DDF-Up upsamples the map that the head would classify, guided by finer levels of the
-    backbone, one after the other (`GuidedUpsample`). Without guides, a DDF refines the map at its
-    own size (`DDFRefinement`). In MaskFormer and Mask2Former, it refines the map that the masks are
-    computed from. Everything else is as in the head, with its keys in the state dict.
+    backbone, one after the other (`GuidedUpsample`). Without guides, gated filters are added to the
+    map at its own size (`GatedAddition`); in MaskFormer and Mask2Former, to the map that the masks
+    are computed from. Everything else is as in the head, with its keys in the state dict. With the
+    head's weights it computes, at first, the head's scores: with guides, these interpolated.
+
+    With another normalization than 'interpolation' in ddf_cfg, the paper's filters: without guides,
+    a DDF then refines the map (`DDFRefinement`).
 
     Args:
         head: registered name of a head that ends in `cls_seg` ('PSPHead', 'OCRHead', …), or has
@@ -206,14 +210,14 @@ def build_guided_head(
             first. Neighbours differ by a factor of 2, as do the last one and the head's map, unless
             `strides` says otherwise. The scores get the size of the first.
         guide_channels: channels of these levels.
-        ddf_cfg: further arguments of `DDFUpPack` or `DDFPack` (kernel_size, head, se_ratio,
-            kernel_combine, …), and `strides`: those of the guides and of the head's map, finest
-            first; default: each twice the one before.
+        ddf_cfg: with guides, as for `GuidedUpsample`, and `strides`: those of the guides and of the
+            head's map, finest first; default: each twice the one before. Without, as for
+            `GatedAddition` (with another normalization: for `DDFPack`).
         kwargs: the head's own arguments.
 
     Raises:
         KeyError: no head of this name is registered.
-        TypeError: it is another kind of class.
+        TypeError: it is another kind of class, or an argument in ddf_cfg is unknown.
         ValueError: it has no classifier for feature maps (PointHead, SegmenterMaskTransformerHead,
             …), or the guides do not fit.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.model import ModuleList
 from mmseg.models.decode_heads.uper_head import UPerHead
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..blocks.levels import split_ddf_cfg, starts_as_interpolation
 from ..blocks.refinement import DDFRefinement, gate_convolutions, projected_refinement
@@ -35,6 +35,7 @@ class DDFUPerHead(UPerHead):
         ValueError: strides that do not fit the levels.
     """
 
+    fpn_convs: nn.ModuleList
     # For ddf_seg.swap, see `Replacement`
     replaces = ('UPerHead',)
     brings = 'DDF in its 3×3 convolutions'
