@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
         'picture', help='train rows and draw what they predict', parents=[common, work]
     )
     picture.add_argument('--rows', nargs='+', default=['bilinear', 'carafe', 'ddf'])
-    picture.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    picture.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
     picture.add_argument('-o', '--out', type=Path, required=True, help='picture to write')
     show = commands.add_parser('table', help='compare the rows', parents=[common])
     show.add_argument('--to', default='bilinear', help='row to compare with')

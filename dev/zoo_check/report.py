@@ -45,13 +45,13 @@ def _scores(results: Sequence[Result]) -> Iterator[str]:
     swapped = [result for result in results if result.outcome == 'swapped']
     if exact := [r.difference for r in swapped if r.exact and r.difference is not None]:
         yield (
-            f"\n{len(exact)} swapped models compute, with the original's weights, its class scores "
-            f'(they differ by at most {max(exact):.0e} of the largest)'
+            f"\nWith the original's weights, {len(exact)} compute its class scores (they differ by "
+            f'at most {max(exact):.0e} of the largest)'
         )
     if near := [r.agreement for r in swapped if not r.exact and r.agreement is not None]:
         yield (
-            f"{len(near)} compute others; pixels that get the original's class, of random weights: "
-            f'{statistics.median(near):.1%} in the median, {min(near):.1%} at least'
+            f"\nWith the original's weights, {len(near)} compute others; pixels that get its class "
+            f'(the weights are random): median {statistics.median(near):.1%}, least {min(near):.1%}'
         )
 
 

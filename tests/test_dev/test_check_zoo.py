@@ -268,7 +268,7 @@ def test_it_runs_in_processes_counts_and_resumes(
     (line,) = out.read_text().splitlines()
     assert json.loads(line)['outcome'] == 'swapped'
     assert '| all      |       1 |      1 |       1 |' in done.stdout
-    assert '\n1 compute others; pixels that get the original' in done.stdout
+    assert "\nWith the original's weights, 1 compute its class scores" in done.stdout
     # Nothing is run again.
     monkeypatch.setattr(running, 'check_isolated', None)
     monkeypatch.setattr(sys, 'argv', ['check_zoo.py', 'fastscnn', '--out', str(out)])

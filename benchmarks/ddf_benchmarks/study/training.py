@@ -142,8 +142,7 @@ def run_rows(
     Raises:
         UsageError: there is no such row or split, or a result of another number of iterations.
     """
-    if unknown := [name for name in names if name not in rows(run.host)]:
-        raise UsageError(f'--rows: expected some of {", ".join(rows(run.host))}, got {unknown[0]}')
+    _check_rows(run, names)
     start = _start(run)
     training, held_out = _parts(run, images)
     for name in names:
@@ -181,13 +180,24 @@ def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) 
 def train_heads(
     run: Run, names: Sequence[str], images: Sequence[tuple[Image, Image]]
 ) -> tuple[dict[str, nn.Module], list[Image]]:
-    """Rows as `run_rows` trains them, and the images that they are not trained on."""
+    """Rows as `run_rows` trains them, and the images that they are not trained on.
+
+    Raises:
+        UsageError: there is no such row or split.
+    """
+    _check_rows(run, names)
     start = _start(run)
     training, held_out = _parts(run, images)
     heads = {name: _build(run, name, start) for name in names}
     for head in heads.values():
         train(head, training, run.seed, run.iterations)
     return heads, held_out
+
+
+def _check_rows(run: Run, names: Sequence[str]) -> None:
+    known = rows(run.host)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f'--rows: expected some of {", ".join(known)}, got {unknown[0]}')
 
 
 def _start(run: Run) -> dict[str, Tensor]:
