@@ -28,9 +28,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.command.editable_wheel import editable_wheel
 from setuptools.modified import newer_group
 
 CPU_LIBRARY = 'ddf_seg._C_cpu'
@@ -243,20 +242,6 @@ class BuildNative(build_ext):
         subprocess.run([nvcc, *link, *objects, '-o', target, *torch_libraries], check=True)
 
 
-class EditableWheel(editable_wheel):
-    """Makes benchmarks/ddf_benchmarks importable where a checkout is installed with -e.
-
-    Configs of the study name modules in it, and must load wherever Python starts and whatever reads
-    them: a training, a notebook, a copy of the config in a work dir. Wheels are for users of the
-    plugin and go without.
-    """
-
-    def finalize_options(self) -> None:
-        self.distribution.packages += find_packages('benchmarks')
-        self.distribution.package_dir = {'ddf_benchmarks': 'benchmarks/ddf_benchmarks'}
-        super().finalize_options()
-
-
 def extensions() -> list[Extension]:
     """The library, unless it is unwanted or there is nothing to compile it against."""
     if WANTED == '0':
@@ -284,6 +269,6 @@ def extensions() -> list[Extension]:
 modules = extensions()
 setup(
     ext_modules=modules,
-    cmdclass={'build_ext': BuildNative, 'editable_wheel': EditableWheel},
+    cmdclass={'build_ext': BuildNative},
     options={'bdist_wheel': {'py_limited_api': 'cp310'}} if modules else {},
 )

@@ -17,6 +17,12 @@ HOSTS = ('segformer', 'fpn')
 BLOCKS = [f'block-{block}/5' for block in range(5)]
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
+
+
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
@@ -47,7 +53,7 @@ def parse_args() -> argparse.Namespace:
     )
     train = commands.add_parser('run', help='train and score rows', parents=[common, work])
     train.add_argument('--rows', nargs='+', help='default: all')
-    train.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    train.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
     commands.add_parser(
         'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
     )
@@ -55,7 +61,7 @@ def parse_args() -> argparse.Namespace:
         'picture', help='train rows and draw what they predict', parents=[common, work]
     )
     picture.add_argument('--rows', nargs='+', default=['bilinear', 'carafe', 'ddf'])
-    picture.add_argument('--iterations', type=int, default=500, help='batches of 4 images')
+    picture.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
     picture.add_argument('-o', '--out', type=Path, required=True, help='picture to write')
     show = commands.add_parser('table', help='compare the rows', parents=[common])
     show.add_argument('--to', default='bilinear', help='row to compare with')

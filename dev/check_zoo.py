@@ -3,8 +3,9 @@
 Runs each different model in a process of its own; models that differ only in class count,
 preprocessor or initialisation count as one. Does the original predict and train on a small image?
 Does `swap_heads` refuse it? If not, does the written config load? Does the new model take the
-original's weights, predict, and train with finite losses and gradients in every parameter of DDF?
-Results go to --out, one line of JSON each; models with a result there are not run again.
+original's weights, compute the same class scores where it should, predict, and train with finite
+losses and, after a step, gradients in every parameter of DDF? Results go to --out, one line of JSON
+each; models with a result there are not run again.
 """
 
 from __future__ import annotations

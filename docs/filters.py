@@ -23,7 +23,8 @@ PIXELS = {
     'pole': (449, 110),
 }
 
-model = init_model('configs/ddf_camvid_finetune.py', 'checkpoints/ddf_camvid.pth', device='cpu')
+config = 'configs/ddf_camvid_trainval_finetune.py'
+model = init_model(config, 'checkpoints/ddf_camvid.pth', device='cpu')
 classes = make_classes(model.dataset_meta, model.num_classes)
 run = inspect_image(model, cv2.imread('predictions/scenes/3.png'), classes)
 call = run.call('decode_head.refinements.0.ddf')

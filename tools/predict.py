@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ddf_seg.engine.predicting.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_finetune.py'
+DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_trainval_finetune.py'
 DEMO_CHECKPOINT = ROOT / 'checkpoints' / 'ddf_camvid.pth'
 DEMO_SCENES, DEMO_SIZE = 6, (360, 480)  # CamVid's
 
@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             'python tools/predict.py --demo',
-            'python tools/predict.py configs/ddf_camvid_finetune.py checkpoints/ddf_camvid.pth \\\n'
-            '    photos --out-dir results --scale 0.5',
+            'python tools/predict.py configs/ddf_camvid_trainval_finetune.py \\\n'
+            '    checkpoints/ddf_camvid.pth photos --out-dir results --scale 0.5',
         ],
     )
     files = [

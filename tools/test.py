@@ -15,7 +15,8 @@ def parser() -> ToolParser:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            'python tools/test.py configs/ddf_camvid_finetune.py checkpoints/ddf_camvid.pth',
+            'python tools/test.py configs/ddf_camvid_trainval_finetune.py \\\n'
+            '    checkpoints/ddf_camvid.pth',
             'python tools/test.py CONFIG CHECKPOINT --out ids --show-dir pictures',
         ],
     )

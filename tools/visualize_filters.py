@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            'python tools/visualize_filters.py configs/ddf_camvid_finetune.py \\\n'
+            'python tools/visualize_filters.py configs/ddf_camvid_trainval_finetune.py \\\n'
             '    checkpoints/ddf_camvid.pth street.jpg --points 120,80 300,200 --html',
         ],
     )

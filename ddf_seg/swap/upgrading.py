@@ -97,18 +97,18 @@ def upgrade(original: Config, swapped: Config, path: Path) -> Upgrade:
     missing, lost = after.load_state_dict(fits, strict=False)
     parameters = {name for name, _ in after.named_parameters()}
     then, now = scores_of_both(before, after, original.model.backbone.get('in_channels', 3))
+    difference, agreement = compare_scores(then, now)
     meta = trained.get('meta') or {}
     kept = {'dataset_meta': meta['dataset_meta']} if 'dataset_meta' in meta else {}
     return Upgrade(
         checkpoint={'meta': kept, 'state_dict': after.state_dict()},
         new=[key for key in missing if key in parameters],
         lost=[*lost, *(key for key in weights if key not in fits)],
-        difference=float((now - then).abs().max() / then.abs().max().clamp(min=1e-30)),
-        agreement=float((now.argmax(1) == then.argmax(1)).float().mean()),
+        difference=difference,
+        agreement=agreement,
     )
 
 
-@torch.no_grad()
 def scores_of_both(before: nn.Module, after: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     """Two segmentors' class scores, (1, classes, H, W), for an image drawn at random.
 
@@ -125,19 +125,32 @@ def scores_of_both(before: nn.Module, after: nn.Module, channels: int) -> tuple[
         x = torch.randn(1, channels, side, side, generator=generator)
         # A window larger than a map, patches that do not fit.
         with suppress(RuntimeError, ValueError, AssertionError):
-            return _scores(before, x), _scores(after, x)
+            return class_scores(before, x), class_scores(after, x)
     x = torch.randn(1, channels, largest, largest, generator=generator)
     try:
-        return _scores(before, x), _scores(after, x)
+        return class_scores(before, x), class_scores(after, x)
     except Exception as error:
         raise UsageError(f'the networks cannot be compared: {in_a_line(error)}') from error
 
 
-def _scores(model: Any, x: Tensor) -> Tensor:
+@torch.no_grad()
+def class_scores(model: Any, x: Tensor) -> Tensor:
+    """A segmentor's scores (B, classes, H, W) for preprocessed images (B, C, H, W)."""
     size = tuple(x.shape[2:])
-    metas = [dict(img_shape=size, ori_shape=size, pad_shape=size)]
+    metas = [dict(img_shape=size, ori_shape=size, pad_shape=size) for _ in x]
     scores: Tensor = model.encode_decode(x, metas)
     return scores
+
+
+def compare_scores(then: Tensor, now: Tensor) -> tuple[float, float]:
+    """How two networks' class scores, (B, classes, H, W), differ.
+
+    Returns:
+        The largest difference, in parts of the largest score, and the share of the pixels that get
+        the same class.
+    """
+    difference = (now - then).abs().max() / then.abs().max().clamp(min=1e-30)
+    return float(difference), float((now.argmax(1) == then.argmax(1)).float().mean())
 
 
 def _schedule(new: Iterable[str], kept: Iterable[str], iterations: int) -> dict[str, Any]:

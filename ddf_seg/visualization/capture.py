@@ -6,9 +6,10 @@ with the tensors that the kernels see. The layers know nothing of it.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -111,9 +112,12 @@ class FilterCall:
 
 
 class _Recorder(TorchDispatchMode):
-    def __init__(self, running: list[str], wanted: Sequence[str] | None) -> None:
+    def __init__(self, model: nn.Module, wanted: Sequence[str] | None) -> None:
         super().__init__()
-        self.running = running
+        # A network without parents in its path is named by its class.
+        self.paths = {
+            module: path or type(model).__name__ for path, module in model.named_modules()
+        }
         self.wanted = wanted
         self.calls: list[FilterCall] = []
         self.seen: list[str] = []
@@ -122,11 +126,23 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func.name() in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
-            layer = self.running[-1]
+            layer = self._running()
             self.seen.append(layer)
             if self.wanted is None or any(_could_be(layer, name) for name in self.wanted):
                 self.calls.append(_record(func.name(), layer, self.seen.count(layer), args))
         return func(*args, **(kwargs or {}))
+
+    def _running(self) -> str:
+        """The path of the innermost module that a method runs of.
+
+        Hooks would see forward alone, and not a layer that is told to upsample several maps.
+        """
+        frame = sys._getframe()
+        while frame := frame.f_back:  # type: ignore[assignment]
+            module = frame.f_locals.get('self')
+            if isinstance(module, nn.Module) and module in self.paths:
+                return self.paths[module]
+        return next(iter(self.paths.values()))
 
 
 def _record(name: str, layer: str, number: int, args: tuple[Any, ...]) -> FilterCall:
@@ -187,16 +203,10 @@ def capture_filters(
     Raises:
         ValueError: there was no DDF call, or a name belongs to none; the message lists the names.
     """
-    running = [type(model).__name__]
-    recorder = _Recorder(running, layers)
+    recorder = _Recorder(model, layers)
     found: list[FilterCall] = []
-    with ExitStack() as hooks:
-        for path, module in model.named_modules():
-            if path:
-                # A network without parents in its path is named by its class.
-                _follow(hooks, module, path, running)
-        with recorder:
-            yield found
+    with recorder:
+        yield found
     repeated = Counter(recorder.seen)
     names = []
     for layer, number in repeated.items():
@@ -211,16 +221,3 @@ def capture_filters(
         )
     wanted = set(names if layers is None else calls_of(names, layers))
     found += [call for call in recorder.calls if call.layer in wanted]
-
-
-def _follow(hooks: ExitStack, module: nn.Module, path: str, running: list[str]) -> None:
-    """Keeps the path of the innermost running module at the end of `running`."""
-
-    def enter(*_: Any) -> None:
-        running.append(path)
-
-    def leave(*_: Any) -> None:
-        running.pop()
-
-    hooks.callback(module.register_forward_pre_hook(enter).remove)
-    hooks.callback(module.register_forward_hook(leave, always_call=True).remove)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,14 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.engine.lookup.configs import walk
 from ddf_seg.errors import UsageError
 from ddf_seg.swap import config_text, plan_swap, swap_heads
 from ddf_seg.swap.probe import for_size, without_pretrained
+from ddf_seg.swap.upgrading import TOLERANCE, class_scores, compare_scores
 
 # Height and width, the smallest first: LRASPPHead pools by windows of 49 pixels at stride 8.
 SIZES = ((64, 96), (192, 256), (416, 448))
@@ -42,9 +44,13 @@ class Result:
         reason: why it was refused, failed, or does not run.
         notes: what the swap changed, in words.
         size: of the image, height and width.
-        learning: parameters that DDF brought; each got a gradient.
+        learning: parameters that DDF brought; each got a gradient, at the latest after a step.
         kept: entries of the original's state dict that the swapped model took.
         dropped: those it has no place for, all of the swapped head.
+        exact: whether the swapped model has to compute, with them, what the original does. Not
+            where entries were dropped, nor where guides make steps of one interpolation.
+        difference: the largest difference of class scores, in parts of the largest score.
+        agreement: the share of pixels that get the original's class.
         seconds: what it took.
     """
 
@@ -56,6 +62,9 @@ class Result:
     learning: int = 0
     kept: int = 0
     dropped: int = 0
+    exact: bool = False
+    difference: float | None = None
+    agreement: float | None = None
     seconds: float = 0.0
 
 
@@ -103,7 +112,7 @@ def _check(source: str, result: Result) -> None:
         # Because the original does not run? Then let it say so itself.
         _run_original(cfg)
         raise SwapFailure from error
-    weights, result.size = _run_original(cfg)
+    original, result.size = _run_original(cfg)
     result.notes = swap.notes
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -113,11 +122,12 @@ def _check(source: str, result: Result) -> None:
         if _without_scope(written) != _without_scope(swap_heads(cfg)):
             raise SwapFailure('the written config is another than swap_heads makes')
         model = _build(written, result.size)
-        _take_weights(model, weights, result)
+        _take_weights(model, original.state_dict(), result)
+        _compare(original, model, result)
         for head in _modules(model.decode_head):
             head.init_weights()
-        _run(model, result.size)
-        _check_gradients(model, weights, result)
+        _predict(model, result.size)
+        _check_gradients(model, dict(original.named_parameters()), result)
     except SwapFailure:
         raise
     except Exception as error:
@@ -132,21 +142,26 @@ def _without_scope(cfg: Config) -> dict[str, Any]:
     return model
 
 
-def _run_original(cfg: Config) -> tuple[dict[str, Tensor], tuple[int, int]]:
-    """The weights of the original, and the smallest size of images that it runs on."""
+def _run_original(cfg: Config) -> tuple[Any, tuple[int, int]]:
+    """The original after a training step, and the smallest size of images that it runs on."""
     *smaller, largest = SIZES
     for size in smaller:
         # A window larger than a map, one value a channel to normalise, patches that do not fit.
         with suppress(RuntimeError, ValueError, AssertionError):
-            return _weights_after_run(cfg, size), size
-    return _weights_after_run(cfg, largest), largest
+            return _original(cfg, size), size
+    return _original(cfg, largest), largest
 
 
-def _weights_after_run(cfg: Config, size: tuple[int, int]) -> dict[str, Tensor]:
+def _original(cfg: Config, size: tuple[int, int]) -> Any:
     model = _build(cfg, size)
-    _run(model, size)
-    weights: dict[str, Tensor] = model.state_dict()
-    return weights
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            # The statistics of the one batch that follows: without them, the scores of a deep
+            # network without training are those of its last bias, whatever comes before.
+            module.momentum = None
+    _predict(model, size)
+    _learn(model, size)
+    return model
 
 
 def _build(cfg: Config, size: tuple[int, int]) -> Any:
@@ -182,8 +197,7 @@ def _batch(model: Any, size: tuple[int, int]) -> dict[str, Any]:
     return dict(inputs=images, data_samples=samples)
 
 
-def _run(model: Any, size: tuple[int, int]) -> None:
-    """A prediction, then a training step's forward and backward."""
+def _predict(model: Any, size: tuple[int, int]) -> None:
     model.eval()
     with torch.no_grad():
         predicted = model.test_step(_batch(model, size))
@@ -191,6 +205,10 @@ def _run(model: Any, size: tuple[int, int]) -> None:
     shapes = {tuple(x.get(kind).shape) for x in predicted for kind in kinds if kind in x}
     if shapes != {tuple(size)}:
         raise RuntimeError(f'predictions of shape {shapes}, expected {size}')
+
+
+def _learn(model: Any, size: tuple[int, int]) -> None:
+    """A training step's forward and backward."""
     model.train()
     batch = model.data_preprocessor(_batch(model, size), True)
     loss, logs = model.parse_losses(model(**batch, mode='loss'))
@@ -198,6 +216,22 @@ def _run(model: Any, size: tuple[int, int]) -> None:
         if not torch.isfinite(torch.as_tensor(value)).all():
             raise RuntimeError(f'{name} is {value}')
     loss.backward()
+
+
+def _compare(original: Any, model: Any, result: Result) -> None:
+    """Makes sure that the swapped model computes what the original does, where it can."""
+    assert result.size is not None
+    x = torch.randn(1, len(model.data_preprocessor.mean), *result.size)
+    then, now = (class_scores(network.eval(), x) for network in (original, model))
+    result.difference, result.agreement = compare_scores(then, now)
+    heads = [head for part in _modules(model.decode_head) for head in part.modules()]
+    guided = any(getattr(head, 'guide_index', ()) for head in heads)
+    result.exact = not guided and not result.dropped
+    if result.exact and not result.difference <= TOLERANCE:
+        raise SwapFailure(
+            f"with the original's weights, class scores differ by {result.difference:.0e} of the "
+            f'largest, and {1 - result.agreement:.1%} of the pixels get another class'
+        )
 
 
 def _take_weights(model: Any, weights: dict[str, Tensor], result: Result) -> None:
@@ -211,11 +245,24 @@ def _take_weights(model: Any, weights: dict[str, Tensor], result: Result) -> Non
     result.kept, result.dropped = len(weights) - len(left), len(left)
 
 
-def _check_gradients(model: Any, weights: dict[str, Tensor], result: Result) -> None:
-    ours = [(name, p) for name, p in model.named_parameters() if name not in weights]
+def _check_gradients(model: Any, theirs: Collection[str], result: Result) -> None:
+    """Makes sure that every parameter of DDF learns.
+
+    Some only do after a step: what is multiplied by a factor, or a query, that starts at 0.
+    """
+    assert result.size is not None
+    ours = {name: p for name, p in model.named_parameters() if name not in theirs}
+    if not ours:
+        raise SwapFailure('the swapped model has no parameters of DDF')
+    _learn(model, result.size)
+    torch.optim.Adam(ours.values(), lr=1e-3).step()
+    model.zero_grad()
+    _learn(model, result.size)
     still = [
-        n for n, p in ours if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+        name
+        for name, p in ours.items()
+        if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
     ]
-    if not ours or still:
+    if still:
         raise SwapFailure(f'of {len(ours)} parameters of DDF these get no gradient: {still[:4]}')
     result.learning = len(ours)

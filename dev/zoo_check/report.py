@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prettytable import PrettyTable
 
@@ -27,7 +28,7 @@ def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
             [family, counts.total(), models, *(counts[outcome] or '' for outcome in OUTCOMES)],
             divider=family == rows[-1][0],
         )
-    lines = [table.get_string()]
+    lines = [table.get_string(), *_scores(results)]
     for outcome in OUTCOMES[1:]:
         reasons: Counter[str] = Counter()
         for result in results:
@@ -37,6 +38,21 @@ def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
             lines += [f'\n{outcome}:']
             lines += [f'{number:5}  {reason}' for reason, number in reasons.most_common()]
     return '\n'.join(lines)
+
+
+def _scores(results: Sequence[Result]) -> Iterator[str]:
+    """How the swapped models' class scores compare with the originals'."""
+    swapped = [result for result in results if result.outcome == 'swapped']
+    if exact := [r.difference for r in swapped if r.exact and r.difference is not None]:
+        yield (
+            f"\nWith the original's weights, {len(exact)} compute its class scores (they differ by "
+            f'at most {max(exact):.0e} of the largest)'
+        )
+    if near := [r.agreement for r in swapped if not r.exact and r.agreement is not None]:
+        yield (
+            f"\nWith the original's weights, {len(near)} compute others; pixels that get its class "
+            f'(the weights are random): median {statistics.median(near):.1%}, least {min(near):.1%}'
+        )
 
 
 def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[str]:

@@ -112,6 +112,11 @@ def camvid(root: Path) -> Labels:
     return labels
 
 
+def camvid_trainval(root: Path) -> Labels:
+    labels = camvid(root)
+    return {'train': [*labels['train'], *labels['val']], 'val': labels['val']}
+
+
 def camvid_full(root: Path, protocol: int) -> Labels:
     labels: Labels = {'train': [], 'val': []}
     for split, name in (

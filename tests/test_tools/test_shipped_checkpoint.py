@@ -40,7 +40,10 @@ def test_its_size_is_what_is_said_of_it() -> None:
 )
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
 def test_score(model: dict, tmp_path: Path) -> None:
-    """By mmseg's own test.py and metrics, on the validation images that no training saw."""
+    """By mmseg's own test.py and metrics: weights and code belong together.
+
+    It says nothing of quality, for these images were trained on.
+    """
     files = [ROOT / 'tools/test.py', ROOT / model['Config'], ROOT / model['Weights']]
     command = [sys.executable, *map(str, files), '--work-dir', str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -91,8 +91,8 @@ def test_a_folder_with_a_page_of_each_image(tmp_path: Path, run: Run) -> None:
     for name in ('a', 'b'):
         folder = tmp_path / 'out' / name
         found = {str(file.relative_to(folder)) for file in folder.rglob('*.p*')}
-        layer = 'decode_head.refinements.0.ddf'
-        expected = [f'{layer}/{kind}' for kind in ('points', 'maps', 'classes')]
+        layer = 'decode_head.refinements.0.depthwise'
+        expected = [f'{layer}/{kind}' for kind in ('points', 'maps', 'classes', 'channels')]
         expected.append('overview')
         assert found == {f'{n}.{suffix}' for n in expected for suffix in ('png', 'pdf')}
         page = (folder / 'explorer.html').read_text()
@@ -109,7 +109,7 @@ def test_the_datasets_own_image_has_its_ground_truth(
     page = (tmp_path / 'out' / scene.stem / 'explorer.html').read_text()
     assert '"truth":{' in page
     assert 'before.pth and after.pth' in page
-    layer = tmp_path / 'out' / scene.stem / 'decode_head.refinements.0.ddf'
+    layer = tmp_path / 'out' / scene.stem / 'decode_head.refinements.0.depthwise'
     assert (layer / 'classes-B.png').exists()
 
 
@@ -216,7 +216,7 @@ def test_a_cascade(tmp_path: Path, network: Path, run: Run) -> None:
     image = write_image(tmp_path / 'street.png')
     code, error = run(image, config=config, checkpoint=tmp_path / 'c')
     assert code == 0, error
-    assert (tmp_path / 'out' / 'street' / 'decode_head.1.ddf_refinement.ddf').is_dir()
+    assert (tmp_path / 'out' / 'street' / 'decode_head.1.ddf_refinement').is_dir()
 
 
 def test_large_images_are_shrunk_and_points_with_them(tmp_path: Path, run: Run) -> None:
@@ -244,7 +244,7 @@ def test_mistakes_end_with_one_message(
     cases = [
         (run(tmp_path / 'no.png'), r'no\.png does not exist'),
         (run(image, '--layer', 'decode_head.refinement'), r"'decode_head.refinement' makes no DDF"),
-        (run(image, '--layer', 'x'), r'those that do: decode_head\.refinements\.0\.ddf'),
+        (run(image, '--layer', 'x'), r'those that do: decode_head\.refinements\.0\.depthwise'),
         (run(image, '--points', '61,0'), r'--points 61,0 lies outside the image of 61×45 pixels'),
         (run(image, '--points', '1,-1'), r'--points 1,-1 lies outside'),
         (run(image, '--channels', 4), r'--channels 4: decode_head.* has the channels 0 to 3'),

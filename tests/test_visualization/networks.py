@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
@@ -11,7 +12,11 @@ from mmseg.registry import MODELS
 from ddf_seg.engine.predicting.classes import Classes
 from ddf_seg.visualization import Inspection, inspect_image
 
-HEAD = dict(type='DDFHead', channels=6, widths=[6, 8, 8, 8], ddf_cfg=dict(head=2, branches='both'))
+# The paper's filters, of both branches and in groups
+PAPER = dict(normalization='filter_norm', head=2, branches='both')
+HEAD = dict(type='DDFHead', channels=6, widths=[6, 8, 8, 8], ddf_cfg=PAPER)
+# Filters that start as interpolation, and gated ones
+EXACT = {**HEAD, 'ddf_cfg': {}}
 CLASSES = Classes(
     ['road', 'building', 'traffic light', 'pole'],
     np.array([[128, 64, 128], [70, 70, 70], [250, 170, 30], [153, 153, 153]], np.uint8),
@@ -42,6 +47,15 @@ def build_segmentor(head, preprocessor=None, pipeline=PIPELINE, **options):
         segmentor = MODELS.build(cfg.model)
     segmentor.cfg = cfg
     return segmentor.eval()
+
+
+def forget_the_start(segmentor):
+    """Gives what starts at 0 weights, as training does."""
+    with torch.no_grad():
+        for parameter in segmentor.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.5)
+    return segmentor
 
 
 def make_inspection(segmentor, image, **options) -> Inspection:

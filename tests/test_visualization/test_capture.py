@@ -5,18 +5,27 @@ from __future__ import annotations
 import pytest
 import torch
 from mmseg.registry import MODELS
-from networks import HEAD, build_segmentor
+from networks import EXACT, HEAD, PAPER, build_segmentor, forget_the_start
 from torch import nn
 
-from ddf_seg.layers import DDFConv2d, DDFPack, DDFUpPack
+from ddf_seg.layers import DDFConv2d, DDFPack, DDFUpPack, GatedDDF, GatedDDFConv2d
 from ddf_seg.ops import ddf, reference
 from ddf_seg.visualization import capture_filters
 
+UPER = dict(type='DDFUPerHead', channels=8, pool_scales=(1, 2))
 HEADS = {
-    'ddf': HEAD,
-    'uper': dict(type='DDFUPerHead', channels=8, pool_scales=(1, 2)),
+    'ddf': EXACT,
+    'ddf-paper': HEAD,
+    'uper': UPER,
+    'uper-paper': {**UPER, 'ddf_cfg': PAPER},
     'fpn': dict(type='DDFFPNHead', channels=8, feature_strides=[4, 8, 16, 32]),
     'segformer': dict(type='DDFSegformerHead', channels=8),
+}
+# How often each of these is called
+SEVERAL = {
+    'uper': {'decode_head.fusion.steps.0.ddf_up': 3, 'decode_head.fusion.steps.1.ddf_up': 2},
+    'uper-paper': {'decode_head.fusion.upsamples.0.ddf_up': 3},
+    'segformer': {'decode_head.fusion.steps.0.ddf_up': 3},
 }
 
 
@@ -31,15 +40,31 @@ def reproduce(call):
     )
 
 
+def outputs_of(model):
+    """What each layer with a DDF call gives, by name; filled as the model runs."""
+    outputs = {}
+    for name, module in model.named_modules():
+        depthwise = isinstance(module, GatedDDFConv2d) and module.groups > 1
+        if depthwise or isinstance(module, (DDFPack, DDFUpPack, GatedDDF)):
+            outputs[name] = []
+            module.register_forward_hook(lambda m, i, o, name=name: outputs[name].append(o.clone()))
+        if isinstance(module, DDFUpPack):
+            upsample = module.upsample_alike
+
+            def kept(*args, name=name, upsample=upsample):
+                made = upsample(*args)
+                outputs[name] += [o.clone() for o in made]
+                return made
+
+            module.upsample_alike = kept
+    return outputs
+
+
 @pytest.mark.parametrize('head', HEADS)
 def test_every_call_reproduces_the_output_of_its_layer(head):
     torch.manual_seed(0)
-    model = build_segmentor(HEADS[head])
-    outputs = {}
-    for name, module in model.named_modules():
-        if isinstance(module, (DDFPack, DDFUpPack)):
-            outputs[name] = []
-            module.register_forward_hook(lambda m, i, o, name=name: outputs[name].append(o.clone()))
+    model = forget_the_start(build_segmentor(HEADS[head]))
+    outputs = outputs_of(model)
     modules = dict(model.named_modules())
     with torch.no_grad(), capture_filters(model) as calls:
         model(torch.randn(2, 3, 45, 61))
@@ -55,9 +80,29 @@ def test_every_call_reproduces_the_output_of_its_layer(head):
         layer = modules[call.layer.partition('#')[0]]
         if isinstance(layer, DDFConv2d) and layer.pointwise is not None:
             output = layer.pointwise(output)
+        if isinstance(layer, GatedDDFConv2d):
+            output = output + layer.bias[:, None, None]
         torch.testing.assert_close(output, expected[call.layer], rtol=1e-4, atol=1e-5)
-    if head == 'uper':
-        assert 'decode_head.fusion.upsamples.0.ddf_up#3' in expected
+    for layer, number in SEVERAL.get(head, {}).items():
+        assert len(outputs[layer]) == number
+        assert f'{layer}#{number}' in expected
+
+
+@pytest.mark.parametrize(
+    ('head', 'layers'),
+    [
+        ('ddf', ['refinements.0.depthwise', 'upsamples.0.ddf_up']),
+        ('uper', ['fpn_convs.0.conv.gated', 'fusion.steps.0.ddf_up#3']),
+        ('fpn', ['scale_heads.1.0.conv.gated', 'scale_heads.1.1.ddf_up']),
+        ('segformer', ['fusion.steps.2.ddf_up']),
+    ],
+)
+def test_the_names_of_what_starts_as_what_it_replaces(head, layers):
+    model = build_segmentor(HEADS[head])
+    with torch.no_grad(), capture_filters(model) as calls:
+        model(torch.randn(1, 3, 33, 65))
+    found = [call.layer for call in calls]
+    assert {f'decode_head.{layer}' for layer in layers} <= set(found)
 
 
 def test_effective_filters_make_the_output():
@@ -153,7 +198,7 @@ def test_layers_are_chosen_by_call_and_by_module():
         return [call.layer for call in calls]
 
     everything = names(None)
-    fusion = 'decode_head.fusion.upsamples.0.ddf_up'
+    fusion = 'decode_head.fusion.steps.0.ddf_up'
     assert names([f'{fusion}#2']) == [f'{fusion}#2']
     assert names([fusion]) == [f'{fusion}#{n}' for n in (1, 2, 3)]
     within = names(['decode_head.upsamples', 'backbone'])
@@ -185,7 +230,6 @@ def test_nothing_stays_behind():
     with pytest.raises(RuntimeError, match='from within'), capture_filters(model):
         model(x)
     handle.remove()
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     with capture_filters(model) as calls:
         model(x)
     model(x)

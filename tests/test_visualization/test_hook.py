@@ -97,7 +97,7 @@ def test_pictures_while_the_training_goes_on_as_without(data, tmp_path):
     for name, value in weights(plain).items():
         assert torch.equal(runner.model.state_dict()[name], value), name
     assert watch.number == 4
-    layer = 'decode_head.refinements.0.ddf'
+    layer = 'decode_head.refinements.0.depthwise'
     names = [f'filters_{i}_{n}' for i in (0, 1) for n in ('overview', f'{layer}_points')]
     assert [(name, step) for name, _, step in Recorder.images] == [
         *((name, 2) for name in names), *((name, 4) for name in names),

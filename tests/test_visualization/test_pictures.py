@@ -9,9 +9,10 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.text import Text
-from networks import HEAD, build_segmentor, make_inspection
+from networks import EXACT, HEAD, PAPER, build_segmentor, forget_the_start, make_inspection
 
 from ddf_seg.visualization import Point, pick_points, pictures
 from ddf_seg.visualization.basis import FilterBasis
@@ -19,6 +20,8 @@ from ddf_seg.visualization.pictures.style import DIVERGING, symmetric_limit
 from ddf_seg.visualization.statistics import bilinear_weights, sort_channels
 
 UP, LAST = 'decode_head.upsamples.0.ddf_up', 'decode_head.refinements.0.ddf'
+# Static filters with gated ones added
+GATED = 'decode_head.refinements.0.depthwise'
 POINTS = [
     Point(30, 10, 'building'),
     Point(0, 44, 'road | pole, border'),
@@ -27,12 +30,22 @@ POINTS = [
 
 
 @pytest.fixture(scope='module')
-def figures(inspection):
+def exact(image):
+    """Of a network whose filters started as interpolation, and as nothing beside static ones."""
+    torch.manual_seed(0)
+    return make_inspection(forget_the_start(build_segmentor(EXACT)), image)
+
+
+@pytest.fixture(scope='module')
+def figures(inspection, exact):
     """All pictures by name; a comparison, too."""
     pair = [inspection, inspection]
     found = {'overview': pictures.draw_overview([inspection], POINTS)}
     found |= {f'last/{n}': f for n, f in pictures.layer_pictures([inspection], LAST, POINTS)}
     found |= {f'up/{n}': f for n, f in pictures.layer_pictures([inspection], UP, POINTS)}
+    for name, layer in {'gated': GATED, 'exact': UP}.items():
+        drawn = pictures.layer_pictures([exact], layer, POINTS)
+        found |= {f'{name}/{n}': f for n, f in drawn}
     found['pair/overview'] = pictures.draw_overview(pair, POINTS)
     found |= {f'pair/{n}': f for n, f in pictures.layer_pictures(pair, UP, POINTS[:2])}
     for figure in found.values():
@@ -167,8 +180,7 @@ def test_phases_beside_bilinear_weights(inspection, figures):
 
 def test_spatial_filters_that_all_channels_share_stand_alone(image):
     """Effective filters and channel filters would show the same again, or ones."""
-    alone = {**HEAD, 'ddf_cfg': dict(branches='spatial')}
-    inspection = make_inspection(build_segmentor(alone), image)
+    inspection = make_inspection(build_segmentor(EXACT), image)
     found = dict(pictures.layer_pictures([inspection], UP, POINTS))
     assert set(found) == {'points', 'phases', 'maps', 'classes'}
     call = inspection.call(UP)
@@ -186,9 +198,36 @@ def test_spatial_filters_that_all_channels_share_stand_alone(image):
     assert any(axes.get_title() == 'effective, ch. 1' for axes in asked['points'].axes)
 
 
+def test_gated_filters_are_added_to_static_ones(exact, figures):
+    """A channel's effective filter is its convolution's, and the pixel's own."""
+    found = {name for name in figures if name.startswith('gated/')}
+    assert found == {'gated/points', 'gated/maps', 'gated/classes', 'gated/channels'}
+    call = exact.call(GATED)
+    grid = np.array(figures['gated/points'].axes[: 6 * len(POINTS)]).reshape(len(POINTS), 6)
+    for row in range(len(POINTS)):
+        gated = cells(grid[row, 2])
+        y, x = exact.pixel(call, POINTS[row].x, POINTS[row].y)
+        np.testing.assert_allclose(gated, call.spatial_filter[0, :, y, x].view(3, 3))
+        assert np.abs(gated).max() > 0
+        for axes, channel in zip(grid[row, 3:], pictures.pick_channels(call), strict=True):
+            static = call.channel_filter[0, channel].numpy()
+            np.testing.assert_allclose(cells(axes), static + gated, rtol=1e-5, atol=1e-6)
+
+
+def test_before_training_upsampling_shows_interpolation_and_gates_nothing(image):
+    inspection = make_inspection(build_segmentor(EXACT), image)
+    found = dict(pictures.layer_pictures([inspection], UP, POINTS))
+    _, shown, expected = (axes for axes in found['phases'].axes[:3])
+    np.testing.assert_allclose(cells(shown), cells(expected), atol=1e-6)
+    maps = dict(pictures.layer_pictures([inspection], GATED, POINTS, names=['maps']))['maps']
+    titles = [axes.get_title(loc='left') for axes in maps.axes]
+    assert 'norm: 0 everywhere' in titles
+    maps.canvas.draw()
+
+
 def test_groups_of_channels_are_told_apart(image):
     """Without channel filters, too, a pixel's groups differ."""
-    of_groups = {**HEAD, 'ddf_cfg': dict(branches='spatial', head=2)}
+    of_groups = {**HEAD, 'ddf_cfg': {**PAPER, 'branches': 'spatial'}}
     inspection = make_inspection(build_segmentor(of_groups), image)
     found = dict(pictures.layer_pictures([inspection], LAST, POINTS))
     assert 'channels' not in found

@@ -11,7 +11,7 @@ from typing import Any
 from scipy.stats import ttest_rel
 
 from ddf_seg.command_line import markdown_table
-from ddf_seg.errors import UsageError
+from ddf_seg.errors import UsageError, in_a_line
 
 # The order of a table; what is not here does not stand in one.
 ORDER = (
@@ -32,6 +32,20 @@ SCORES = (
 Runs = dict[tuple[str, int], dict[str, Any]]
 
 
+def read_result(file: Path) -> dict[str, Any]:
+    """What a run left.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    try:
+        run: dict[str, Any] = json.loads(file.read_text())
+        run['split'], run['seed'], run['row'], run['iterations'], run['scores']['mIoU']
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file}: expected a run's result: {in_a_line(error)}") from error
+    return run
+
+
 def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
     """The results of a host's rows, each by split and seed.
 
@@ -41,11 +55,11 @@ def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
         kind: of the splits, 'block' or 'drive'.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or one is damaged.
     """
     found: dict[str, Runs] = {}
     for file in sorted(results.glob(f'{host}-*.json')):
-        run = json.loads(file.read_text())
+        run = read_result(file)
         if run['split'].startswith(kind):
             found.setdefault(run['row'], {})[run['split'], run['seed']] = run
     if not found:

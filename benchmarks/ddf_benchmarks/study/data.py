@@ -17,6 +17,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
+from ddf_seg.engine.checks.dataset import check_dataset_folders
+from ddf_seg.engine.config_file import load_config
+
 VOID = 255
 # Stride of the coarsest level, a multiple of which the images are padded to.
 DIVISOR = 32
@@ -54,21 +57,28 @@ def read_images(config: Path, cache: Path) -> list[tuple[Image, Image]]:
     Args:
         config: of the data, and of the network whose backbone makes the features, with the weights
             that the config initialises it with.
-        cache: folder; the features are read from there if they are of the same files.
+        cache: folder; the features are read from there if they are of the same config.
+
+    Raises:
+        UsageError: the config or the data are missing.
     """
-    cfg = Config.fromfile(config)
+    cfg = load_config(str(config))
     what = hashlib.sha256(cfg.pretty_text.encode())
     file = cache / f'features-{what.hexdigest()[:12]}.pt'
     if file.exists():
         rows = torch.load(file, mmap=True, weights_only=True)
     else:
+        check_dataset_folders(cfg, ('train', 'val'))
         rows = _compute(cfg)
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix('.tmp')
         torch.save(rows, unfinished)
         unfinished.replace(file)
-    pairs = [tuple(Image(name, *each, height) for each in both) for name, height, both in rows]
-    return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))  # type: ignore[return-value]
+    pairs = []
+    for name, height, both in rows:
+        image, mirrored = (Image(name, levels, labels, height) for levels, labels in both)
+        pairs.append((image, mirrored))
+    return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))
 
 
 @torch.no_grad()

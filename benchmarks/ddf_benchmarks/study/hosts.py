@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,6 +58,8 @@ class _Scale(BaseModule):
 class SteppedFPNHead(FPNHead):
     """mmseg's FPNHead with an `Upsampler` in place of each interpolation by 2."""
 
+    scale_heads: ModuleList
+
     def __init__(self, step: type[Upsampler], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale_heads = ModuleList(
@@ -109,7 +112,7 @@ def rows(host: str) -> dict[str, Callable[[], nn.Module]]:
     return {
         'bilinear': lambda: _build(name, **arguments),
         'bilinear-wide': lambda: _build(name, **wide),
-        **{key: lambda step=step: stepped(step, **arguments) for key, step in UPSAMPLERS.items()},
+        **{key: partial(stepped, step, **arguments) for key, step in UPSAMPLERS.items()},
         'ddf-residual': lambda: _build(f'DDF{name}', ddf_cfg=RESIDUAL, **arguments),
         'ddf-3x3': lambda: _build(f'DDF{name}', ddf_cfg=dict(kernel_size=3), **arguments),
         'ddf': lambda: _build(f'DDF{name}', **arguments),

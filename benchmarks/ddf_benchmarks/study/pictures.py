@@ -13,6 +13,7 @@ from torch import nn
 
 from ddf_seg.annotations import write_png
 from ddf_seg.datasets.camvid import CamVidDataset
+from ddf_seg.errors import UsageError
 from ddf_seg.evaluation.label_regions import LabelMap
 
 from .data import VOID, Image
@@ -89,9 +90,11 @@ def _photo(folder: Path, image: Image) -> np.ndarray:
     for part in ('train', 'val'):
         path = folder / part / f'{image.name}.png'
         if path.exists():
-            content = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            content = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if content is None:
+                raise UsageError(f'{path}: expected an image, which cannot be read')
             return np.ascontiguousarray(content[..., ::-1])
-    raise FileNotFoundError(f'{folder}: expected train/{image.name}.png or val/{image.name}.png')
+    raise UsageError(f'{folder}: expected train/{image.name}.png or val/{image.name}.png')
 
 
 def _sheet(names: Sequence[str], lines: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddf_seg.errors import UsageError
+
+from .comparison import read_result
 from .data import VOID, Image, blocks, drives
 from .hosts import rows
 from .scoring import score
@@ -47,11 +51,29 @@ class Run:
     iterations: int = 500
 
     def indices(self, images: Sequence[Image]) -> tuple[list[int], list[int]]:
-        kind, _, which = self.split.partition('-')
-        if kind == 'drive':
-            return drives(images, which)
-        block, count = map(int, which.split('/'))
-        return blocks(images, count, block)
+        """Indices of the images to train on, and of those to score.
+
+        Raises:
+            UsageError: the split is another word, or leaves nothing to train on or to score.
+        """
+        names = sorted({image.drive for image in images})
+        if (drive := self.split.removeprefix('drive-')) in names:
+            train, score = drives(images, drive)
+        elif (match := re.fullmatch(r'block-(\d+)/(\d+)', self.split)) and int(match[1]) < int(
+            match[2]
+        ):
+            train, score = blocks(images, int(match[2]), int(match[1]))
+        else:
+            raise UsageError(
+                f'--splits: expected block-I/N with I from 0 to N − 1, or drive- and one of '
+                f'{", ".join(names)}, got {self.split}'
+            )
+        if not train or not score:
+            raise UsageError(
+                f'--splits {self.split}: of {len(images)} images, {len(train)} are left to train '
+                f'on and {len(score)} to score'
+            )
+        return train, score
 
     def file(self, results: Path, row: str) -> Path:
         split = self.split.replace('/', 'of')
@@ -115,12 +137,22 @@ def train(
 def run_rows(
     run: Run, names: Sequence[str], images: Sequence[tuple[Image, Image]], results: Path
 ) -> None:
-    """Trains and scores rows, unless their results are there; each result is one JSON file."""
+    """Trains and scores rows, unless their results are there; each result is one JSON file.
+
+    Raises:
+        UsageError: there is no such row or split, or a result of another number of iterations.
+    """
+    _check_rows(run, names)
     start = _start(run)
     training, held_out = _parts(run, images)
     for name in names:
         file = run.file(results, name)
         if file.exists():
+            if (found := read_result(file)['iterations']) != run.iterations:
+                raise UsageError(
+                    f'{file}: expected the result of {run.iterations} iterations, got one of '
+                    f'{found}; --results names another folder'
+                )
             continue
         head = _build(run, name, start)
         what = train(head, training, run.seed, run.iterations)
@@ -148,13 +180,24 @@ def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) 
 def train_heads(
     run: Run, names: Sequence[str], images: Sequence[tuple[Image, Image]]
 ) -> tuple[dict[str, nn.Module], list[Image]]:
-    """Rows as `run_rows` trains them, and the images that they are not trained on."""
+    """Rows as `run_rows` trains them, and the images that they are not trained on.
+
+    Raises:
+        UsageError: there is no such row or split.
+    """
+    _check_rows(run, names)
     start = _start(run)
     training, held_out = _parts(run, images)
     heads = {name: _build(run, name, start) for name in names}
     for head in heads.values():
         train(head, training, run.seed, run.iterations)
     return heads, held_out
+
+
+def _check_rows(run: Run, names: Sequence[str]) -> None:
+    known = rows(run.host)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f'--rows: expected some of {", ".join(known)}, got {unknown[0]}')
 
 
 def _start(run: Run) -> dict[str, Tensor]:

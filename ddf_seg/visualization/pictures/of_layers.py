@@ -64,9 +64,9 @@ def draw_maps(
     orientations = [statistics.orientation(f) for f in filters]
     least, most = min(float(n.amin()) for n in norms), max(float(n.amax()) for n in norms)
     norm_title = 'norm'
-    if most - least < 1e-3 * most:
-        # FilterNorm makes all norms alike; what is left is rounding.
-        norm_title = f'norm: {most:.3g} everywhere (FilterNorm)'
+    if most - least <= 1e-3 * most:
+        # As of FilterNorm, or of gated filters before training; what is left is rounding.
+        norm_title = f'norm: {most:.3g} everywhere'
         least, most = 0.0, 2 * most or 1.0
     of_groups = f' (mean of {calls[0].groups} groups)' if calls[0].groups > 1 else ''
     explained = ', '.join(f'{100 * share:.0f} %' for share in basis.explained.tolist())
