@@ -5,6 +5,8 @@ from .ddf_pack import DDFPack, DDFUpPack
 from .filter_norm import FilterNorm
 from .gated import GatedDDF, GatedDDFConv2d
 from .interpolation import InterpolationSoftmax
+from .joint_bilateral import JointBilateralUpsample
+from .local_attention import LocalAttender, NeighborhoodCrossAttention
 from .upsample import DDFUpsample
 
 __all__ = [
@@ -16,4 +18,7 @@ __all__ = [
     'GatedDDF',
     'GatedDDFConv2d',
     'InterpolationSoftmax',
+    'JointBilateralUpsample',
+    'LocalAttender',
+    'NeighborhoodCrossAttention',
 ]

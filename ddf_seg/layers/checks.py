@@ -86,3 +86,20 @@ def check_channels(name: str, x: Tensor, channels: int, dimensions: tuple[int, .
         raise ValueError(
             f'{name}: expected shape (batch, {channels}, height, width), got {tuple(x.shape)}'
         )
+
+
+def check_map(name: str, x: Tensor, other: Tensor | None = None, of: str = '') -> None:
+    """Checks that `x` has four dimensions, values in each image, and the batch size of another.
+
+    Raises:
+        ValueError: if not; the message names the tensor.
+    """
+    if x.dim() != 4 or min(x.shape[1:]) < 1:
+        raise ValueError(
+            f'{name}: expected shape (batch, channels, height, width), none of the last three 0, '
+            f'got {tuple(x.shape)}'
+        )
+    if other is not None and x.shape[0] != other.shape[0]:
+        raise ValueError(
+            f'{name}: expected batch size {other.shape[0]} (that of {of}), got {x.shape[0]}'
+        )
