@@ -1,4 +1,4 @@
-"""Draws docs/filters.png, for which `python tools/predict.py --demo` makes the scene.
+"""Draws docs/filters.png, of a scene that `python tools/predict.py --demo` draws, too.
 
 It also shows how to get filters in Python.
 """
@@ -14,21 +14,26 @@ from ddf_seg.engine.predicting.classes import make_classes
 from ddf_seg.visualization import inspect_image
 from ddf_seg.visualization.basis import FilterBasis
 
+# All of one phase: what differs is what the network saw.
 PIXELS = {
-    'sky': (213, 58),
-    'tree': (390, 68),
-    'truck': (96, 150),
-    'road': (292, 274),
-    'kerb': (367, 198),
-    'pole': (449, 110),
+    'sky': (212, 60),
+    'tree': (388, 68),
+    'roof': (124, 124),
+    'road': (292, 272),
+    'kerb': (368, 200),
+    'pole': (448, 108),
 }
 
 config = 'configs/ddf_camvid_trainval_finetune.py'
 model = init_model(config, 'checkpoints/ddf_camvid.pth', device='cpu')
 classes = make_classes(model.dataset_meta, model.num_classes)
-run = inspect_image(model, cv2.imread('predictions/scenes/3.png'), classes)
-call = run.call('decode_head.refinements.0.ddf')
-filters = call.spatial_filters()  # (groups, 3, 3, height, width)
+run = inspect_image(model, cv2.imread('docs/demo/scene.png'), classes)
+call = run.call('decode_head.upsamples.0.ddf_up')
+filters = call.spatial_filters()  # (groups, 5, 5, height, width)
+high = (filters.shape[3], filters.shape[4])
+low = (high[0] // 2, high[1] // 2)
+interpolation = model.decode_head.upsamples[0].ddf_up.interpolation
+learned = filters - interpolation.start(low, high).view(1, 5, 5, *high)
 
 figure, axes = plt.subplot_mosaic(
     [['scene'] * 3 + ['colours'] * 3, list(PIXELS)],
@@ -38,20 +43,20 @@ figure, axes = plt.subplot_mosaic(
 )
 axes['scene'].imshow(run.image)
 axes['scene'].set_title('Six pixels of a road scene')
-axes['colours'].imshow(FilterBasis.fit([filters]).colours(filters), extent=run.extent(call))
-axes['colours'].set_title('The filters of all pixels: similar filters, similar colours')
+axes['colours'].imshow(FilterBasis.fit([learned]).colours(learned), extent=run.extent(call))
+axes['colours'].set_title('What the filters learned: similar ones, similar colours')
 axes['colours'].set(xlim=(0, run.size[1]), ylim=(run.size[0], 0))
 circle = dict(boxstyle='circle', facecolor='#ffb000')
 for number, (name, (x, y)) in enumerate(PIXELS.items(), 1):
     axes['scene'].text(x, y, number, ha='center', va='center', size=8, weight='bold', bbox=circle)
     row, column = run.pixel(call, x, y)
     taps = filters[0, :, :, row, column].numpy()
-    axes[name].imshow(taps, cmap='RdBu_r', vmin=-1, vmax=1)
+    axes[name].imshow(taps, cmap='RdBu_r', vmin=-0.5, vmax=0.5)
     axes[name].set_title(f'{number}  {name}')
-    for place in [(i, j) for i in range(3) for j in range(3)]:
-        colour = 'white' if abs(taps[place]) > 0.65 else 'black'
-        value = f'{taps[place]:.1f}'.replace('-0.0', '0.0').replace('-', '−')
-        axes[name].text(*place[::-1], value, ha='center', va='center', color=colour)
+    for place in [(i, j) for i in range(5) for j in range(5)]:
+        colour = 'white' if abs(taps[place]) > 0.3 else 'black'
+        value = f'{100 * taps[place]:.0f}'.replace('-0', '0').replace('-', '−')
+        axes[name].text(*place[::-1], value, ha='center', va='center', color=colour, size=8)
 for panel in axes.values():
     panel.set(xticks=[], yticks=[])
 figure.savefig(Path(__file__).with_suffix('.png'), dpi=100)
