@@ -27,7 +27,7 @@ config = 'configs/ddf_camvid_trainval_finetune.py'
 model = init_model(config, 'checkpoints/ddf_camvid.pth', device='cpu')
 classes = make_classes(model.dataset_meta, model.num_classes)
 run = inspect_image(model, cv2.imread('predictions/scenes/3.png'), classes)
-call = run.call('decode_head.refinements.0.ddf')
+call = run.call('decode_head.refinements.0.depthwise')
 filters = call.spatial_filters()  # (groups, 3, 3, height, width)
 
 figure, axes = plt.subplot_mosaic(
