@@ -42,6 +42,7 @@ class _Place:
         cfg: its config.
         path: where that stands.
         notes: gets what is changed, in words.
+        fixed_size: whether its map has to keep its number of pixels.
     """
 
     probe: Probe
@@ -49,6 +50,7 @@ class _Place:
     cfg: dict[str, Any]
     path: str
     notes: list[str]
+    fixed_size: bool = False
 
     @property
     def kind(self) -> str:
@@ -109,7 +111,10 @@ def _swap_head(place: _Place, head: bool, convs: bool) -> dict[str, Any]:
     check_refused(kind, path)
     if kind == 'IterativeDecodeHead':
         key = 'kernel_generate_head'
-        inner = _Place(place.probe, place.before, place.cfg[key], f'{path}.{key}', place.notes)
+        # K-Net's kernels are sums over the map's pixels: of more pixels they would be larger.
+        inner = _Place(
+            place.probe, place.before, place.cfg[key], f'{path}.{key}', place.notes, fixed_size=True
+        )
         return {key: _swap_head(inner, head, convs)}
     change = {}
     if head:
@@ -179,12 +184,16 @@ def _as_guided(place: _Place) -> dict[str, Any]:
     levels = place.probe.levels()
     classified = place.probe.classified([*place.before, cfg])
     change: dict[str, Any] = dict(type='DDFGuidedHead', head=cfg['type'])
-    guides = _guides(levels, classified.stride)
+    guides = [] if place.fixed_size else _guides(levels, classified.stride)
     if not guides:
+        why = (
+            "K-Net's kernels are sums over its pixels, whose number has to stay"
+            if place.fixed_size
+            else f'no finer level of stride {FINEST_GUIDE} or more could guide an upsampling'
+        )
         place.notes.append(
             f'{path}: {kind} -> DDFGuidedHead: DDF refines its feature map ({classified.channels} '
-            f'channels, stride {classified.stride}); no finer level of stride '
-            f'{FINEST_GUIDE} or more could guide an upsampling'
+            f'channels, stride {classified.stride}); {why}'
         )
         return change
     strides = [*(level.stride for _, level in guides), classified.stride]
