@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from mmengine import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
@@ -37,6 +40,10 @@ def forget_visualizers() -> None:
     """
     SegLocalVisualizer._instance_dict.clear()
     Visualizer._instance_dict.clear()
+    # Runs are named by their second; another one's logger writes to what it knew as stdout.
+    for kind in (MMLogger, MessageHub, DefaultScope):
+        for name in [name for name in kind._instance_dict if re.search(r'_\d{8}_\d{6}$', name)]:
+            del kind._instance_dict[name]
 
 
 def make_resnets_shallow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,26 +38,37 @@ model = dict(
 """
 
 
+def costs(count: Any, path: Path, head: str) -> tuple[float, float]:
+    """Multiply-adds and parameters, with three decimals of a million."""
+    path.write_text(HEAD.format(head=head))
+    code, output, error = count(path, '--shape', 32, 48)
+    assert code == 0, error
+    assert 'Input shape: (32, 48)' in output
+    values = dict(line.split(': ') for line in output.splitlines() if ': ' in line)
+    units = {'K': 1e3, 'M': 1e6}
+    flops, parameters = (float(values[k][:-1]) * units[values[k][-1]] for k in ('Flops', 'Params'))
+    return flops, parameters
+
+
 def test_ddf_adds_what_its_layers_cost(count: Any, tmp_path: Path) -> None:
-    """A refinement of 16 channels, on a map of half the image's sides."""
-    found = []
-    for head in ("type='FCNHead',", "type='DDFGuidedHead', head='FCNHead',"):
-        path = tmp_path / 'config.py'
-        path.write_text(HEAD.format(head=head))
-        code, output, error = count(path, '--shape', 32, 48)
-        assert code == 0, error
-        assert 'Input shape: (32, 48)' in output
-        values = dict(line.split(': ') for line in output.splitlines() if ': ' in line)
-        units = {'K': 1e3, 'M': 1e6}
-        found.append([float(values[k][:-1]) * units[values[k][-1]] for k in ('Flops', 'Params')])
+    """A refinement of 16 channels, on a map of half the image's sides, in both forms."""
+    file = tmp_path / 'config.py'
+    plain = costs(count, file, "type='FCNHead',")
     channels, squeezed, pixels = 16, 3, 16 * 24
+    filtering = 2 * 9 * channels * pixels
+    gated = costs(count, file, "type='DDFGuidedHead', head='FCNHead',")
+    made = channels * 10 * pixels
+    assert gated[0] - plain[0] == pytest.approx(made + filtering, abs=2e3)
+    paper = costs(
+        count,
+        file,
+        "type='DDFGuidedHead', head='FCNHead', ddf_cfg=dict(normalization='filter_norm'),",
+    )
     ddf = channels * 9 * pixels + channels * squeezed * 10
     mix = (channels * channels + 2 * channels) * pixels
     weights = 9 * 17 + squeezed * 17 + 144 * (squeezed + 2) + channels * channels + 2 * channels
-    flops = found[1][0] - found[0][0]
-    # The numbers come with three decimals of a million.
-    assert flops == pytest.approx(ddf + 2 * 9 * channels * pixels + mix, abs=2e3)
-    assert found[1][1] - found[0][1] == pytest.approx(weights, abs=2e3)
+    assert paper[0] - plain[0] == pytest.approx(ddf + filtering + mix, abs=2e3)
+    assert paper[1] - plain[1] == pytest.approx(weights, abs=1e3)
 
 
 def test_measured_layers_cost_what_the_formulas_say() -> None:
