@@ -79,7 +79,7 @@ class Segmenter:
             want = ', '.join('any' if n is None else str(n) for n in self._shape)
             raise UsageError(
                 f'image: the network was exported for ({want}), got {batch.shape}; resize the '
-                'image, or export with --dynamic'
+                'image, or export with another --size'
             )
         result = self._run(np.ascontiguousarray(batch))
         return result if image.ndim == 4 else result[0]

@@ -29,14 +29,10 @@ def parse_args() -> argparse.Namespace:
         '--format', choices=FORMATS, default='onnx',
         help='onnx (.onnx), openvino (.xml and .bin), or pt2 (.pt2, for torch without ddf_seg)',
     )  # fmt: skip
-    size = parser.add_mutually_exclusive_group(required=True)
-    size.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'),
-        help='height and width of the images, one at a time; the fastest',
+    parser.add_argument(
+        '--size', type=int, nargs=2, required=True, metavar=('H', 'W'),
+        help='height and width of the images, which come one at a time',
     )  # fmt: skip
-    size.add_argument(
-        '--dynamic', action='store_true', help='images of any size, any number at a time'
-    )
     parser.add_argument(
         '--output', choices=('ids', 'scores'), default='ids',
         help='class ids, or the scores of every class (N, classes, H, W), before softmax',
@@ -44,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('-o', '--out', type=Path, required=True, help='file to write')
     parser.add_cfg_options()
     args = parser.parse_args()
-    if args.size and min(args.size) < 1:
+    if min(args.size) < 1:
         parser.error(f'--size: expected values above 0, got {args.size}')
     return args
 
@@ -63,8 +59,7 @@ def main() -> int:
     metadata, note = metadata_of(network, cfg, Path(args.config).stem)
     if note:
         sys.stderr.write(f'note: {note}\n')
-    size = tuple(args.size) if args.size else None
-    program = export_program(network.model, size, args.output == 'scores')
+    program = export_program(network.model, tuple(args.size), args.output == 'scores')
     with output_errors('--out'):
         write_program(program, args.format, args.out, metadata)
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')

@@ -1,7 +1,7 @@
 """The operators as multiply-adds over shifted slices: nothing but what every runtime knows.
 
 The kernels in plain torch write into buffers, which exported programs must not. These forms are
-purely functional, take symbolic sizes, and compute in their tensors' dtype.
+purely functional, and compute in their tensors' dtype.
 
 Upsampling works phase by phase at the size of the features and ends in a pixel shuffle: of the
 forms that were measured (docs/deployment.md) the fastest in every runtime.

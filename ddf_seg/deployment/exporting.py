@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from ..errors import UsageError, in_a_line
 from ..files import replacing
@@ -28,8 +28,6 @@ FORMATS = {
 OPSET = 18
 # The key under which a file has it, as JSON; runtime.py reads it.
 METADATA = 'ddf_seg'
-# What an export with free sizes is traced with; no size of a feature map is that of another.
-_TRACED = (2, 224, 352)
 
 
 def check_target(path: Path, kind: str) -> None:
@@ -56,45 +54,34 @@ def check_target(path: Path, kind: str) -> None:
         raise UsageError(f'--out {path}: {error.strerror} ({path.parent})') from error
 
 
-def export_program(
-    model: Any, size: tuple[int, int] | None, scores: bool = False
-) -> ExportedProgram:
+def export_program(model: Any, size: tuple[int, int], scores: bool = False) -> ExportedProgram:
     """A segmentor as a graph of torch's core operators; see `ImageSegmentor` for in- and output.
 
     Args:
         model: the segmentor, on the CPU.
-        size: height and width, with a batch of 1; None: all three free.
+        size: height and width of the images; they come one at a time.
         scores: return class scores, not ids.
 
     Raises:
         UsageError: the network takes no such size, or cannot be exported.
     """
-    batch, height, width = (1, *size) if size else _TRACED
     network = ImageSegmentor(model.eval(), scores).eval()
-    image = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
-    option = f'--size {height} {width}' if size else '--dynamic'
+    image = torch.zeros((1, *size, 3), dtype=torch.uint8)
     with torch.no_grad():
         try:
             network(image)
         except Exception as error:
             raise UsageError(
-                f'{option}: the network cannot segment an image of {height}×{width} pixels: '
-                f'{in_a_line(error)}'
+                f'--size {size[0]} {size[1]}: the network cannot segment an image of '
+                f'{size[0]}×{size[1]} pixels: {in_a_line(error)}'
             ) from error
-        free = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC, 2: Dim.DYNAMIC}
         try:
             with _quiet():
-                program = torch.export.export(
-                    network,
-                    (image,),
-                    dynamic_shapes=None if size else (free,),
-                    prefer_deferred_runtime_asserts_over_guards=size is None,
-                )
+                program = torch.export.export(network, (image,))
                 program = program.run_decompositions(decomposition_table())
         except Exception as error:
-            advice = '' if size else '; a fixed size may do: --size H W'
             raise UsageError(
-                f'{option}: torch.export cannot follow the network: {in_a_line(error)}{advice}'
+                f'the network cannot be exported, torch.export cannot follow it: {in_a_line(error)}'
             ) from error
     _check_operators(program)
     return program

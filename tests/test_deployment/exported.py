@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,3 +37,16 @@ def assert_agree(found: np.ndarray, expected: np.ndarray) -> None:
     first, second = np.sort(expected, axis=0)[[-1, -2]]
     differ = found.argmax(0) != expected.argmax(0)
     assert not (differ & (first - second > 2 * allowed)).any()
+
+
+def run_without(packages: list[str], code: str, folder: Path) -> None:
+    """Runs code in an interpreter where importing some packages fails."""
+    hidden = '; '.join(f'sys.modules[{name!r}] = None' for name in packages)
+    done = subprocess.run(
+        [sys.executable, '-c', f'import sys; {hidden}\n{code}'],
+        cwd=folder,
+        env={'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
