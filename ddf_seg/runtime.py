@@ -68,6 +68,11 @@ class Segmenter:
             UsageError: the array is no such image, or of another size than the network was exported
                 for.
         """
+        if not isinstance(image, np.ndarray):
+            raise UsageError(
+                f'image: expected an array, got {type(image).__name__} (cv2.imread returns None '
+                'for a file that it cannot read)'
+            )
         if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
             raise UsageError(
                 'image: expected uint8 of shape (H, W, 3) or (N, H, W, 3), got '

@@ -23,7 +23,6 @@ from ddf_seg.deployment.network import Metadata
 _LEVELS = dict(in_channels=[6, 8], in_index=[0, 1])
 HEADS = [
     dict(type='DDFHead', **_LEVELS),
-    dict(type='DDFHead', **_LEVELS, ddf_cfg=dict(normalization='filter_norm', branches='both')),
     dict(type='DDFUPerHead', pool_scales=(1, 2), **_LEVELS),
     dict(
         type='DDFSegformerHead', **_LEVELS,
@@ -32,7 +31,7 @@ HEADS = [
     dict(type='DDFFPNHead', feature_strides=[4, 8], **_LEVELS),
     dict(
         type='DDFASPPHead', in_channels=8, in_index=1, dilations=(1, 2), c1_in_channels=6,
-        c1_channels=4,
+        c1_channels=4, ddf_cfg=dict(normalization='filter_norm'),
     ),
     dict(
         type='DDFGuidedHead', head='PSPHead', pool_scales=(1, 2), in_channels=8, in_index=1,

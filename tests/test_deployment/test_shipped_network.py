@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,6 +87,7 @@ def test_segmenter_needs_no_torch(shipped: Shipped, image: np.ndarray, tmp_path:
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
+        (None, 'expected an array, got NoneType'),
         (np.zeros((*SIZE, 3), np.float32), 'expected uint8 .* got float32'),
         (np.zeros((3, *SIZE), np.uint8), 'expected uint8 of shape'),
         (
@@ -95,9 +97,7 @@ def test_segmenter_needs_no_torch(shipped: Shipped, image: np.ndarray, tmp_path:
         (np.zeros((2, *SIZE, 3), np.uint8), r'got \(2, 75, 99, 3\)'),
     ],
 )
-def test_images_that_do_not_fit_are_refused(
-    shipped: Shipped, wrong: np.ndarray, message: str
-) -> None:
+def test_images_that_do_not_fit_are_refused(shipped: Shipped, wrong: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Segmenter(shipped.onnx, threads=1)(wrong)
 
