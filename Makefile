@@ -41,7 +41,7 @@ $(STAMP): $(SOURCES)
 	$(call environment,$(VENV))
 	@echo "== $(VENV): ddf_seg, compiled, and OpenMMLab"
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation \
-	  -e '.[mmseg,demo,visualization,nuimages,dev]'
+	  -e '.[mmseg,demo,visualization,nuimages,onnx,openvino,dev]'
 	@rm -f $(VENV)/.setup-* && touch $@
 
 test: $(STAMP)  ## run the tests (PYTEST_ARGS='-k …' for some of them)
@@ -53,7 +53,7 @@ $(ONEDL_STAMP): $(SOURCES)
 	$(ONEDL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints.txt \
 	  onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmsegmentation==1.4.2
 	$(ONEDL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints.txt \
-	  --no-build-isolation -e '.[onedl,demo,visualization,nuimages,dev]'
+	  --no-build-isolation -e '.[onedl,demo,visualization,nuimages,onnx,openvino,dev]'
 	@rm -f $(ONEDL_VENV)/.setup-* && touch $@
 
 test-onedl: $(ONEDL_STAMP)  ## run the tests on the maintained forks, in .venv-onedl

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..ops.torch_internals import no_modes
 
 Size = tuple[int, int]
 
@@ -93,7 +96,19 @@ def _weights_on_a_line(target: Tensor, samples: Tensor, taps: Tensor, inside: Te
     return (index == first) * (1 - part) + (index == second) * part
 
 
-_cached_weights = functools.lru_cache(maxsize=512)(axis_weights)
+@functools.lru_cache(maxsize=512)
+def _cached_weights(*arguments: Any) -> tuple[Tensor, Tensor]:
+    # With values, also while a program is exported: there they become constants.
+    with no_modes():
+        return axis_weights(*arguments)
+
+
+def _axis_weights(source: int, low: int, high: int, *others: Any) -> tuple[Tensor, Tensor]:
+    """`axis_weights`, from a cache where sizes are numbers and no compiler looks on."""
+    compiles = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    if compiles or not all(isinstance(n, int) for n in (source, low, high)):
+        return axis_weights(source, low, high, *others)
+    return _cached_weights(source, low, high, *others)
 
 
 class InterpolationSoftmax(nn.Module):
@@ -143,8 +158,7 @@ class InterpolationSoftmax(nn.Module):
         self.align_corners = bool(align_corners)
 
     def _axis(self, source: int, low: int, high: int) -> tuple[Tensor, Tensor]:
-        weights = axis_weights if torch.compiler.is_compiling() else _cached_weights
-        return weights(
+        return _axis_weights(
             source,
             low,
             high,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 # torch.func's transforms (grad, vmap, jvp …) are nested levels; whether there is one.
 are_transforms_active: Callable[[], bool] = torch._C._are_functorch_transforms_active
@@ -16,6 +17,9 @@ are_transforms_active: Callable[[], bool] = torch._C._are_functorch_transforms_a
 TRANSFORMS_KEY = 'FuncTorchDynamicLayerFrontMode'
 # Calls of operators within go past their autograd kernels.
 below_autograd: Callable[[], AbstractContextManager[None]] = torch._C._AutoDispatchBelowAutograd
+
+# Tensors made within have values, whatever traces the code around them.
+no_modes: Callable[[], AbstractContextManager[Any]] = _disable_current_modes
 
 
 def excluded(key: str) -> AbstractContextManager[None]:

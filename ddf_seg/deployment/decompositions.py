@@ -1,0 +1,235 @@
+"""The operators as multiply-adds over shifted slices: nothing but what every runtime knows.
+
+The kernels in plain torch write into buffers, which exported programs must not. These forms are
+purely functional, and compute in their tensors' dtype.
+
+Upsampling works phase by phase at the size of the features and ends in a pixel shuffle: of the
+forms that were measured (docs/deployment.md) the fastest in every runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import ops  # noqa: F401  (defines the operators)
+
+Pair = Sequence[int]
+
+_LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
+
+
+def decomposition_table() -> dict[Any, Callable[..., Any]]:
+    """The forward operators' decompositions, for `ExportedProgram.run_decompositions`."""
+    defined = torch.ops.ddf_seg
+    return {
+        defined.ddf.default: ddf,
+        defined.ddf_upsample.default: ddf_upsample,
+        defined.affinity.default: affinity,
+        defined.filter_norm.default: filter_norm,
+        defined.depthwise_pointwise.default: depthwise_pointwise,
+    }
+
+
+def ddf(
+    features: Tensor,
+    channel_filter: Tensor,
+    spatial_filter: Tensor,
+    kernel_size: Pair,
+    dilation: Pair,
+    stride: Pair,
+    kernel_combine: str,
+) -> Tensor:
+    """`ddf_seg::ddf`."""
+    margins = _margins(kernel_size, dilation)
+    if (
+        kernel_combine == 'add'
+        and (channel_filter.shape[0] == 1 or channel_filter.stride(0) == 0)
+        and not _is_one_number(channel_filter)
+    ):
+        # (F + S) · X = F · X + S · X, and the first is a depthwise convolution.
+        static = F.conv2d(
+            features, channel_filter[0, :, None], None, stride, margins, dilation,
+            features.shape[1],
+        )  # fmt: skip
+        one = features.new_ones(()).expand(channel_filter.shape)
+        dynamic = ddf(features, one, spatial_filter, kernel_size, dilation, stride, 'mul')
+        return static + dynamic
+    x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
+    height, width = by_pixel.shape[2:]
+    patches = _patches(x, (height, width), kernel_size, dilation, stride)
+    by_tap = [by_channel[:, :, iy, ix, None, None] for iy, ix in _taps(kernel_size)]
+    total = _filtered(patches, by_tap, by_pixel, _is_one_number(channel_filter), kernel_combine)
+    return total.reshape(-1, features.shape[1], height, width)
+
+
+def ddf_upsample(
+    features: Tensor,
+    channel_filter: Tensor,
+    spatial_filter: Tensor,
+    kernel_size: Pair,
+    scale_factor: int,
+    dilation: Pair,
+    kernel_combine: str,
+) -> Tensor:
+    """`ddf_seg::ddf_upsample`."""
+    r, size = scale_factor, spatial_filter.shape[2:]
+    x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
+    by_pixel = _to_phases(by_pixel, x, r)
+    patches = _coarse_patches(x, by_pixel, kernel_size, dilation)
+    # (B, C, phases or 1, 1, 1) for every tap
+    by_phase = by_channel if by_channel.dim() == 5 else by_channel[:, None]
+    by_tap = [
+        by_phase[..., iy, ix].transpose(1, 2)[..., None, None] for iy, ix in _taps(kernel_size)
+    ]
+    total = _filtered(patches, by_tap, by_pixel, _is_one_number(channel_filter), kernel_combine)
+    fine = _to_pixels(total, r, size)
+    return fine.reshape(-1, features.shape[1], *size)
+
+
+def affinity(
+    query: Tensor, features: Tensor, kernel_size: Pair, scale_factor: int, dilation: Pair
+) -> Tensor:
+    """`ddf_seg::affinity`."""
+    by_phase = _to_phases(query, features, scale_factor)
+    patches = _coarse_patches(features, by_phase, kernel_size, dilation)
+    products = [(patch * by_phase).sum(dim=1, keepdim=True) for patch in patches]
+    return _to_pixels(torch.cat(products, dim=1), scale_factor, query.shape[2:])
+
+
+def filter_norm(
+    filters: Tensor, taps: int, gain: float, eps: float, scale: Tensor | None = None
+) -> Tensor:
+    """`ddf_seg::filter_norm`."""
+    split = filters.unflatten(1, (-1, taps))
+    # Seen from its first tap, a constant filter is exactly 0.
+    shifted = split - split[:, :, :1]
+    centered = shifted - shifted.mean(dim=2, keepdim=True)
+    variance = (centered * centered).sum(dim=2, keepdim=True) / (taps - 1)
+    deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
+    added = eps if scale is None else eps * scale
+    return (centered * (gain / (deviation + added))).flatten(1, 2)
+
+
+def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
+    """`ddf_seg::depthwise_pointwise`, as the one convolution that does both."""
+    weight = (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1)
+    return F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
+
+
+def _taps(kernel_size: Pair) -> Iterator[tuple[int, int]]:
+    return ((iy, ix) for iy in range(kernel_size[0]) for ix in range(kernel_size[1]))
+
+
+def _margins(kernel_size: Pair, dilation: Pair) -> list[int]:
+    return [k // 2 * d for k, d in zip(kernel_size, dilation, strict=True)]
+
+
+def _is_one_number(channel_filter: Tensor) -> bool:
+    """Whether it is spread from a single number, as what changes nothing is."""
+    axes = zip(channel_filter.shape[1:], channel_filter.stride()[1:], strict=True)
+    return all(step == 0 or size == 1 for size, step in axes)
+
+
+def _one_group(
+    features: Tensor, channel_filter: Tensor, spatial_filter: Tensor, kernel_size: Pair
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The three with groups as images, so that all channels of an image share a filter."""
+    groups = spatial_filter.shape[1] // (kernel_size[0] * kernel_size[1])
+    if groups == 1:
+        return features, channel_filter, spatial_filter
+    channels = channel_filter.dim() - 3
+    by_group = channel_filter.unflatten(channels, (groups, -1)).movedim(channels, 1)
+    return (
+        features.unflatten(1, (groups, -1)).flatten(0, 1),
+        by_group.flatten(0, 1),
+        spatial_filter.unflatten(1, (groups, -1)).flatten(0, 1),
+    )
+
+
+def _patches(
+    x: Tensor, size: Sequence[int], kernel_size: Pair, dilation: Pair, stride: Pair = (1, 1)
+) -> list[Tensor]:
+    """For each tap, what of x (…, H, W) it meets, (…, *size)."""
+    vertical, horizontal = _margins(kernel_size, dilation)
+    padded = F.pad(x, (horizontal, horizontal, vertical, vertical))
+    height, width = ((n - 1) * s + 1 for n, s in zip(size, stride, strict=True))
+    found = []
+    for iy in range(kernel_size[0]):
+        top = iy * dilation[0]
+        rows = padded[..., top : top + height : stride[0], :]
+        lefts = (ix * dilation[1] for ix in range(kernel_size[1]))
+        found += [rows[..., left : left + width : stride[1]] for left in lefts]
+    return found
+
+
+def _filtered(
+    patches: Sequence[Tensor],
+    by_channel: Sequence[Tensor],
+    by_pixel: Tensor,
+    is_one_number: bool,
+    kernel_combine: str,
+) -> Tensor:
+    """The sum over the taps of (F ∘ S) · X.
+
+    Args:
+        patches: X for each tap, (B, C, …).
+        by_channel: F for each tap, (B, C, …).
+        by_pixel: S, (B, taps, …).
+        is_one_number: whether F is the same for all channels and taps.
+        kernel_combine: 'mul' or 'add'.
+    """
+    multiplies = kernel_combine == 'mul'
+    if is_one_number:
+        number = by_channel[0][:, :1]
+        by_pixel = by_pixel * number if multiplies else by_pixel + number
+    total: Tensor | None = None
+    by_tap = by_pixel.split(1, dim=1)
+    for x, of_channel, of_pixel in zip(patches, by_channel, by_tap, strict=True):
+        if is_one_number:
+            term = x * of_pixel
+        elif multiplies:
+            term = x * of_channel * of_pixel
+        else:
+            term = x * (of_channel + of_pixel)
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _to_phases(fine: Tensor, coarse: Tensor, r: int) -> Tensor:
+    """(B, n, H', W') to (B, n, r², H, W), or a row or column more: those of the last parent."""
+    if r == 1:
+        return fine[:, :, None]
+    missing = []
+    for low, high in zip(coarse.shape[2:], fine.shape[2:], strict=True):
+        parents = low + 1 if high > r * low else low
+        missing.append(r * parents - high)
+    fine = F.pad(fine, (0, missing[1], 0, missing[0]))
+    return F.pixel_unshuffle(fine, r).unflatten(1, (-1, r * r))
+
+
+def _coarse_patches(x: Tensor, by_phase: Tensor, kernel_size: Pair, dilation: Pair) -> list[Tensor]:
+    """`_patches` of x (B, C, H, W) for all phases alike, (B, C, 1, H, W).
+
+    Where `by_phase` has a row or column more, the last one of each patch is repeated.
+    """
+    patches = _patches(x[:, :, None], x.shape[2:], kernel_size, dilation)
+    for axis in (3, 4):
+        if by_phase.shape[axis] > patches[0].shape[axis]:
+            patches = [
+                torch.cat([patch, patch.narrow(axis, patch.shape[axis] - 1, 1)], dim=axis)
+                for patch in patches
+            ]
+    return patches
+
+
+def _to_pixels(by_phase: Tensor, r: int, size: Sequence[int]) -> Tensor:
+    """(B, n, r², H, W) to (B, n, *size), where no more was asked for."""
+    if r == 1:
+        return by_phase.squeeze(2)
+    return F.pixel_shuffle(by_phase.flatten(1, 2), r)[:, :, : size[0], : size[1]]

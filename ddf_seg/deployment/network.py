@@ -1,0 +1,123 @@
+"""A segmentor with all that stands before and after it: image in, class ids out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from ..engine.predicting.classes import find_classes
+from ..engine.predicting.network import Network
+from ..errors import UsageError
+
+
+class ImageSegmentor(nn.Module):
+    """Colour order, normalisation, padding, the segmentor of mmseg, and the choice of the class.
+
+    What `mmseg.apis.inference_model` computes of an image that the test pipeline leaves at its
+    size; a segmentor of mode 'slide' sees the image whole.
+
+    Args:
+        model: the segmentor.
+        scores: return class scores (before softmax), not ids.
+
+    Raises:
+        UsageError: its data_preprocessor is none of mmseg's.
+    """
+
+    def __init__(self, model: Any, scores: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.scores = scores
+        self.preprocessor = model.data_preprocessor
+        if not hasattr(self.preprocessor, 'channel_conversion'):
+            raise UsageError(
+                'model.data_preprocessor: expected a SegDataPreProcessor, got '
+                f'{type(self.preprocessor).__name__}'
+            )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segments images.
+
+        Args:
+            image: (N, H, W, 3), uint8, in OpenCV's order BGR.
+
+        Returns:
+            Class ids (N, H, W), uint8, for more than 256 classes int32; or scores (N, classes, H,
+            W), float32.
+        """
+        height, width = image.shape[1:3]
+        x = self._prepared(image)
+        size = tuple(x.shape[2:])
+        meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
+        scores: Tensor = self.model.encode_decode(x, [meta] * x.shape[0])
+        scores = scores[:, :, :height, :width]
+        if self.scores:
+            return scores
+        if scores.shape[1] == 1:
+            return (scores[:, 0].sigmoid() > self.model.decode_head.threshold).to(torch.uint8)
+        return scores.argmax(dim=1).to(torch.uint8 if scores.shape[1] <= 256 else torch.int32)
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        """As mmseg's SegDataPreProcessor does in testing, (N, 3, H', W')."""
+        known = self.preprocessor
+        x = image.permute(0, 3, 1, 2)
+        if known.channel_conversion:
+            x = x.flip(1)
+        x = x.float()
+        if known._enable_normalize:
+            x = (x - known.mean) / known.std
+        to = known.test_cfg or {}
+        height, width = x.shape[2:]
+        below, right = 0, 0
+        if to.get('size') is not None:
+            below, right = max(to['size'][0] - height, 0), max(to['size'][1] - width, 0)
+        elif to.get('size_divisor') is not None:
+            below, right = -height % to['size_divisor'], -width % to['size_divisor']
+        return F.pad(x, (0, right, 0, below), value=float(known.pad_val))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an exported file says of itself.
+
+    Attributes:
+        classes: names, in the order of the ids.
+        palette: their colours, RGB.
+        size_divisor: what height and width are padded to multiples of, within the graph.
+        config: the name of the config.
+    """
+
+    classes: list[str]
+    palette: list[list[int]]
+    size_divisor: int
+    config: str
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def metadata_of(network: Network, cfg: Config, config: str) -> tuple[Metadata, str]:
+    """What an exported network says of itself, and what the user should know about it, or ''.
+
+    Args:
+        network: segmentor and checkpoint.
+        cfg: its config.
+        config: the config's name.
+    """
+    model = network.model
+    classes = find_classes(network.meta, cfg, model.num_classes)
+    notes = [classes.note] if classes.note else []
+    if model.test_cfg.mode == 'slide':
+        notes.append(
+            "the config's test_cfg slides a window over the image; the exported network sees it "
+            'whole, and its result differs'
+        )
+    divisor = (model.data_preprocessor.test_cfg or {}).get('size_divisor') or 1
+    about = Metadata(classes.names, classes.palette.tolist(), divisor, config)
+    return about, '; '.join(notes)

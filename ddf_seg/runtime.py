@@ -1,0 +1,139 @@
+"""Runs an exported network: numpy and one runtime, without torch and OpenMMLab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UsageError, in_a_line
+
+_Run = Callable[[np.ndarray], np.ndarray]
+_KEY = 'ddf_seg'  # as deployment/exporting.py writes it
+
+
+class Segmenter:
+    """A network that tools/export.py wrote.
+
+    Args:
+        file: .onnx (runs in ONNX Runtime, or where that is missing in OpenVINO) or OpenVINO's .xml.
+        threads: how many to compute with; 0: as many as the runtime chooses.
+
+    Attributes:
+        classes: names, in the order of the ids.
+        palette: their colours, (classes, 3) uint8, RGB.
+        size_divisor: what height and width are padded to multiples of, within the graph.
+        config: name of the config that the network was trained with.
+        runtime: 'onnxruntime' or 'openvino'.
+
+    Raises:
+        UsageError: the file is missing, damaged or of another program, or no runtime is installed.
+    """
+
+    def __init__(self, file: str | Path, threads: int = 0) -> None:
+        file = Path(file)
+        if not file.is_file():
+            raise UsageError(f'{file}: no such file')
+        self.runtime = _choose_runtime(file)
+        load = _load_onnxruntime if self.runtime == 'onnxruntime' else _load_openvino
+        try:
+            self._run, self._shape, about = load(file, threads)
+        except Exception as error:
+            raise UsageError(
+                f'{file}: {self.runtime} cannot load it: {in_a_line(error)}'
+            ) from error
+        if about is None:
+            raise UsageError(f'{file}: expected a network that tools/export.py wrote')
+        known = json.loads(about)
+        self.classes: list[str] = known['classes']
+        self.palette = np.array(known['palette'], np.uint8).reshape(-1, 3)
+        self.size_divisor: int = known['size_divisor']
+        self.config: str = known['config']
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Segments an image, or several of one size.
+
+        Args:
+            image: (H, W, 3) or (N, H, W, 3), uint8, in OpenCV's order BGR.
+
+        Returns:
+            Class ids, (H, W) or (N, H, W); of a network exported with scores (classes, H, W) or (N,
+            classes, H, W).
+
+        Raises:
+            UsageError: the array is no such image, or of another size than the network was exported
+                for.
+        """
+        if not isinstance(image, np.ndarray):
+            raise UsageError(
+                f'image: expected an array, got {type(image).__name__} (cv2.imread returns None '
+                'for a file that it cannot read)'
+            )
+        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
+            raise UsageError(
+                'image: expected uint8 of shape (H, W, 3) or (N, H, W, 3), got '
+                f'{image.dtype} of {image.shape}'
+            )
+        batch = image if image.ndim == 4 else image[None]
+        pairs = zip(self._shape, batch.shape, strict=True)
+        if any(want is not None and want != got for want, got in pairs):
+            want = ', '.join('any' if n is None else str(n) for n in self._shape)
+            raise UsageError(
+                f'image: the network was exported for ({want}), got {batch.shape}; resize the '
+                'image, or export with another --size'
+            )
+        result = self._run(np.ascontiguousarray(batch))
+        return result if image.ndim == 4 else result[0]
+
+
+def _choose_runtime(file: Path) -> str:
+    kinds = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino',)}
+    if file.suffix not in kinds:
+        raise UsageError(f'{file}: expected a file that ends in {" or ".join(kinds)}')
+    for name in kinds[file.suffix]:
+        if find_spec(name) is not None:
+            return name
+    names = ' or '.join(kinds[file.suffix])
+    raise UsageError(f'{file}: {names} is not installed: pip install {kinds[file.suffix][0]}')
+
+
+def _load_onnxruntime(file: Path, threads: int) -> tuple[_Run, list[int | None], str | None]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
+    (image,) = session.get_inputs()
+    shape = [n if isinstance(n, int) else None for n in image.shape]
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        result: np.ndarray = session.run(None, {image.name: batch})[0]
+        return result
+
+    return run, shape, session.get_modelmeta().custom_metadata_map.get(_KEY)
+
+
+def _load_openvino(file: Path, threads: int) -> tuple[_Run, list[int | None], str | None]:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(file)
+    # As in ONNX Runtime; bfloat16, where a processor has it, moves a few pixels.
+    settings: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
+    if threads:
+        settings['INFERENCE_NUM_THREADS'] = threads
+    request = core.compile_model(model, 'CPU', settings).create_infer_request()
+    shape = [n.get_length() if n.is_static else None for n in model.input().partial_shape]
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        return np.array(next(iter(request.infer([batch]).values())))
+
+    for path in ([_KEY], ['framework', _KEY]):  # our own, and what comes from an ONNX file
+        if model.has_rt_info(path):
+            return run, shape, model.get_rt_info(path).astype(str)
+    return run, shape, None

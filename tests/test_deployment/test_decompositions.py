@@ -1,0 +1,91 @@
+"""Each decomposition equals the operator, in value and in shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from cases import ddf_calls, ddf_upsample_calls
+from naive import pair
+from torch import Tensor
+
+from ddf_seg import ops
+from ddf_seg.deployment.decompositions import decomposition_table
+from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
+from ddf_seg.ops.filter_norm import filter_norm
+
+TABLE = {op.name().removeprefix('ddf_seg::'): form for op, form in decomposition_table().items()}
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def assert_same(name: str, expected: Tensor, *arguments: Any) -> None:
+    found = TABLE[name](*arguments)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_forward_operator_has_one() -> None:
+    names = {'ddf', 'ddf_upsample', 'affinity', 'filter_norm', 'depthwise_pointwise'}
+    assert TABLE.keys() == names
+
+
+@pytest.mark.parametrize('call', ddf_calls(60), ids=str)
+def test_ddf(call: Any) -> None:
+    tensors = call.tensors(torch.float32)
+    expected = ops.ddf(*tensors, **call.arguments)
+    pairs = (pair(call.kernel_size), pair(call.dilation), pair(call.stride))
+    assert_same('ddf', expected, *tensors, *pairs, call.kernel_combine)
+
+
+@pytest.mark.parametrize('call', ddf_upsample_calls(60), ids=str)
+def test_ddf_upsample(call: Any) -> None:
+    tensors = call.tensors(torch.float32)
+    expected = ops.ddf_upsample(*tensors, **call.arguments)
+    others = (pair(call.kernel_size), call.scale_factor, pair(call.dilation), call.kernel_combine)
+    assert_same('ddf_upsample', expected, *tensors, *others)
+
+
+@pytest.mark.parametrize('combine', ['mul', 'add'])
+@pytest.mark.parametrize('batch', [1, 2])
+def test_a_channel_filter_spread_from_one_number(batch: int, combine: str) -> None:
+    x, s = random(batch, 4, 5, 6), random(batch, 18, 5, 6)
+    f = torch.tensor([0.7]).expand(batch, 4, 3, 3)
+    expected = ops.ddf(x, f, s, kernel_combine=combine)
+    assert_same('ddf', expected, x, f, s, (3, 3), (1, 1), (1, 1), combine)
+    s = random(batch, 18, 9, 13)
+    expected = ops.ddf_upsample(x, f, s, kernel_combine=combine)
+    assert_same('ddf_upsample', expected, x, f, s, (3, 3), 2, (1, 1), combine)
+
+
+@pytest.mark.parametrize(
+    ('size', 'fine', 'k', 'r', 'd'),
+    [
+        ((4, 5), (4, 5), (3, 3), 1, (1, 1)),
+        ((4, 5), (8, 10), (5, 5), 2, (1, 1)),
+        ((4, 5), (7, 11), (3, 5), 2, (2, 1)),
+        ((3, 2), (10, 4), (3, 3), 3, (1, 2)),
+    ],
+)
+def test_affinity(size: Any, fine: Any, k: Any, r: int, d: Any) -> None:
+    query, x = random(2, 6, *fine), random(2, 6, *size)
+    assert_same('affinity', ops.affinity(query, x, k, r, d), query, x, k, r, d)
+
+
+@pytest.mark.parametrize('scale', [None, torch.tensor(0.3)])
+@pytest.mark.parametrize(('filters', 'taps'), [(1, 9), (3, 25), (2, 2)])
+def test_filter_norm(filters: int, taps: int, scale: Tensor | None) -> None:
+    x = random(2, filters * taps, 4, 5)
+    x[0, :taps, 0, 0] = 0.1  # a constant filter becomes exactly 0
+    arguments = (x, taps, 0.47, 1e-5, scale)
+    assert_same('filter_norm', filter_norm(*arguments), *arguments)
+    assert not TABLE['filter_norm'](*arguments)[0, :taps, 0, 0].any()
+
+
+@pytest.mark.parametrize('side', [1, 3, 5])
+def test_depthwise_pointwise(side: int) -> None:
+    arguments = (random(2, 3, 6, 7), random(4, 3, side, side), random(4, 9, 3), random(36))
+    assert_same('depthwise_pointwise', depthwise_pointwise(*arguments), *arguments)

@@ -1,0 +1,144 @@
+"""What stands before the network in the graph, and what cannot be exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import onnx
+import pytest
+import torch
+from mmseg.models import SegDataPreProcessor
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ddf_seg import runtime
+from ddf_seg.deployment import exporting
+from ddf_seg.deployment.exporting import check_target, export_program, write_program
+from ddf_seg.deployment.network import ImageSegmentor, Metadata
+from ddf_seg.errors import UsageError
+from ddf_seg.runtime import Segmenter
+
+ABOUT = Metadata(['a', 'b', 'c'], [[0, 0, 0]] * 3, 1, 'toy')
+
+
+class Toy(nn.Module):
+    """A segmentor whose scores are its three input channels."""
+
+    def __init__(self, **preprocessing: Any) -> None:
+        super().__init__()
+        self.data_preprocessor = SegDataPreProcessor(**preprocessing)
+
+    def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+        return x
+
+
+class NeedsEight(Toy):
+    def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+        if x.shape[2] % 8:
+            raise ValueError(f'a height that 8 divides, got {x.shape[2]}')
+        return x
+
+
+@torch.library.custom_op('deployment_test::odd', mutates_args=())
+def odd(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@odd.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+class Odd(Toy):
+    def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+        return odd(x)
+
+
+NORMALISED = dict(mean=[10.0, 20.0, 30.0], std=[2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {},
+        dict(bgr_to_rgb=True, **NORMALISED),
+        dict(pad_val=7, test_cfg=dict(size_divisor=32), **NORMALISED),
+        dict(pad_val=7, test_cfg=dict(size=(64, 80)), bgr_to_rgb=True),
+    ],
+)
+def test_images_are_prepared_as_mmseg_does(settings: dict[str, Any]) -> None:
+    model = Toy(**settings)
+    image = torch.randint(0, 256, (2, 33, 40, 3), dtype=torch.uint8)
+    data = dict(inputs=list(image.permute(0, 3, 1, 2)), data_samples=[SegDataSample()] * 2)
+    expected = model.data_preprocessor(data)['inputs']
+    network = ImageSegmentor(model, scores=True)
+    torch.testing.assert_close(network._prepared(image), expected, rtol=0, atol=0)
+    torch.testing.assert_close(network(image), expected[:, :, :33, :40], rtol=0, atol=0)
+
+
+def test_sizes_that_the_network_refuses_are_named() -> None:
+    with pytest.raises(UsageError, match=r'^--size 12 16: .*12×16 pixels: .*8 divides, got 12'):
+        export_program(NeedsEight(), (12, 16))
+
+
+def test_operators_without_a_form_are_named() -> None:
+    with pytest.raises(UsageError, match=r'deployment_test\.odd.*replace the layer'):
+        export_program(Odd(), (16, 16))
+
+
+def test_targets_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_target(tmp_path / 'a.onnx', 'onnx')
+    assert not list(tmp_path.iterdir())
+    for path, kind, message in (
+        (tmp_path / 'a.pb', 'onnx', r'ends in \.onnx'),
+        (tmp_path / 'a.onnx', 'openvino', r'ends in \.xml'),
+        (tmp_path / 'none' / 'a.pt2', 'pt2', 'there is no folder'),
+        (Path('/proc/a.onnx'), 'onnx', r'^--out /proc/a\.onnx: '),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check_target(path, kind)
+    monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'openvino' else name)
+    with pytest.raises(UsageError, match=r"openvino not installed.*'\.\[onnx,openvino\]'"):
+        check_target(tmp_path / 'a.xml', 'openvino')
+
+
+def test_a_failed_export_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = export_program(Toy(), (16, 16))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.onnx.errors.OnnxExporterError('no such thing as odd')
+
+    monkeypatch.setattr(torch.onnx, 'export', fail)
+    with pytest.raises(UsageError, match=r'operator that ONNX has not: .*odd.*--format pt2'):
+        write_program(program, 'onnx', tmp_path / 'a.onnx', ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_exported_network_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = onnx.helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [1])
+    output = onnx.helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node('Relu', ['x'], ['y'])
+    graph = onnx.helper.make_graph([node], 'g', [value], [output])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid('', 18)], ir_version=8
+    )
+    foreign, damaged = tmp_path / 'foreign.onnx', tmp_path / 'damaged.onnx'
+    onnx.save(model, foreign)
+    damaged.write_bytes(b'no network')
+    other = tmp_path / 'a.txt'
+    other.write_text('')
+    for file, message in (
+        (foreign, r'expected a network that tools/export\.py wrote'),
+        (damaged, 'onnxruntime cannot load it'),
+        (tmp_path / 'none.onnx', 'no such file'),
+        (other, r'ends in \.onnx or \.xml'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Segmenter(file)
+    monkeypatch.setattr(runtime, 'find_spec', lambda name: None)
+    with pytest.raises(UsageError, match='pip install onnxruntime'):
+        Segmenter(foreign)
