@@ -1,6 +1,6 @@
 # On from ddf_camvid_trainval.py, with nearly whole images and the loss of ddf_camvid_finetune.py:
 # what checkpoints/ddf_camvid.pth is from.
-_base_ = ['./ddf_camvid_trainval.py']
+_base_ = ['./ddf_camvid_trainval.py', './_base_/losses/camvid_thin.py']
 
 load_from = 'work_dirs/ddf_camvid_trainval/iter_6000.pth'
 crop_size = (352, 480)
@@ -29,22 +29,7 @@ train_dataloader = dict(
 )
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    decode_head=dict(
-        loss_decode=[
-            dict(
-                type='CrossEntropyLoss',
-                use_sigmoid=False,
-                avg_non_ignore=True,
-                class_weight=[1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0, 1.0],
-            ),
-            dict(
-                type='LovaszLoss',
-                classes=[2, 6, 9, 10],  # Pole, SignSymbol, Pedestrian, Bicyclist
-                reduction='none',
-                loss_weight=0.5,
-            ),
-        ],
-    ),
+    decode_head=dict(loss_decode=_base_.thin_loss),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_iters=1600, val_interval=800)

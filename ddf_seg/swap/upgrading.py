@@ -28,6 +28,7 @@ class Upgrade:
 
     Attributes:
         checkpoint: of the swapped network, for `torch.save`.
+        taken: names of the original's entries in it.
         new: names of the parameters that DDF brought.
         lost: entries of the original's weights that have no place any more.
         difference: the largest difference of class scores for one image, in parts of the largest.
@@ -35,6 +36,7 @@ class Upgrade:
     """
 
     checkpoint: dict[str, Any]
+    taken: list[str]
     new: list[str]
     lost: list[str]
     difference: float
@@ -42,8 +44,7 @@ class Upgrade:
 
     def schedule(self, iterations: int) -> dict[str, Any]:
         """The entries of a config for a short training that starts from the upgraded weights."""
-        kept = self.checkpoint['state_dict'].keys() - set(self.new)
-        return _schedule(self.new, kept, iterations)
+        return _schedule(self.new, self.taken, iterations)
 
     @property
     def exact(self) -> bool:
@@ -52,8 +53,7 @@ class Upgrade:
 
     def notes(self) -> list[str]:
         """What happened, in words, one line each."""
-        taken = len(self.checkpoint['state_dict']) - len(self.new)
-        weights = f'weights: {taken} entries taken, {len(self.new)} parameters are new'
+        weights = f'weights: {len(self.taken)} entries taken, {len(self.new)} parameters are new'
         if self.lost:
             weights += f', {len(self.lost)} of the original have no place ({self.lost[0]}, …)'
         if self.exact:
@@ -89,10 +89,11 @@ def upgrade(original: Config, swapped: Config, path: Path) -> Upgrade:
     before.load_state_dict(weights, strict=False)
     weights = before.state_dict()
     after = build(without_pretrained(swapped.model.to_dict()))
+    state = after.state_dict()
     fits = {
         key: value
         for key, value in weights.items()
-        if key not in (state := after.state_dict()) or state[key].shape == value.shape
+        if key not in state or state[key].shape == value.shape
     }
     missing, lost = after.load_state_dict(fits, strict=False)
     parameters = {name for name, _ in after.named_parameters()}
@@ -102,6 +103,7 @@ def upgrade(original: Config, swapped: Config, path: Path) -> Upgrade:
     kept = {'dataset_meta': meta['dataset_meta']} if 'dataset_meta' in meta else {}
     return Upgrade(
         checkpoint={'meta': kept, 'state_dict': after.state_dict()},
+        taken=[key for key in fits if key not in lost],
         new=[key for key in missing if key in parameters],
         lost=[*lost, *(key for key in weights if key not in fits)],
         difference=difference,

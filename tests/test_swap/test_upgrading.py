@@ -107,6 +107,12 @@ def test_where_predictions_change_it_says_so(tmp_path: Path) -> None:
     done = upgrade(cfg, swap_heads(cfg, convs=True), path)
     assert not done.exact
     assert done.lost
+    original = torch.load(path)['state_dict']
+    # What the new convolutions have besides parameters is not the original's.
+    assert done.taken
+    assert all(torch.equal(done.checkpoint['state_dict'][k], original[k]) for k in done.taken)
+    assert set(done.taken).isdisjoint(done.new)
+    assert len(done.taken) + len(done.lost) == len(original)
     assert 'have no place (decode_head.bottleneck' in done.notes()[0]
     assert 'train before use' in done.notes()[1]
 

@@ -23,9 +23,12 @@ HEADS = {
 }
 # How often each of these is called
 SEVERAL = {
-    'uper': {'decode_head.fusion.steps.0.ddf_up': 3, 'decode_head.fusion.steps.1.ddf_up': 2},
+    'uper': {
+        'decode_head.fusion.upsamples.0.ddf_up': 3,
+        'decode_head.fusion.upsamples.1.ddf_up': 2,
+    },
     'uper-paper': {'decode_head.fusion.upsamples.0.ddf_up': 3},
-    'segformer': {'decode_head.fusion.steps.0.ddf_up': 3},
+    'segformer': {'decode_head.fusion.upsamples.0.ddf_up': 3},
 }
 
 
@@ -92,9 +95,9 @@ def test_every_call_reproduces_the_output_of_its_layer(head):
     ('head', 'layers'),
     [
         ('ddf', ['refinements.0.depthwise', 'upsamples.0.ddf_up']),
-        ('uper', ['fpn_convs.0.conv.gated', 'fusion.steps.0.ddf_up#3']),
+        ('uper', ['fpn_convs.0.conv.gated', 'fusion.upsamples.0.ddf_up#3']),
         ('fpn', ['scale_heads.1.0.conv.gated', 'scale_heads.1.1.ddf_up']),
-        ('segformer', ['fusion.steps.2.ddf_up']),
+        ('segformer', ['fusion.upsamples.2.ddf_up']),
     ],
 )
 def test_the_names_of_what_starts_as_what_it_replaces(head, layers):
@@ -198,7 +201,7 @@ def test_layers_are_chosen_by_call_and_by_module():
         return [call.layer for call in calls]
 
     everything = names(None)
-    fusion = 'decode_head.fusion.steps.0.ddf_up'
+    fusion = 'decode_head.fusion.upsamples.0.ddf_up'
     assert names([f'{fusion}#2']) == [f'{fusion}#2']
     assert names([fusion]) == [f'{fusion}#{n}' for n in (1, 2, 3)]
     within = names(['decode_head.upsamples', 'backbone'])

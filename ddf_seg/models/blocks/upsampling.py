@@ -187,43 +187,8 @@ def build_fusion(
     return fusion(channels, factors, resize_cfg, ddf_cfg)
 
 
-class GuidedFusion(BaseModule):
-    """Maps climb from level to level by filters that start as interpolation in one step.
-
-    Each level guides the step to it, compared with the next coarser level's own map, and all maps
-    that take a step share what is learned of its filters. What they start from differs: each
-    continues the interpolation of its map (`InterpolationSoftmax.start`).
-
-    Args:
-        channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        factors: Sequence[int],
-        resize_cfg: dict[str, Any],
-        ddf_cfg: dict[str, Any],
-    ) -> None:
-        super().__init__()
-        self.steps = ModuleList(
-            GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
-        )
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
-        raised, sources = [maps[-1]], [maps[-1].shape[2:]]
-        for guide, step in zip(reversed(maps[:-1]), reversed(self.steps), strict=True):
-            raised = [guide, *step.shared(raised, sources, guide)]
-            sources = [guide.shape[2:], *sources]
-        return torch.cat(raised, dim=1)
-
-
-class ResidualFusion(BaseModule):
-    """Maps climb from level to level by the paper's filters, added to interpolation.
-
-    All maps that take a step share its filters. One step over several levels would need a channel
-    branch for each of its many phases.
+class _Fusion(BaseModule):
+    """A `GuidedUpsample` from each level to the next finer one.
 
     Args:
         channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
@@ -240,6 +205,31 @@ class ResidualFusion(BaseModule):
         self.upsamples = ModuleList(
             GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
         )
+
+
+class GuidedFusion(_Fusion):
+    """Maps climb from level to level by filters that start as interpolation in one step.
+
+    Each level guides the step to it, compared with the next coarser level's own map, and all maps
+    that take a step share what is learned of its filters. What they start from differs: each
+    continues the interpolation of its map (`InterpolationSoftmax.start`).
+    """
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
+        raised, sources = [maps[-1]], [maps[-1].shape[2:]]
+        for guide, upsample in zip(reversed(maps[:-1]), reversed(self.upsamples), strict=True):
+            raised = [guide, *upsample.shared(raised, sources, guide)]
+            sources = [guide.shape[2:], *sources]
+        return torch.cat(raised, dim=1)
+
+
+class ResidualFusion(_Fusion):
+    """Maps climb from level to level by the paper's filters, added to interpolation.
+
+    All maps that take a step share its filters. One step over several levels would need a channel
+    branch for each of its many phases.
+    """
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
