@@ -66,10 +66,10 @@ class ImageSegmentor(nn.Module):
     def _prepared(self, image: Tensor) -> Tensor:
         """As mmseg's SegDataPreProcessor does in testing, (N, 3, H', W')."""
         known = self.preprocessor
-        x = image.permute(0, 3, 1, 2)
+        # First of all a cast: TensorRT has uint8 for inputs and outputs alone.
+        x = image.float().permute(0, 3, 1, 2)
         if known.channel_conversion:
             x = x.flip(1)
-        x = x.float()
         if known._enable_normalize:
             x = (x - known.mean) / known.std
         to = known.test_cfg or {}

@@ -1,8 +1,10 @@
-"""Every head of the family, small, as ONNX in both runtimes."""
+"""Every head of the family, the neck, the backbone and DDF-Up, small, as ONNX in both runtimes."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import nn
 from ddf_seg.deployment.decompositions import decomposition_table
 from ddf_seg.deployment.exporting import OPSET, write_program
 from ddf_seg.deployment.network import Metadata
+from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
 
 _LEVELS = dict(in_channels=[6, 8], in_index=[0, 1])
 HEADS = [
@@ -40,40 +43,123 @@ HEADS = [
 ]  # fmt: skip
 
 
-class Head(nn.Module):
-    def __init__(self, head: nn.Module) -> None:
+Part = tuple[nn.Module, tuple[torch.Tensor, ...]]
+_HEAD = dict(
+    channels=8, num_classes=5, norm_cfg=dict(type='BN'), align_corners=False, dropout_ratio=0.0
+)
+
+
+class Levels(nn.Module):
+    """A head or a neck, which take their levels as one list."""
+
+    def __init__(self, part: nn.Module) -> None:
         super().__init__()
-        self.head = head
+        self.part = part
 
-    def forward(self, fine: torch.Tensor, coarse: torch.Tensor) -> Any:
-        return self.head([fine, coarse])
+    def forward(self, *levels: torch.Tensor) -> Any:
+        return self.part(levels)
 
 
-def small(cfg: dict[str, Any]) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
-    """A head with random weights, and two levels for it."""
+class Cascade(nn.Module):
+    """Two heads; the second is given the scores of the first, as in CascadeEncoderDecoder."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, *levels: torch.Tensor) -> Any:
+        return self.second(levels, self.first(levels))
+
+
+def filled(cfg: dict[str, Any]) -> nn.Module:
+    """A part with random weights: what starts at 0 would hide whole branches."""
     torch.manual_seed(0)
-    arguments = dict(
-        channels=8, num_classes=5, norm_cfg=dict(type='BN'), align_corners=False, dropout_ratio=0.0
-    )
-    head = MODELS.build({**arguments, **cfg}).eval()
-    # What starts at 0 would hide whole branches.
-    for parameter in head.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    part: nn.Module = MODELS.build(dict(_scope_='mmseg', **cfg))
+    part.eval()  # mmseg's backbones return nothing from it
+    for parameter in part.parameters():
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+        else:
+            nn.init.normal_(parameter, std=0.3)
+    return part
+
+
+def head(cfg: dict[str, Any]) -> Part:
     fine = (10, 14) if cfg['type'] == 'DDFFPNHead' else (10, 13)
-    return Head(head), (torch.randn(1, 6, *fine), torch.randn(1, 8, 5, 7))
+    levels = torch.randn(1, 6, *fine), torch.randn(1, 8, 5, 7)
+    return Levels(filled({**_HEAD, **cfg})), levels
 
 
-def decomposed(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+def cascade() -> Part:
+    """OCRHead's regions are sums weighted by the scores of the stage before."""
+    cfg = dict(_HEAD, in_channels=8, in_index=1)
+    guides = dict(guide_index=[0], guide_channels=[6], ocr_channels=4)
+    first = filled(dict(cfg, type='FCNHead', num_convs=1))
+    second = filled(dict(cfg, type='DDFGuidedHead', head='OCRHead', **guides))
+    return Cascade(first, second), (torch.randn(1, 6, 10, 13), torch.randn(1, 8, 5, 7))
+
+
+def three_branches() -> Part:
+    """PIDHead gets the map of one of PIDNet's branches alone, once it is trained."""
+    cfg = dict(_HEAD, in_channels=8)
+    del cfg['dropout_ratio']
+    return filled(dict(cfg, type='DDFGuidedHead', head='PIDHead')), (torch.randn(1, 8, 9, 11),)
+
+
+def neck() -> Part:
+    cfg = dict(type='DDFFPN', in_channels=[4, 6, 8], out_channels=8, num_outs=4)
+    levels = torch.randn(1, 4, 17, 26), torch.randn(1, 6, 9, 13), torch.randn(1, 8, 5, 7)
+    return Levels(filled(cfg)), levels
+
+
+def backbone() -> Part:
+    """With strides and dilations, as in the heads of stride 8."""
+    cfg = dict(
+        type='DDFResNetV1c', depth=50, base_channels=4, stem_channels=4, num_stages=3,
+        strides=(1, 2, 1), dilations=(1, 1, 2), out_indices=(0, 1, 2),
+    )  # fmt: skip
+    part = filled(cfg)
+    for stage in ('layer1', 'layer2', 'layer3'):
+        del getattr(part, stage)[2:]
+    return part, (torch.randn(1, 3, 33, 48),)
+
+
+def unet() -> Part:
+    cfg = dict(
+        type='UNet', base_channels=4, num_stages=3, strides=(1, 1, 1), downsamples=(True, True),
+        enc_num_convs=(1, 1, 1), dec_num_convs=(1, 1), enc_dilations=(1, 1, 1),
+        dec_dilations=(1, 1), upsample_cfg=dict(_UNET_UPSAMPLING),
+    )  # fmt: skip
+    cfg['upsample_cfg'].pop('_delete_')
+    return filled(cfg), (torch.randn(1, 3, 16, 24),)
+
+
+PARTS: dict[str, Callable[[], Part]] = {
+    **{cfg['type']: partial(head, cfg) for cfg in HEADS},
+    'OCRHead after FCNHead': cascade,
+    'PIDHead': three_branches,
+    'DDFFPN': neck,
+    'DDFResNetV1c': backbone,
+    'DDFUp in a UNet': unet,
+}
+
+
+def decomposed(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     with torch.no_grad():
-        return torch.export.export(head, inputs).run_decompositions(decomposition_table())
+        return torch.export.export(part, inputs).run_decompositions(decomposition_table())
 
 
-@pytest.mark.parametrize('cfg', HEADS, ids=lambda cfg: cfg['type'])
-def test_it_agrees(cfg: dict[str, Any]) -> None:
-    head, inputs = small(cfg)
+def outputs(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[np.ndarray]:
     with torch.no_grad():
-        expected = head(*inputs)[0].numpy()
-    program = decomposed(head, inputs)
+        result = part(*inputs)
+    return [x.numpy() for x in (result if isinstance(result, (list, tuple)) else [result])]
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_it_agrees(name: str) -> None:
+    part, inputs = PARTS[name]()
+    expected = outputs(part, inputs)
+    program = decomposed(part, inputs)
     # Both runtimes optimise for themselves, and the exporter takes long over it.
     exported = torch.onnx.export(
         program, dynamo=True, verbose=False, opset_version=OPSET, optimize=False
@@ -84,15 +170,17 @@ def test_it_agrees(cfg: dict[str, Any]) -> None:
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     arrays = [x.numpy() for x in inputs]
     feed = dict(zip((x.name for x in session.get_inputs()), arrays, strict=True))
-    assert_agree(session.run(None, feed)[0][0], expected)
     model = openvino.Core().read_model(io.BytesIO(content))
     compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    assert_agree(np.array(compiled(arrays)[0])[0], expected)
+    results = compiled(arrays)
+    for found in (session.run(None, feed), [results[i] for i in range(len(expected))]):
+        for ours, theirs in zip(found, expected, strict=True):
+            assert_agree(ours[0], theirs[0])
 
 
 def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
-    head, inputs = small(HEADS[0])
-    program = decomposed(head, inputs)
+    part, inputs = head(HEADS[0])
+    program = decomposed(part, inputs)
     write_program(program, 'pt2', tmp_path / 'network.pt2', Metadata([], [], 1, 'small'))
     torch.save(inputs, tmp_path / 'inputs.pt')
     code = (
@@ -101,5 +189,4 @@ def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
         "np.save('out.npy', program(*torch.load('inputs.pt')).detach().numpy())"
     )
     run_without(['ddf_seg', 'mmengine'], code, tmp_path)
-    with torch.no_grad():
-        assert_agree(np.load(tmp_path / 'out.npy')[0], head(*inputs)[0].numpy())
+    assert_agree(np.load(tmp_path / 'out.npy')[0], outputs(part, inputs)[0][0])
