@@ -236,7 +236,7 @@ def test_a_swap_that_touches_more_than_the_head_is_a_failure(
     assert "weights outside the head that don't fit" in failure()
 
 
-REFINEMENT = 'ddf_seg.models.blocks.refinement'
+REFINEMENT = 'ddf_seg.decoders.refinement'
 
 
 def test_a_parameter_without_gradient_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

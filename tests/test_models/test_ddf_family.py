@@ -16,8 +16,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from ddf_seg.decoders.upsampling import GuidedUpsample, ResidualFusion
 from ddf_seg.layers import DDFPack, DDFUpPack
-from ddf_seg.models.blocks.upsampling import GuidedUpsample, ResidualFusion
 
 CHANNELS = [6, 8, 10, 12]
 CROP, KITTI, CAMVID = (769, 769), (375, 1242), (360, 480)

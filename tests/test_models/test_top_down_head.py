@@ -7,7 +7,7 @@ from ddf_forms import PAPER, without_gradient
 from mmseg.registry import MODELS
 
 import ddf_seg.openmmlab  # noqa: F401
-from ddf_seg.models.blocks.upsampling import PlainUpsample
+from ddf_seg.models.blocks import PlainUpsample
 
 BN = dict(type='BN')
 RESIZE = dict(mode='bilinear', align_corners=False)

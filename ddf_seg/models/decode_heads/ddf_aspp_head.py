@@ -12,14 +12,10 @@ from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..blocks.levels import split_ddf_cfg, starts_as_interpolation
-from ..blocks.refinement import (
-    DDFRefinement,
-    GatedAddition,
-    gate_convolutions,
-    projected_refinement,
-)
-from ..blocks.upsampling import GuidedUpsample
+from ...decoders.levels import split_ddf_cfg, starts_as_interpolation
+from ...decoders.refinement import DDFRefinement, GatedAddition, projected_refinement
+from ...decoders.upsampling import GuidedUpsample
+from ..blocks import gate_convolutions, mmcv_projection
 
 
 @MODELS.register_module()
@@ -91,24 +87,20 @@ class DDFASPPHead(DepthwiseSeparableASPPHead):
             self.refinement = GatedAddition(self.channels, ddf_cfg)
 
     def _replace_convolutions(self, ddf_cfg: dict[str, Any], c1_channels: int) -> None:
-        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        project = mmcv_projection(self.norm_cfg, self.act_cfg)
         for branch, dilation in enumerate(self.dilations):
             if dilation > 1:
                 self.aspp_modules[branch] = projected_refinement(
-                    self.in_channels,
-                    self.channels,
-                    ddf_cfg={**ddf_cfg, 'dilation': dilation},
-                    **layers,
+                    self.in_channels, self.channels, project, {**ddf_cfg, 'dilation': dilation}
                 )
-        layers['ddf_cfg'] = ddf_cfg
         self.bottleneck = projected_refinement(
-            (len(self.dilations) + 1) * self.channels, self.channels, **layers
+            (len(self.dilations) + 1) * self.channels, self.channels, project, ddf_cfg
         )
         self.sep_bottleneck = None
         if self.upsample is not None:
             self.sep_bottleneck = Sequential(
-                projected_refinement(self.channels + c1_channels, self.channels, **layers),
-                DDFRefinement(self.channels, **layers),
+                projected_refinement(self.channels + c1_channels, self.channels, project, ddf_cfg),
+                DDFRefinement(self.channels, project, ddf_cfg),
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

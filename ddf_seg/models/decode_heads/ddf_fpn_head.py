@@ -12,9 +12,10 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..blocks.levels import layer_arguments, scale_factors, starts_as_interpolation
-from ..blocks.refinement import gate_convolutions, projected_refinement
-from ..blocks.upsampling import GuidedUpsample
+from ...decoders.levels import layer_arguments, scale_factors, starts_as_interpolation
+from ...decoders.refinement import projected_refinement
+from ...decoders.upsampling import GuidedUpsample
+from ..blocks import gate_convolutions, mmcv_projection
 
 
 class _GuidedScale(Sequential):
@@ -70,7 +71,7 @@ class _Ascent(BaseModule):
         channels: channels on the way and at its end.
         factors: scale factors between these levels.
         resize_cfg: mode and align_corners of the interpolation.
-        layers: norm_cfg, act_cfg and ddf_cfg of the layers.
+        layers: project and ddf_cfg, as for `projected_refinement`.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class DDFFPNHead(FPNHead):
                 for head in self.scale_heads
             )
             return
-        layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
+        layers = dict(project=mmcv_projection(self.norm_cfg, self.act_cfg), ddf_cfg=ddf_cfg)
         self.scale_heads = ModuleList(
             _Ascent(
                 self.in_channels[: level + 1], self.channels, factors[:level], resize_cfg, layers

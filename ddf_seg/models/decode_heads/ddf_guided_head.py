@@ -11,10 +11,11 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...decoders.levels import layer_arguments, split_ddf_cfg, starts_as_interpolation
+from ...decoders.refinement import DDFRefinement, GatedAddition
+from ...decoders.upsampling import GuidedUpsample
 from ...layers import DDFPack, DDFUpPack
-from ..blocks.levels import layer_arguments, split_ddf_cfg, starts_as_interpolation
-from ..blocks.refinement import DDFRefinement, GatedAddition
-from ..blocks.upsampling import GuidedUpsample
+from ..blocks import mmcv_projection
 
 
 def _refinement(
@@ -23,7 +24,7 @@ def _refinement(
     """What refines a map that has no finer level to guide its upsampling."""
     if starts_as_interpolation(layers):
         return GatedAddition(channels, layers)
-    return DDFRefinement(channels, norm_cfg, act_cfg, layers)
+    return DDFRefinement(channels, mmcv_projection(norm_cfg, act_cfg), layers)
 
 
 # Those of mmdet, whose masks are products with a map

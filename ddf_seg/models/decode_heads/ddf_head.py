@@ -7,30 +7,22 @@ from typing import Any
 
 from mmseg.registry import MODELS
 
-from ..blocks.levels import layer_arguments, starts_as_interpolation
-from .top_down_head import TopDownHead
+from ...decoders.top_down import DDFDecoder
+from .top_down_head import LevelsHead
 
 
 @MODELS.register_module()
-class DDFHead(TopDownHead):
-    """Top-down decoder over a backbone's levels with decoupled dynamic filters.
+class DDFHead(LevelsHead):
+    """`DDFDecoder`, a top-down decoder with decoupled dynamic filters, as a head of mmseg.
 
-    A map is upsampled by filters that the next finer level predicts and that start as
-    interpolation (`GuidedUpsample`), and refined by a depthwise and a 1×1 convolution with gated
-    filters of each pixel's own (`GatedRefinement`).
-
-    With another normalization than 'interpolation' in ddf_cfg, the paper's filters
-    (`DDFRefinement`), the spatial ones alone unless it asks for both branches. So checkpoints of
-    earlier DDFHeads load with ddf_cfg=dict(normalization='filter_norm').
+    Checkpoints of earlier DDFHeads load with ddf_cfg=dict(normalization='filter_norm').
 
     Args:
-        in_channels: channels of the level, or of the levels, finest first.
-        channels: width of the finest level, where the classifier stands.
-        ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too).
-        kwargs: as for `TopDownHead`.
+        in_channels, channels, kwargs: as for `LevelsHead`.
+        ddf_cfg, strides, widths: as for `DDFDecoder`.
 
     Raises:
-        ValueError: as `TopDownHead`.
+        ValueError: as `DDFDecoder`.
     """
 
     def __init__(
@@ -39,16 +31,19 @@ class DDFHead(TopDownHead):
         channels: int,
         *,
         ddf_cfg: dict[str, Any] | None = None,
+        strides: Sequence[int] | None = None,
+        widths: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        ddf_cfg = {'branches': 'spatial', **layer_arguments(ddf_cfg)}
-        refine: dict[str, Any] = dict(type='GatedRefinement')
-        if not starts_as_interpolation(ddf_cfg):
-            refine = dict(type='DDFRefinement', ddf_cfg=ddf_cfg)
-        super().__init__(
-            in_channels,
-            channels,
-            upsample=dict(type='GuidedUpsample', ddf_cfg=ddf_cfg),
-            refine=refine,
-            **kwargs,
+        super().__init__(in_channels, channels, **kwargs)
+        self.take_over(
+            DDFDecoder(
+                self.level_channels,
+                channels,
+                ddf_cfg=ddf_cfg,
+                align_corners=self.align_corners,
+                project=self.project,
+                strides=strides,
+                widths=widths,
+            )
         )

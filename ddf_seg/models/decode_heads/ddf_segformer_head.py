@@ -10,8 +10,8 @@ from mmseg.models.decode_heads.segformer_head import SegformerHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..blocks.levels import split_ddf_cfg
-from ..blocks.upsampling import build_fusion
+from ...decoders.levels import split_ddf_cfg
+from ...decoders.upsampling import build_fusion
 
 
 @MODELS.register_module()

@@ -11,9 +11,10 @@ from mmseg.models.decode_heads.uper_head import UPerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..blocks.levels import split_ddf_cfg, starts_as_interpolation
-from ..blocks.refinement import DDFRefinement, gate_convolutions, projected_refinement
-from ..blocks.upsampling import GuidedUpsample, add_top_down, build_fusion
+from ...decoders.levels import split_ddf_cfg, starts_as_interpolation
+from ...decoders.refinement import DDFRefinement, projected_refinement
+from ...decoders.upsampling import GuidedUpsample, add_top_down, build_fusion
+from ..blocks import gate_convolutions, mmcv_projection
 
 
 @MODELS.register_module()
@@ -49,7 +50,9 @@ class DDFUPerHead(UPerHead):
         if starts_as_interpolation(ddf_cfg):
             gate_convolutions(self.fpn_convs)
         else:
-            layers = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg, ddf_cfg=ddf_cfg)
+            layers: dict[str, Any] = dict(
+                project=mmcv_projection(self.norm_cfg, self.act_cfg), ddf_cfg=ddf_cfg
+            )
             pooled = len(self.psp_modules) * self.channels
             self.bottleneck = projected_refinement(
                 self.in_channels[-1] + pooled, self.channels, **layers

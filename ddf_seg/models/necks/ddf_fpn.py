@@ -11,8 +11,8 @@ from mmseg.models.necks.fpn import FPN
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..blocks.levels import split_ddf_cfg
-from ..blocks.upsampling import GuidedUpsample, add_top_down
+from ...decoders.levels import split_ddf_cfg
+from ...decoders.upsampling import GuidedUpsample, add_top_down
 
 
 @MODELS.register_module()

@@ -6,74 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.cnn import build_upsample_layer
-from mmengine.model import BaseModule, ModuleList
-from mmseg.models.utils import resize
-from mmseg.registry import MODELS
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import DDFUpPack
+from ..layers import DDFUpPack
+from .blocks import Block, BlockList
 from .levels import layer_arguments, starts_as_interpolation
 
 # What a channel's upsampled response is multiplied by before training.
-_FIRST_GAIN = 0.1
+FIRST_GAIN = 0.1
 # Filters that start as interpolation: the spatial ones alone, wide enough to reach past the nearest
 # pixels (docs/study.md).
 INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16)
 
 
-@MODELS.register_module()
-class PlainUpsample(BaseModule):
-    """Upsamples a map to the size of a finer one, without using the content of that one.
-
-    Args:
-        in_channels: channels of the coarser map.
-        channels: channels of the output.
-        scale_factor: how many times finer the output is, up to rounding at the border.
-        resize_cfg: mode and align_corners of the interpolation.
-        layer: config of an upsampling layer for mmcv's builder; default: interpolation.
-        residual: add the layer's output to the interpolation, with a gain as in `GuidedUpsample`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        scale_factor: int,
-        resize_cfg: dict[str, Any],
-        layer: dict[str, Any] | None = None,
-        residual: bool = False,
-    ) -> None:
-        super().__init__()
-        self.project = (
-            nn.Conv2d(in_channels, channels, 1, bias=False) if in_channels != channels else None
-        )
-        self.layer = (
-            build_upsample_layer(dict(channels=channels, scale_factor=scale_factor, **layer))
-            if layer is not None
-            else None
-        )
-        if residual:
-            self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
-        self.residual = residual
-        self.resize_cfg = resize_cfg
-
-    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """(B, in_channels, H, W) and (B, any, H', W') to (B, channels, H', W')."""
-        height, width = guide.shape[2:]
-        if self.project is not None:
-            x = self.project(x)
-        if self.layer is None:
-            return resize(x, size=(height, width), **self.resize_cfg)
-        # A level's size is rounded up, so the layer's output may be a row and a column larger.
-        out = self.layer(x)[:, :, :height, :width]
-        if self.residual:
-            out = resize(x, size=(height, width), **self.resize_cfg) + self.gain * out
-        return out
-
-
-@MODELS.register_module()
-class GuidedUpsample(BaseModule):
+class GuidedUpsample(Block):
     """Upsamples a map by joint DDF-Up to the size of a finer one, which guides it.
 
     The filters come from the guide and from its affinity with the map, so edges and thin things
@@ -116,7 +63,7 @@ class GuidedUpsample(BaseModule):
             if starts_as_interpolation(layers):
                 layers = {**INTERPOLATION, 'interpolation': resize_cfg, **layers}
             else:
-                self.gain = nn.Parameter(torch.full((channels, 1, 1), _FIRST_GAIN))
+                self.gain = nn.Parameter(torch.full((channels, 1, 1), FIRST_GAIN))
             guide = guide_channels or channels
             self.ddf_up = DDFUpPack(
                 channels, scale_factor=scale_factor, joint_channels=guide, **layers
@@ -138,7 +85,7 @@ class GuidedUpsample(BaseModule):
         out = self.ddf_up(x, guide)
         if self.gain is None:
             return out
-        return resize(x, size=guide.shape[2:], **self.resize_cfg) + self.gain * out
+        return F.interpolate(x, size=guide.shape[2:], **self.resize_cfg) + self.gain * out
 
     def shared(
         self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], guide: Tensor
@@ -164,14 +111,14 @@ class GuidedUpsample(BaseModule):
             raise ValueError(
                 f'strides: expected the finer of two levels to have {r} times the size of the '
                 f'coarser, {low} (± {r - 1}), got {high}; give the strides of the levels, finest '
-                'first, in ddf_cfg=dict(strides=[…]) (DDFHead: strides, DDFFPNHead: '
+                'first, in ddf_cfg=dict(strides=[…]) (DDFHead, DDFDecoder: strides, DDFFPNHead: '
                 'feature_strides)'
             )
 
 
 def build_fusion(
     channels: int, factors: Sequence[int], resize_cfg: dict[str, Any], ddf_cfg: dict[str, Any]
-) -> BaseModule:
+) -> Block:
     """What brings the maps of all levels to the finest and concatenates them there.
 
     Args:
@@ -187,7 +134,7 @@ def build_fusion(
     return fusion(channels, factors, resize_cfg, ddf_cfg)
 
 
-class _Fusion(BaseModule):
+class _Fusion(Block):
     """A `GuidedUpsample` from each level to the next finer one.
 
     Args:
@@ -202,7 +149,7 @@ class _Fusion(BaseModule):
         ddf_cfg: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.upsamples = ModuleList(
+        self.upsamples = BlockList(
             GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
         )
 

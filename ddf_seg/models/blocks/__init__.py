@@ -1,1 +1,0 @@
-"""What heads and necks are built of."""

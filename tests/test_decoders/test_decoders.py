@@ -1,0 +1,115 @@
+"""The decoders on torch alone, against mmseg's heads, whose checkpoints they take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ddf_seg.decoders import DDFDecoder, Projection
+from ddf_seg.layers.branches import GuidedBranch
+
+CHANNELS = [6, 8, 10]
+
+
+def levels(height: int = 45, width: int = 61) -> list[Tensor]:
+    """A backbone's levels, each half of the one before, rounded up."""
+    maps = []
+    for channels in CHANNELS:
+        maps.append(torch.randn(2, channels, height, width))
+        height, width = -(-height // 2), -(-width // 2)
+    return maps
+
+
+@pytest.mark.parametrize('ddf_cfg', [{}, dict(normalization='filter_norm')])
+@pytest.mark.parametrize('norm', ['BN', None])
+def test_a_checkpoint_of_mmseg_loads_and_gives_the_same(
+    ddf_cfg: dict[str, Any], norm: str | None
+) -> None:
+    pytest.importorskip('mmseg', reason='mmseg is not installed')
+    from mmseg.registry import MODELS
+
+    import ddf_seg.openmmlab  # noqa: F401
+
+    torch.manual_seed(0)
+    norm_cfg = dict(type=norm) if norm else None
+    arguments = dict(widths=[8, 12, 16], ddf_cfg=ddf_cfg, align_corners=True)
+    head = MODELS.build(
+        dict(type='DDFHead', in_channels=CHANNELS, in_index=[0, 1, 2], channels=8, num_classes=5,
+             dropout_ratio=0.0, norm_cfg=norm_cfg, **arguments)
+    )  # fmt: skip
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    decoder = DDFDecoder(
+        CHANNELS,
+        8,
+        project=lambda c, width: Projection(c, width, nn.BatchNorm2d if norm else None),
+        **arguments,
+    )
+    weights = {k: v for k, v in head.state_dict().items() if not k.startswith('conv_seg.')}
+    decoder.load_state_dict(weights)
+    maps = levels()
+    for training in (True, False):
+        scores = head.train(training)(maps)
+        map_of_ours = decoder.train(training)(maps)
+        assert map_of_ours.shape == (2, 8, 45, 61)
+        torch.testing.assert_close(head.conv_seg(map_of_ours), scores)
+
+
+def test_it_needs_torch_alone() -> None:
+    code = (
+        'import sys\n'
+        'for name in ("mmcv", "mmengine", "mmseg", "cv2", "PIL"):\n'
+        '    sys.modules[name] = None\n'
+        'import torch\n'
+        'from ddf_seg.decoders import DDFDecoder\n'
+        'decoder = DDFDecoder([4, 8], 6)\n'
+        'out = decoder([torch.ones(1, 4, 8, 12), torch.ones(1, 8, 4, 6)])\n'
+        'print(tuple(out.shape))\n'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.stdout.strip() == '(1, 6, 8, 12)', result.stderr
+
+
+def test_a_hosts_initialisation_leaves_what_starts_as_interpolation() -> None:
+    decoder = DDFDecoder(CHANNELS, 8)
+    start = decoder.state_dict()
+    for module in decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 7.0)
+    decoder.init_weights()
+    branches = [m for m in decoder.modules() if isinstance(m, GuidedBranch)]
+    assert len(branches) == 2
+    assert not any(branch.guide.weight.any() for branch in branches)
+    for name in ('laterals.0.conv.weight', 'upsamples.1.ddf_up.spatial_branch.key.weight'):
+        spread = decoder.state_dict()[name].std()
+        assert 0.3 < spread / start[name].std() < 3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        (dict(widths=[8]), 'widths: expected 3 values'),
+        (dict(widths=[4, 8, 8]), 'widths: expected to start with channels 8'),
+        (dict(strides=[4, 4, 8]), 'strides: expected each above'),
+        (dict(strides=[4, 6, 12]), 'strides: expected each a multiple'),
+        (dict(ddf_cfg=dict(branches='both')), "'interpolation' wants branches 'spatial'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        DDFDecoder(CHANNELS, 8, **arguments)
+
+
+def test_levels_that_do_not_fit_are_refused() -> None:
+    decoder = DDFDecoder(CHANNELS, 8)
+    maps = levels()
+    with pytest.raises(ValueError, match='levels: expected 3 maps, got 2'):
+        decoder(maps[:2])
+    maps[2] = torch.randn(2, 10, 20, 20)
+    with pytest.raises(ValueError, match='strides: expected the finer of two levels'):
+        decoder(maps)
