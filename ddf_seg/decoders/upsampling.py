@@ -141,6 +141,8 @@ class _Fusion(Block):
         channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
     """
 
+    upsamples: Any
+
     def __init__(
         self,
         channels: int,
