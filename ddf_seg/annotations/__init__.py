@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .class_tables import IGNORE, id_map, index_of, metainfo, read_table
 from .converting import Job, convert, converter_parser, exit_code, write_list, write_png
-from .encodings import colours_to_ids, draw_polygons, map_ids, read_ids, read_json
+from .encodings import colours_to_ids, draw_polygons, index_colours, map_ids, read_ids, read_json
 
 __all__ = [
     'IGNORE',
@@ -15,6 +15,7 @@ __all__ = [
     'draw_polygons',
     'exit_code',
     'id_map',
+    'index_colours',
     'index_of',
     'map_ids',
     'metainfo',

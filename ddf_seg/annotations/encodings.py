@@ -76,6 +76,22 @@ def colours_to_ids(path: Path, colours: Mapping[tuple[int, int, int], int]) -> n
     mode, pixels = _read(path)
     if mode != 'RGB':
         raise ValueError(f'{path}: expected RGB colours, got mode {mode}')
+    return index_colours(pixels, colours, path)
+
+
+def index_colours(
+    pixels: np.ndarray, colours: Mapping[tuple[int, int, int], int], path: Path
+) -> np.ndarray:
+    """The label (H, W) uint8 of colours (H, W, 3).
+
+    Args:
+        pixels: RGB, uint8.
+        colours: the index of each colour (red, green, blue).
+        path: where the colours are from, for the message.
+
+    Raises:
+        ValueError: a colour is not in the table.
+    """
     packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     known = np.array([(r << 16) | (g << 8) | b for r, g, b in colours])
     order = np.argsort(known)

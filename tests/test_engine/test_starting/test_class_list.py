@@ -1,0 +1,60 @@
+"""Tables of classes in the forms that people have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ddf_seg.engine.starting.class_list import Row, read_classes
+from ddf_seg.errors import UsageError
+
+ROAD = Row('road', None, (128, 64, 128))
+LIGHT = Row('traffic light', None, (250, 170, 30))
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'rows'),
+    [
+        ('classes.txt', 'road\ntraffic light\n', [Row('road'), Row('traffic light')]),
+        ('classes.txt', 'road 128 64 128\ntraffic light 250 170 30', [ROAD, LIGHT]),
+        ('label_colors.txt', '128 64 128\troad\n250 170 30\ttraffic light\n', [ROAD, LIGHT]),
+        (
+            'labelmap.txt',
+            '# label:color_rgb:parts:actions\nroad:128,64,128::\ntraffic light:250,170,30::\n',
+            [ROAD, LIGHT],
+        ),
+        (
+            'class_dict.csv',
+            'name,r,g,b\nroad,128,64,128\ntraffic light,250,170,30\n',
+            [ROAD, LIGHT],
+        ),
+        (
+            'classes.csv',
+            '\ufeffid,name\n7,road\n11,traffic light\n',
+            [Row('road', 7), Row('traffic light', 11)],
+        ),
+    ],
+)
+def test_tables(tmp_path: Path, name: str, text: str, rows: list[Row]) -> None:
+    (tmp_path / name).write_text(text, encoding='utf-8')
+    found, source = read_classes([], tmp_path)
+    assert found == rows
+    assert source == str(tmp_path / name)
+    assert read_classes([str(tmp_path / name)], Path())[0] == rows
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('', 'got none'),
+        ('road 1 2 3\ncar 1 2 3', 'occurs twice'),
+        ('road 1 2 300', 'go up to 255'),
+        ('name,id\nroad,x', 'road'),
+    ],
+)
+def test_damaged_tables(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / 'classes.csv'
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_classes([], tmp_path)

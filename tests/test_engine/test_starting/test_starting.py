@@ -1,0 +1,151 @@
+"""From folders of drawn scenes, in several layouts, to configs that train."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import cv2
+import numpy as np
+import pytest
+from folder_layouts import NUMBER, SIZE, save
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from mmseg.utils import register_all_modules
+from scripts import ROOT
+
+from ddf_seg.engine.checks.dataset import Severity, check_all
+from ddf_seg.engine.starting import Options, Start, start
+from ddf_seg.errors import UsageError
+from road_scenes import CLASSES
+
+BASE = str(ROOT / 'configs/_base_')
+
+
+def begin(root: Path, **options: Any) -> Start:
+    return start(Options(root, root / 'ddf_seg', BASE, **options))
+
+
+def labels_of(config: Path, split: str) -> dict[int, np.ndarray]:
+    """What the config's dataset loads, by the number in the picture's name."""
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(Config.fromfile(config)[f'{split}_dataloader'].dataset)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return {
+        int(re.findall(r'\d+', Path(info['img_path']).stem.removesuffix('_leftImg8bit'))[-1]): (
+            cv2.imread(info['seg_map_path'], cv2.IMREAD_UNCHANGED)
+        )
+        for info in infos
+    }
+
+
+def test_every_layout_gives_the_scenes_own_ids(
+    laid_out: Path, scenes: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    before = {file: file.read_bytes() for file in laid_out.rglob('*') if file.is_file()}
+    names = [] if (laid_out / 'classes.txt').exists() else list(CLASSES)
+    done = begin(laid_out, classes=names)
+    assert done.classes.names == list(CLASSES)
+    found = {**labels_of(done.config, 'train'), **labels_of(done.config, 'val')}
+    assert sorted(found) == list(range(NUMBER))
+    for number, label in found.items():
+        np.testing.assert_array_equal(label, scenes[number][1])
+    own = set((laid_out / 'ddf_seg').rglob('*'))
+    assert {
+        f: f.read_bytes() for f in laid_out.rglob('*') if f.is_file() and f not in own
+    } == before
+    assert not [file for file in laid_out.iterdir() if file.name.startswith('.')]
+
+
+def test_a_config_passes_the_check_and_trains(plain: Path) -> None:
+    register_all_modules()
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(begin(plain, classes=CLASSES).config)
+    findings = check_all(cfg, 1).findings
+    assert not [finding for finding in findings if finding.severity is Severity.ERROR]
+    cfg.model.backbone.pop('init_cfg')
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = [dataset[i] for i in range(2)]
+    assert batch[0]['inputs'].shape[1:] == cfg.crop_size
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    losses = model.train_step(pseudo_collate(batch), wrapper)
+    assert np.isfinite(losses['loss'].item())
+    assert any((old != new).any() for old, new in zip(before, model.parameters(), strict=True))
+    model.eval()
+    sample = DATASETS.build(cfg.val_dataloader.dataset)[0]
+    (result,) = model.test_step(pseudo_collate([sample]))
+    assert result.pred_sem_seg.data.shape[1:] == SIZE
+
+
+def test_numbers_fit_the_data(plain: Path) -> None:
+    done = begin(plain, longest=64)
+    # 128×96 becomes 64×48; 64 is the least that a crop has.
+    assert done.recipe.scale == (64, 48)
+    assert done.recipe.crop == (64, 64)
+    cfg = Config.fromfile(done.config)
+    assert cfg.val_dataloader.dataset.pipeline[1] == dict(
+        type='Resize', scale=(64, 48), keep_ratio=True
+    )
+    assert cfg.train_cfg.max_iters == 300
+    assert cfg.param_scheduler[-1].end == 300
+    # Roads have hundreds of times the pixels of poles.
+    weights = dict(zip(done.classes.names, done.recipe.class_weight or (), strict=True))
+    assert weights['class_0'] < weights['class_5']
+    assert cfg.model.decode_head.loss_decode.class_weight == done.recipe.class_weight
+
+
+def test_masks_of_0_and_255_are_two_classes(
+    tmp_path: Path, scenes: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    for number, (image, ids) in enumerate(scenes):
+        save(tmp_path / f'images/{number}.png', image)
+        save(tmp_path / f'masks/{number}.png', np.uint8(255) * (ids == 0))
+    done = begin(tmp_path, classes=['other', 'road'])
+    assert done.classes.names == ['other', 'road']
+    assert done.recipe.class_weight is None
+    for number, label in labels_of(done.config, 'train').items():
+        np.testing.assert_array_equal(label, scenes[number][1] == 0)
+
+
+def test_it_asks_for_names_where_somebody_is_there(plain: Path) -> None:
+    asked = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return {0: 'road\n', 1: '-\n'}.get(len(asked) - 1, '\n')
+
+    done = begin(plain, ask=ask)
+    assert done.classes.names[:2] == ['road', 'class_2']
+    assert 'id 0' in asked[0]
+    assert done.classes.indices[1] == 255
+    assert done.classes.indices[2] == 1
+
+
+def test_nothing_is_overwritten(plain: Path) -> None:
+    begin(plain)
+    with pytest.raises(UsageError, match='exists, and nothing is overwritten'):
+        begin(plain)
+
+
+def test_nothing_is_left_behind_where_it_fails(plain: Path, monkeypatch: Any) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError('disk full')
+
+    monkeypatch.setattr('ddf_seg.engine.starting.starting.write_list', fail)
+    with pytest.raises(UsageError, match='disk full'):
+        begin(plain)
+    assert sorted(path.name for path in plain.iterdir()) == ['images', 'masks']
+
+
+def test_a_moved_folder_still_works(plain: Path, tmp_path_factory: Any) -> None:
+    begin(plain)
+    moved = tmp_path_factory.mktemp('elsewhere') / 'pictures'
+    plain.rename(moved)
+    assert labels_of(moved / 'ddf_seg/config.py', 'train')
