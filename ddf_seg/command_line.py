@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import UsageError
@@ -23,6 +24,19 @@ _UPSTREAM_WARNINGS = (
     '``build_loss`` would be deprecated',
     'The draw is False, it means that the hook for visualization will not take',
 )
+
+
+def running_program() -> list[str]:
+    """What was typed to run this tool: 'python', 'tools/train.py', or 'ddf-seg', 'train'."""
+    first = sys.argv[0]
+    # `ddf_seg.cli` puts the words of its command there.
+    return ['python', near(first)] if first.endswith('.py') else first.split()
+
+
+def near(path: str | Path) -> str:
+    """A path as seen from the working directory, if it is below that."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -41,15 +55,17 @@ class ToolParser(argparse.ArgumentParser):
     """A parser whose help shows defaults and examples, and whose errors look like all others.
 
     Args:
-        examples: Command lines to show at the end of the help.
+        examples: Command lines to show at the end of the help; '{program}' is what was typed.
         kwargs: As of `argparse.ArgumentParser`.
     """
 
     def __init__(self, *, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        program = ' '.join(running_program())
+        kwargs.setdefault('prog', program)
         kwargs.setdefault('formatter_class', _HelpFormatter)
         if examples:
             title = 'examples:' if len(examples) > 1 else 'example:'
-            kwargs['epilog'] = '\n  '.join([title, *examples])
+            kwargs['epilog'] = '\n  '.join([title, *examples]).replace('{program}', program)
         super().__init__(**kwargs)
 
     def error(self, message: str) -> Any:

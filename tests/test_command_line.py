@@ -6,10 +6,13 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from ddf_seg import cli
+from ddf_seg.cli.convert import NAMES
 from ddf_seg.command_line import (
     ToolParser,
     markdown_table,
@@ -26,22 +29,29 @@ SCRIPTS = {
     for path in sorted((ROOT / folder).glob('*.py'))
 }
 MOVED = [script for script, text in SCRIPTS.items() if 'import moved' in text]
-# train.py and test.py show mmseg's own help.
-TOOLS = SCRIPTS.keys() - MOVED - {'tools/train.py', 'tools/test.py'}
+TOOLS = SCRIPTS.keys() - MOVED
+SUBCOMMANDS = [*(c for c in cli.COMMANDS if c != 'convert'), *(f'convert {n}' for n in NAMES)]
 
 
-@pytest.mark.parametrize('tool', sorted(TOOLS))
-def test_help_is_there_in_no_time(tool: str) -> None:
-    """It shows an example, and a text for every option, without importing torch."""
+def ask(*command: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What a command line answers in the checkout, and the seconds of processor time it takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, tool, '--help'], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize('tool', sorted([*TOOLS, *(f'-m ddf_seg {c}' for c in SUBCOMMANDS)]))
+def test_help_is_there_in_no_time(tool: str) -> None:
+    """It shows an example, and a text for every option, without importing torch."""
+    done, seconds = ask(*tool.split(), '--help')
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith('usage: ')
-    assert f'python {tool} ' in ' '.join(done.stdout.split()) + ' '
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert done.stdout.startswith(f'usage: python {tool} [-h]')
+    _, _, examples = done.stdout.partition('\nexample')
+    assert f'\n  python {tool} ' in examples
+    assert '{' not in examples
     assert seconds < 1
     lines = done.stdout.partition('\noptions:\n')[2].partition('\n\n')[0].splitlines()
     for line, below in zip(lines, [*lines[1:], ''], strict=True):
@@ -60,6 +70,44 @@ def test_what_has_moved_says_where(tool: str) -> None:
     to = line.removeprefix('error: this has moved: python ')
     assert to in TOOLS
     assert Path(to).name == Path(tool).name
+
+
+def test_every_command_is_listed_with_what_it_does() -> None:
+    for words, names in (('', cli.COMMANDS), ('convert', NAMES)):
+        done, seconds = ask('-m', 'ddf_seg', *words.split(), '--help')
+        assert done.returncode == 0, done.stderr
+        listed = dict(
+            line.split(maxsplit=1) for line in done.stdout.partition('commands:\n')[2].splitlines()
+        )
+        assert listed.keys() == set(names)
+        assert all(text.endswith('.') for text in listed.values())
+        assert seconds < 1
+    folder = ROOT / 'ddf_seg/cli'
+    modules = {path.stem for path in folder.glob('*.py')} | {'convert'}
+    assert modules - {'__init__'} == set(cli.COMMANDS)
+    modules = {path.stem for path in folder.glob('convert/*.py')}
+    assert modules - {'__init__'} == set(NAMES)
+
+
+def test_a_mistyped_command_is_named() -> None:
+    done, _ = ask('-m', 'ddf_seg', 'trian', 'x.py')
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: python -m ddf_seg [-h] [--version] COMMAND …\nerror: ')
+    assert "got 'trian' (did you mean 'train'?)\n" in done.stderr
+
+
+def test_the_console_command_is_called_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pip installs it: a script in a folder for programs, which calls the entry point."""
+    (entry,) = metadata.entry_points(group='console_scripts', name='ddf-seg')
+    monkeypatch.setattr(sys, 'argv', ['/some where/bin/ddf-seg', 'check', 'x.py', '--jbs', '1'])
+    with pytest.raises(SystemExit) as stop:
+        entry.load()()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith('usage: ddf-seg check [-h]')
+    assert error.endswith('\nerror: unrecognized arguments: --jbs 1\n')
 
 
 def test_defaults_and_examples_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

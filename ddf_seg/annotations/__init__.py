@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .class_tables import IGNORE, id_map, index_of, metainfo, read_table
-from .converting import Job, convert, converter_parser, exit_code, write_list, write_png
+from .converting import Job, convert, converter, converter_parser, write_list, write_png
 from .encodings import colours_to_ids, draw_polygons, index_colours, map_ids, read_ids, read_json
 
 __all__ = [
@@ -11,9 +11,9 @@ __all__ = [
     'Job',
     'colours_to_ids',
     'convert',
+    'converter',
     'converter_parser',
     'draw_polygons',
-    'exit_code',
     'id_map',
     'index_colours',
     'index_of',

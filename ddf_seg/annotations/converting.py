@@ -8,10 +8,10 @@ completed by running it again.
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..command_line import ToolParser
+from ..errors import UsageError
 from ..files import files_below, is_disk_error, mapped, write_whole
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
@@ -41,25 +42,37 @@ class Job(NamedTuple):
     target: Path
 
 
-def converter_parser(description: str | None) -> argparse.ArgumentParser:
-    """A command line with what every converter takes: the dataset's folder and --jobs."""
-    parser = ToolParser(description=description)
+def converter_parser(description: str | None, example: str) -> argparse.ArgumentParser:
+    """A command line with what every converter takes: the dataset's folder and --jobs.
+
+    Args:
+        description: what the converter reads and writes.
+        example: a dataset's folder, for the help.
+    """
+    parser = ToolParser(description=description, examples=[f'{{program}} {example}'])
     parser.add_argument('root', type=Path, help="the dataset's folder")
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
     return parser
 
 
-def exit_code(main: Callable[[], None]) -> int:
-    """Runs a converter; a missing folder or damaged files become one message and exit code 1."""
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f'error: {error}\n')
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write('interrupted: run it again to go on\n')
-        return 130
-    return 0
+def converter(main: Callable[[], None]) -> Callable[[], int]:
+    """A converter as a command line's `main`: missing folders and damaged files are `UsageError`s.
+
+    Returns:
+        A function that returns exit code 0.
+    """
+
+    @functools.wraps(main)
+    def run() -> int:
+        try:
+            main()
+        except (OSError, ValueError) as error:
+            raise UsageError(str(error)) from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt('interrupted: run it again to go on') from None
+        return 0
+
+    return run
 
 
 def find(folder: Path, pattern: str) -> list[Path]:

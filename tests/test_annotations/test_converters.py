@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddf_seg.cli.convert.synthia import read_red_ids
+
 TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
 
 
@@ -92,10 +94,9 @@ def test_nuimages_names_its_tables(
 
 
 def test_synthia_reads_names_that_are_not_utf_8(tmp_path: Path) -> None:
-    reader = runpy.run_path(str(TOOLS / 'synthia.py'))['read_red_ids']
     label = np.zeros((4, 5, 3), np.uint16)
     label[..., 2] = 3
     file = tmp_path / b'caf\xe9.png'.decode('utf-8', 'surrogateescape')
     file.write_bytes(cv2.imencode('.png', label)[1].tobytes())
     # Road
-    assert np.array_equal(reader(file), np.zeros((4, 5)))
+    assert np.array_equal(read_red_ids(file), np.zeros((4, 5)))

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddf_seg.annotations import Job, convert, exit_code, id_map, map_ids, write_list
+from ddf_seg.annotations import Job, convert, converter, id_map, map_ids, write_list
 from ddf_seg.annotations.converting import find, write_png
+from ddf_seg.command_line import show_usage_errors
 from ddf_seg.files import write_whole
 
 TOOLS = Path(__file__).parents[2] / 'tools/dataset_converters'
@@ -141,14 +142,14 @@ def test_errors_become_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     def convert_nothing() -> None:
         find(tmp_path / 'no', '*_L.png')
 
-    assert exit_code(convert_nothing) == 1
+    assert show_usage_errors(converter(convert_nothing)) == 1
     error = capsys.readouterr().err
     assert error == f'error: expected *_L.png in {tmp_path / "no"}, which does not exist\n'
 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    assert exit_code(interrupted) == 130
+    assert show_usage_errors(converter(interrupted)) == 130
     assert 'run it again' in capsys.readouterr().err
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmseg.registry import MODELS
-from scripts import load_script
 from torch import nn
 
+from ddf_seg.cli.convert.ddfnet import main
+from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.weights import ddfnet
 from ddf_seg.errors import UsageError
 from ddf_seg.layers import DDFPack
 
-converter = load_script('tools/model_converters/ddfnet.py')
 D8 = dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
 
 
@@ -146,7 +146,7 @@ def test_every_parameter_learns():
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['ddfnet.py', *map(str, arguments)])
-    return converter.show_usage_errors(converter.main)
+    return show_usage_errors(main)
 
 
 def test_converter_reports_every_key_and_writes_what_init_cfg_loads(monkeypatch, tmp_path, capsys):

@@ -95,7 +95,7 @@ class _Run:
 
     def __call__(self, name: str, *arguments: object) -> tuple[int, str]:
         forget_visualizers()
-        self.monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        self.monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
         self.capsys.readouterr()
         code = load_script(f'tools/{name}.py').main()
         self.out, self.err = self.capsys.readouterr()

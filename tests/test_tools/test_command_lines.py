@@ -6,12 +6,12 @@ import argparse
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import mmseg
 import pytest
 from mmengine.config import DictAction
-from scripts import load_script
 from tool_runs import TOOLS
 
 from ddf_seg.engine.running.mmseg_tool import _load_tool
@@ -33,7 +33,11 @@ print(f'seconds: {{time.process_time():.2f}}, loaded: {{sorted(heavy)}}')
 def test_help_answers_at_once(name: str) -> None:
     tool = str(TOOLS / f'{name}.py')
     result = subprocess.run(
-        [sys.executable, '-c', HELP.format(tool=tool)], capture_output=True, text=True, check=True
+        [sys.executable, '-c', HELP.format(tool=tool)],
+        cwd=TOOLS.parent,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     *text, last = result.stdout.splitlines()
     seconds, loaded = last.removeprefix('seconds: ').split(', loaded: ')
@@ -41,6 +45,11 @@ def test_help_answers_at_once(name: str) -> None:
     # Of processor time; torch and mmseg take 4.
     assert float(seconds) < 0.5
     assert any(f'python tools/{name}.py' in line for line in text)
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = import_module(f'ddf_seg.cli.{name}').parser()
+    return parser
 
 
 def parser_of_mmseg(name: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
@@ -61,7 +70,7 @@ def test_every_option_of_mmseg_is_there_and_means_the_same(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('LOCAL_RANK', '0')
-    ours = {action.dest: action for action in load_script(f'tools/{name}.py').parser()._actions}
+    ours = {action.dest: action for action in parser_of(name)._actions}
     theirs = {action.dest: action for action in parser_of_mmseg(name, monkeypatch)._actions}
     assert ours.keys() == theirs.keys()
     for dest, action in theirs.items():
@@ -80,7 +89,7 @@ def test_options_are_read_as_mmengine_reads_them(capsys: pytest.CaptureFixture[s
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     expected = parser.parse_args(['--cfg-options', *given]).cfg_options
-    ours = load_script('tools/train.py').parser()
+    ours = parser_of('train')
     assert ours.parse_args(['x.py', '--cfg-options', *given]).cfg_options == expected
     assert ours.parse_args(['x.py']).cfg_options is None
     with pytest.raises(SystemExit):
@@ -90,7 +99,7 @@ def test_options_are_read_as_mmengine_reads_them(capsys: pytest.CaptureFixture[s
 
 def test_options_may_be_given_in_two_places() -> None:
     arguments = ['x.py', '--cfg-options', 'a=1', 'b=2', '--amp', '--cfg-options', 'c=3']
-    options = load_script('tools/train.py').parser().parse_args(arguments).cfg_options
+    options = parser_of('train').parse_args(arguments).cfg_options
     assert options == {'a': 1, 'b': 2, 'c': 3}
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
-from scripts import load_script
 
 from ddf_seg.analysis import layers
-
-tool = load_script('tools/get_flops.py')
+from ddf_seg.cli.flops import main
+from ddf_seg.command_line import show_usage_errors
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def count(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     def count(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, 'argv', ['get_flops.py', *map(str, arguments)])
         capsys.readouterr()
-        code = tool.show_usage_errors(tool.main)
+        code = show_usage_errors(main)
         return code, *capsys.readouterr()
 
     return count

@@ -18,15 +18,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scripts import load_script
 
+from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.images.reading import ImageReader
 from ddf_seg.engine.predicting import predictor, videos
 from road_scenes import CLASSES as SYNTHETIC_CLASSES
 from road_scenes import render_scene
-
-predict = load_script('tools/predict.py')
 
 Run = Callable[..., tuple[int, str]]
 

@@ -8,16 +8,14 @@ from pathlib import Path
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
-from scripts import load_script
 
+from ddf_seg.cli.publish import main
 from ddf_seg.command_line import show_usage_errors
-
-tool = load_script('tools/model_converters/publish.py')
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, source: Path, out: Path, *options: object) -> int:
     monkeypatch.setattr(sys, 'argv', ['publish.py', *map(str, (source, out, *options))])
-    return show_usage_errors(tool.main)
+    return show_usage_errors(main)
 
 
 def test_weights_and_classes_are_kept(

@@ -20,7 +20,7 @@ from mmseg.registry import HOOKS
 from tool_runs import Run
 
 from ddf_seg._compat.writing import WholeFileBackend
-from ddf_seg.engine.checks.output_folder import near
+from ddf_seg.command_line import near
 
 BY_ITERATIONS = ['train_cfg.max_iters=6', 'train_cfg.val_interval=2']
 BY_EPOCHS = """
@@ -135,7 +135,7 @@ def test_an_interrupted_training_says_what_was_done_and_how_to_go_on(
     call(lambda: monkeypatch.setattr(mmengine.config.config, 'digit_version', interrupt))
     assert run('train', config, '--work-dir', work_dir)[0] == 130
     assert f'interrupted: 3 of 4 iterations done, saved up to {work_dir / "iter_2.pth"}' in run.err
-    command = f'{near(sys.executable)} train {config} --work-dir {work_dir} --resume'
+    command = f'{near(sys.executable)} tools/train.py {config} --work-dir {work_dir} --resume'
     assert run.err.endswith(f'Go on from there: {command}\n')
     assert 'Traceback' not in run.err
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 from mmseg.apis import inference_model, init_model
-from scripts import load_script
 from tool_runs import Run
 
+from ddf_seg.cli.swap import main
+from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.config_file import load_config
 
 PSP = 'pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
@@ -40,12 +41,11 @@ test_pipeline = [
 @pytest.fixture
 def swap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the tool in this process; returns exit code, output and error."""
-    tool = load_script('tools/swap_heads.py')
 
     def swap(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, 'argv', ['swap_heads.py', *map(str, arguments)])
         capsys.readouterr()
-        code = tool.show_usage_errors(tool.main)
+        code = show_usage_errors(main)
         return code, *capsys.readouterr()
 
     return swap

@@ -15,12 +15,10 @@ import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
 from PIL import Image
-from scripts import load_script
 
+from ddf_seg.cli import visualize
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.visualization import visualizing
-
-tool = load_script('tools/visualize_filters.py')
 
 Run = Callable[..., tuple[int, str]]
 HEAD = """
@@ -68,7 +66,7 @@ def run(
         options = ['--out-dir', tmp_path / 'out', '--device', 'cpu']
         monkeypatch.setattr(sys, 'argv', ['tool', *map(str, [*options, *files, *arguments])])
         capsys.readouterr()
-        code = show_usage_errors(tool.main)
+        code = show_usage_errors(visualize.main)
         return code, capsys.readouterr().err
 
     return run
@@ -201,7 +199,7 @@ def test_repeated_options_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ['--points', '1,2', '3,4', '--points', '5,6', '--channels', '0', '--channels', '1']
     given += ['--layer', 'a', '--layer', 'b', '--ground-truth', 'x', '--ground-truth', 'y']
     monkeypatch.setattr(sys, 'argv', ['tool', 'config', 'checkpoint', 'image', *given])
-    args = tool.parse_args()
+    args = visualize.parse_args()
     assert args.points == [(1, 2), (3, 4), (5, 6)]
     assert args.channels == [0, 1]
     assert args.layer == ['a', 'b']

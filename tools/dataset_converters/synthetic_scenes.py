@@ -1,51 +1,9 @@
-"""Writes a data set of synthetic road scenes in Cityscapes' folder layout.
+"""`ddf-seg scenes` under its name in the checkout."""
 
-What a run that was interrupted has written stays; the next one draws the rest.
-"""
-
-from __future__ import annotations
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
-
-
-def parse_args() -> argparse.Namespace:
-    parser = ToolParser(
-        description=__doc__,
-        examples=[
-            'python tools/dataset_converters/synthetic_scenes.py --out data/demo --train 200 --val '
-            '40'
-        ],
-    )
-    parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write')
-    parser.add_argument('--train', type=int, default=200, help='scenes in the training split')
-    parser.add_argument('--val', type=int, default=40, help='scenes in the validation split')
-    parser.add_argument(
-        '--size', type=int, nargs=2, default=(256, 512), metavar=('HEIGHT', 'WIDTH'),
-        help='of the images in pixels',
-    )  # fmt: skip
-    parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
-    return parser.parse_args()
-
-
-def main() -> int:
-    args = parse_args()
-    from road_scenes.dataset import write_dataset
-
-    counts = {'train': args.train, 'val': args.val}
-    with output_errors('--out'):
-        drawn = write_dataset(args.out, counts, tuple(args.size), args.seed, args.jobs)
-    if drawn:
-        print(f'{args.out}: {args.train} scenes to train on, {args.val} to validate')
-    else:
-        print(f'{args.out}: complete already, nothing to do')
-    return 0
-
+from ddf_seg.cli.scenes import main
+from ddf_seg.command_line import show_usage_errors
 
 if __name__ == '__main__':
     sys.exit(show_usage_errors(main))

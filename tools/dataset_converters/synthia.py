@@ -1,43 +1,9 @@
-"""SYNTHIA-RAND-CITYSCAPES: GT/LABELS/*.png (16-bit, id in the red channel) to *_labelTrainIds.png.
-
-python tools/dataset_converters/synthia.py data/RAND_CITYSCAPES
-"""
+"""`ddf-seg convert synthia` under its name in the checkout."""
 
 import sys
-from pathlib import Path
 
-import cv2
-import numpy as np
-
-from ddf_seg.annotations import Job, convert, converter_parser, exit_code, id_map
-from ddf_seg.annotations.converting import find
-
-SUFFIX = '_labelTrainIds.png'
-INDICES = id_map('synthia_ids')
-
-
-def read_red_ids(path: Path) -> np.ndarray:
-    # Pillow reads no 16-bit colours; cv2.imread wants UTF-8 names, and imdecode no empty file.
-    content = np.fromfile(path, np.uint8)
-    channels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    if channels is None or channels.ndim != 3 or channels.dtype != np.uint16:
-        got = 'no image' if channels is None else f'{channels.dtype} {channels.shape}'
-        raise ValueError(f'{path}: expected a 16-bit image of 3 channels, got {got}')
-    ids = channels[..., 2]
-    if ids.max() >= len(INDICES):
-        raise ValueError(f'{path}: expected ids up to {len(INDICES) - 1}, got {ids.max()}')
-    return INDICES[ids]
-
-
-def main() -> None:
-    args = converter_parser(__doc__).parse_args()
-    jobs = [
-        Job(file, file.with_name(file.stem + SUFFIX))
-        for file in find(args.root / 'GT/LABELS', '*.png')
-        if not file.name.endswith(SUFFIX)
-    ]
-    print(f'{args.root}: {convert(read_red_ids, jobs, args.jobs)} of {len(jobs)} labels written')
-
+from ddf_seg.cli.convert.synthia import main
+from ddf_seg.command_line import show_usage_errors
 
 if __name__ == '__main__':
-    sys.exit(exit_code(main))
+    sys.exit(show_usage_errors(main))

@@ -1,72 +1,9 @@
-"""WildDash 2: panoptic segments to the 26 classes of its evaluation, and lists.
-
-python tools/dataset_converters/wilddash2.py data/wilddash2
-
-Reads panoptic.json and panoptic/*.png, writes semantic_train_ids/*.png and splits/{train,val}.txt.
-The public part has no split of its own: every tenth image, by name, validates.
-"""
+"""`ddf-seg convert wilddash2` under its name in the checkout."""
 
 import sys
-from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from ddf_seg.annotations import (
-    IGNORE,
-    Job,
-    convert,
-    converter_parser,
-    exit_code,
-    id_map,
-    read_json,
-    write_list,
-)
-
-INDICES = id_map('wilddash2_ids')
-
-
-def paint_segments(source: tuple[Path, dict[int, int]]) -> np.ndarray:
-    """The label of a panoptic image: (file, class id of each segment)."""
-    path, categories = source
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert('RGB')).astype(np.int64)
-    except OSError as error:
-        raise ValueError(f'{path}: {error}') from error
-    segments = pixels @ np.array([1, 1 << 8, 1 << 16])
-    ids, places = np.unique(segments, return_inverse=True)
-    unknown = [index for index in ids.tolist() if index and index not in categories]
-    if unknown:
-        raise ValueError(f'{path}: panoptic.json has no segment {unknown[0]}')
-    # Segment 0 is unlabelled.
-    indices = [INDICES[categories[index]] if index else IGNORE for index in ids.tolist()]
-    return np.array(indices, np.uint8)[places.reshape(segments.shape)]
-
-
-def main() -> None:
-    args = converter_parser(__doc__).parse_args()
-    file = args.root / 'panoptic.json'
-    content = read_json(file)
-    try:
-        jobs = [
-            Job(
-                (
-                    args.root / 'panoptic' / item['file_name'],
-                    {segment['id']: segment['category_id'] for segment in item['segments_info']},
-                ),
-                args.root / 'semantic_train_ids' / f'{Path(item["file_name"]).stem}.png',
-            )
-            for item in content['annotations']
-        ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{file}: no panoptic annotations: {error!r}') from error
-    names = sorted(job.target.stem for job in jobs)
-    write_list(args.root / 'splits/val.txt', names[9::10])
-    write_list(args.root / 'splits/train.txt', sorted(set(names) - set(names[9::10])))
-    written = convert(paint_segments, jobs, args.jobs)
-    print(f'{args.root}: {written} of {len(jobs)} labels written, lists in {args.root}/splits')
-
+from ddf_seg.cli.convert.wilddash2 import main
+from ddf_seg.command_line import show_usage_errors
 
 if __name__ == '__main__':
-    sys.exit(exit_code(main))
+    sys.exit(show_usage_errors(main))

@@ -77,9 +77,3 @@ def lock(folder: str | Path) -> IO[str] | None:
     file.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}: {command}\n')
     file.flush()
     return file
-
-
-def near(path: str | Path) -> str:
-    """A path as seen from the working directory, if it is below that."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..checks.output_folder import near
+from ...command_line import near
 from ..checks.output_names import check_names
 
 

@@ -21,9 +21,8 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import BaseLoop, Runner
 
-from ...command_line import INTERRUPTED, show_usage_errors
+from ...command_line import INTERRUPTED, near, running_program, show_usage_errors
 from ...errors import UsageError
-from ..checks.output_folder import near
 from ..config_file import load_config, warn_of_options
 from ..explanations import explained
 from ..hooks import SummaryHook
@@ -135,8 +134,11 @@ def _interrupted(name: str, cfg: Config, runners: list[Runner]) -> str:
         return f'{done}, no checkpoint was saved yet; start again'
     command = 'the same command and --resume'
     if runner.launcher == 'none':
-        given = [argument for argument in sys.argv if argument != '--resume']
-        command = shlex.join([near(sys.executable), *given, '--resume'])
+        given = [argument for argument in sys.argv[1:] if argument != '--resume']
+        program = running_program()
+        if program[0] == 'python':
+            program[0] = near(sys.executable)
+        command = shlex.join([*program, *given, '--resume'])
     return f'{done}, saved up to {found.checkpoint}. Go on from there: {command}'
 
 

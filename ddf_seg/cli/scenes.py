@@ -1,0 +1,43 @@
+"""Writes a data set of synthetic road scenes in Cityscapes' folder layout.
+
+What a run that was interrupted has written stays; the next one draws the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..command_line import ToolParser, output_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(
+        description=__doc__,
+        examples=['{program} --out data/demo --train 200 --val 40'],
+    )
+    parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write')
+    parser.add_argument('--train', type=int, default=200, help='scenes in the training split')
+    parser.add_argument('--val', type=int, default=40, help='scenes in the validation split')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(256, 512), metavar=('HEIGHT', 'WIDTH'),
+        help='of the images in pixels',
+    )  # fmt: skip
+    parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    from road_scenes.dataset import write_dataset
+
+    counts = {'train': args.train, 'val': args.val}
+    with output_errors('--out'):
+        drawn = write_dataset(args.out, counts, tuple(args.size), args.seed, args.jobs)
+    if drawn:
+        print(f'{args.out}: {args.train} scenes to train on, {args.val} to validate')
+    else:
+        print(f'{args.out}: complete already, nothing to do')
+    return 0

@@ -1,0 +1,118 @@
+"""Puts DDF into a config.
+
+CONFIG is a file, or a config of mmsegmentation: mmseg::pspnet/pspnet_r50-d8_…. NEW.py inherits it
+and changes only what it must. The tool prints the changes. Without --head, --upsample, --convs and
+--backbone, it swaps the decode head.
+
+With --checkpoint, it also writes NEW.pth: the trained network's weights, with which the new network
+predicts what the original does, until it is trained on. --finetune writes a schedule for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..command_line import ToolParser, output_errors
+from ..engine.checks.output_folder import check_folder
+from ..errors import UsageError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(
+        description=__doc__,
+        examples=[
+            '{program} \\\n'
+            '    mmseg::pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py -o my/ddf_pspnet.py',
+            '{program} my/segformer.py --checkpoint my/segformer.pth \\\n'
+            '    --finetune 1000 -o my/ddf_segformer.py',
+        ],
+    )
+    parser.add_argument('config', help='config file, or mmseg::…')
+    parser.add_argument('--head', action='store_true', help='DDF in the decode head (the default)')
+    parser.add_argument('--upsample', action='store_true', help='DDF-Up in an FPN neck or a UNet')
+    parser.add_argument(
+        '--convs', action='store_true', help="DDF in place of the decode head's 3×3 convolutions"
+    )
+    parser.add_argument('--backbone', action='store_true', help='DDF in a ResNet')
+    parser.add_argument('-o', '--out', type=Path, required=True, help='the config to write')
+    parser.add_argument(
+        '--checkpoint', type=Path, help="CONFIG's trained weights, to put into the new network"
+    )
+    parser.add_argument(
+        '--finetune',
+        type=int,
+        metavar='ITERATIONS',
+        help='write a schedule, too: new parts at a full rate, the others at a tenth of it',
+    )
+    parser.add_argument(
+        '--force', action='store_true', help='overwrite the files, even if you have edited them'
+    )
+    args = parser.parse_args()
+    if args.finetune is not None and (args.checkpoint is None or args.finetune < 1):
+        parser.error('--finetune: expected a number above 0, and --checkpoint')
+    if not (args.upsample or args.convs or args.backbone):
+        args.head = True
+    return args
+
+
+def check_target(args: argparse.Namespace) -> None:
+    """Make sure that the new config can stand where it is asked for, and inherit its source."""
+    from mmengine.config import Config
+
+    if args.out.suffix != '.py':
+        raise UsageError(f'--out: expected a file name that ends in .py, got {args.out}')
+    if args.out.is_dir():
+        raise UsageError(f'--out: expected a file, {args.out} is a folder')
+    check_folder(args.out.parent, '--out')
+    if '::' not in args.config:
+        source = Path(args.config)
+        if source.exists() and args.out.exists() and source.samefile(args.out):
+            raise UsageError(f'--out: {args.out} is CONFIG itself, which the new config inherits')
+        if source.suffix == '.py' and source.exists() and Config._is_lazy_import(str(source)):
+            raise UsageError(
+                f"{source} is a config of mmengine's pure Python style (read_base), which a config "
+                'with _base_ cannot inherit'
+            )
+
+
+def write(path: Path, content: bytes, force: bool) -> None:
+    """Write a file, but not over another that somebody may have edited."""
+    from ..files import write_whole
+
+    with output_errors('--out'):
+        if path.exists() and path.read_bytes() != content and not force:
+            raise UsageError(
+                f'--out: {path} is there and differs from what would be written. Give another '
+                'name, or --force to overwrite it'
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+
+
+def main() -> int:
+    args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ..engine.config_file import load_config
+    from ..engine.weights.checkpoints import checkpoint_bytes
+    from ..swap import config_text, plan_swap, swapped_config, upgrade
+
+    check_target(args)
+    original = load_config(args.config)
+    swap = plan_swap(original, args.head, args.upsample, args.convs, args.backbone)
+    files = {}
+    if args.checkpoint:
+        weights = args.out.with_suffix('.pth')
+        done = upgrade(original, swapped_config(original, swap), args.checkpoint)
+        swap.notes += done.notes()
+        if args.finetune:
+            swap.options.update(load_from=str(weights), **done.schedule(args.finetune))
+        files[weights] = checkpoint_bytes(done.checkpoint)
+    files[args.out] = config_text(swap, args.config, args.out).encode()
+    for path, content in files.items():
+        write(path, content, args.force)
+    for note in swap.notes:
+        print(note)
+    for path in files:
+        print(f'written: {path}')
+    return 0
