@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..command_line import ToolParser, output_errors
 
-FORMATS = ('onnx', 'openvino', 'pt2')
+FORMATS = ('onnx', 'openvino', 'pt2', 'aoti')
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument(
         '--format', choices=FORMATS, default='onnx',
-        help='onnx (.onnx), openvino (.xml and .bin), or pt2 (.pt2, for torch without ddf_seg)',
+        help='onnx (.onnx), openvino (.xml and .bin), pt2 (.pt2, for torch without ddf_seg), or '
+        'aoti (.pt2, compiled for this processor, for torch in Python or C++ with our operators)',
     )  # fmt: skip
     parser.add_argument(
         '--size', type=int, nargs=2, required=True, metavar=('H', 'W'),
@@ -59,7 +60,9 @@ def main() -> int:
     metadata, note = metadata_of(network, cfg, Path(args.config).stem)
     if note:
         sys.stderr.write(f'note: {note}\n')
-    program = export_program(network.model, tuple(args.size), args.output == 'scores')
+    program = export_program(
+        network.model, tuple(args.size), args.output == 'scores', compiled=args.format == 'aoti'
+    )
     with output_errors('--out'):
         write_program(program, args.format, args.out, metadata)
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')

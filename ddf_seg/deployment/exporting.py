@@ -1,4 +1,4 @@
-"""Writes a segmentor as ONNX, as OpenVINO's IR or as torch's own exported program."""
+"""Writes a segmentor as ONNX, as OpenVINO's IR, as torch's own program, or compiled."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from ..errors import UsageError, in_a_line
 from ..files import replacing
 from .decompositions import decomposition_table
 from .network import ImageSegmentor, Metadata
+from .packaging import check_compiler, is_compiled, write_package
 
 # Each format's suffix, and the packages and the extra of ours that it takes.
 FORMATS = {
     'onnx': ('.onnx', ('onnx', 'onnxscript'), 'onnx'),
     'openvino': ('.xml', ('onnx', 'onnxscript', 'openvino'), 'onnx,openvino'),
     'pt2': ('.pt2', (), ''),
+    'aoti': ('.pt2', (), ''),
 }
 OPSET = 18
 # The key under which a file has it, as JSON; runtime.py reads it.
@@ -34,7 +36,8 @@ def check_target(path: Path, kind: str) -> None:
     """Makes sure that a format can be written to a file, before anything takes long.
 
     Raises:
-        UsageError: names the package that is missing, the suffix that is expected, or the folder.
+        UsageError: names what is missing (a package, a compiler), the suffix that is expected, or
+            the folder.
     """
     suffix, packages, extra = FORMATS[kind]
     missing = [name for name in packages if find_spec(name) is None]
@@ -43,6 +46,8 @@ def check_target(path: Path, kind: str) -> None:
             f'--format {kind}: {" and ".join(missing)} not installed: in a checkout of ddf_seg, '
             f"pip install --no-build-isolation '.[{extra}]'"
         )
+    if kind == 'aoti':
+        check_compiler()
     if path.suffix != suffix:
         raise UsageError(f'--out {path}: expected a name that ends in {suffix} for --format {kind}')
     if not path.parent.is_dir():
@@ -54,13 +59,16 @@ def check_target(path: Path, kind: str) -> None:
         raise UsageError(f'--out {path}: {error.strerror} ({path.parent})') from error
 
 
-def export_program(model: Any, size: tuple[int, int], scores: bool = False) -> ExportedProgram:
+def export_program(
+    model: Any, size: tuple[int, int], scores: bool = False, compiled: bool = False
+) -> ExportedProgram:
     """A segmentor as a graph of torch's core operators; see `ImageSegmentor` for in- and output.
 
     Args:
         model: the segmentor, on the CPU.
         size: height and width of the images; they come one at a time.
         scores: return class scores, not ids.
+        compiled: keep our operators, where they have compiled kernels; for 'aoti'.
 
     Raises:
         UsageError: the network takes no such size, or cannot be exported.
@@ -78,12 +86,16 @@ def export_program(model: Any, size: tuple[int, int], scores: bool = False) -> E
         try:
             with _quiet():
                 program = torch.export.export(network, (image,))
-                program = program.run_decompositions(decomposition_table())
+                table = decomposition_table()
+                if compiled:
+                    table = {op: form for op, form in table.items() if not is_compiled(op)}
+                program = program.run_decompositions(table)
         except Exception as error:
             raise UsageError(
                 f'the network cannot be exported, torch.export cannot follow it: {in_a_line(error)}'
             ) from error
-    _check_operators(program)
+    if not compiled:
+        _check_operators(program)
     return program
 
 
@@ -91,19 +103,22 @@ def write_program(program: ExportedProgram, kind: str, path: Path, metadata: Met
     """Writes a program; a file is there whole or not at all.
 
     Args:
-        program: of `export_program`.
+        program: of `export_program`; for 'aoti' with `compiled`.
         kind: of `FORMATS`.
         path: the file, with the format's suffix; OpenVINO's weights get a .bin beside it.
         metadata: goes into the file.
 
     Raises:
-        UsageError: ONNX has no operator for one of the program's.
+        UsageError: ONNX has no operator for one of the program's, or torch cannot compile it.
         OSError: the file cannot be written.
     """
     unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
     if kind == 'pt2':
         with replacing(path, unfinished):
             torch.export.save(program, unfinished, extra_files={METADATA: metadata.as_json()})
+    elif kind == 'aoti':
+        with _quiet():
+            write_package(program, path, {METADATA: metadata.as_json()})
     elif kind == 'onnx':
         with replacing(path, unfinished):
             _write_onnx(program, unfinished, metadata)
