@@ -6,6 +6,9 @@ torch >= 2.10. Where there is no compiler, or no torch to compile against, the p
 without them and runs in plain torch. The CUDA library holds CUDA's runtime and is loaded only where
 torch has CUDA, so one wheel serves CPU-only torch and torch for CUDA alike.
 
+Configs, tools and the trained network go into the package's `.mim` as in OpenMMLab's packages; in
+a checkout, links stand there.
+
 Environment:
     DDF_SEG_BUILD_NATIVE: 1 to fail if a library cannot be built, 0 to build none.
     DDF_SEG_BUILD_FLAGS: further compiler and linker flags for the CPU's, e.g. -fsanitize=address.
@@ -30,6 +33,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.modified import newer_group
 
 CPU_LIBRARY = 'ddf_seg._C_cpu'
@@ -56,6 +60,13 @@ if platform.machine().lower() in ('x86_64', 'amd64'):
 # The last one as PTX too, for what comes after it.
 CUDA_ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
 CUDA_FLAGS = ['-std=c++17', '-O3', '--Werror=all-warnings', '-Xcompiler=-fPIC,-fvisibility=hidden']
+
+
+# What lies beside the package, and goes into the `.mim` of an installed one
+BESIDE = (
+    *('model-index.yml', 'checkpoints/*.pth'),
+    *('configs/**/*.py', 'configs/*.yaml', 'tools/**/*.py', 'tools/*.sh'),
+)
 
 
 def torch_directory() -> Path | None:
@@ -129,6 +140,20 @@ def architecture_flags(nvcc: Path) -> list[str]:
         known = [a for a in CUDA_ARCHITECTURES if f'sm_{a.replace(".", "")}' in listed]
         os.environ['TORCH_CUDA_ARCH_LIST'] = ';'.join(known) + '+PTX'
     return _get_cuda_arch_flags()
+
+
+class BuildPython(build_py):
+    """Copies what lies beside the package into it, too."""
+
+    def build_packages(self) -> None:
+        super().build_packages()
+        if self.editable_mode:
+            return
+        for pattern in BESIDE:
+            for file in sorted(Path().glob(pattern)):
+                target = Path(self.build_lib, 'ddf_seg/.mim', file)
+                self.mkpath(str(target.parent))
+                self.copy_file(str(file), str(target))
 
 
 class BuildNative(build_ext):
@@ -269,6 +294,6 @@ def extensions() -> list[Extension]:
 modules = extensions()
 setup(
     ext_modules=modules,
-    cmdclass={'build_ext': BuildNative},
+    cmdclass={'build_ext': BuildNative, 'build_py': BuildPython},
     options={'bdist_wheel': {'py_limited_api': 'cp310'}} if modules else {},
 )

@@ -4,8 +4,8 @@ In a config::
 
     custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
 
-A config that inherits from ``'mmseg::…'`` needs the import before it is read, as the tools do:
-mmengine reads ``_base_`` first.
+A config that inherits from ``'mmseg::…'`` or ``'ddf_seg::…'`` needs the import before it is read,
+as the tools do: mmengine reads ``_base_`` first.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ except ModuleNotFoundError as error:
 from mmengine.registry import MODELS
 
 from . import _compat, layers
+from ._compat.configs import register_configs
 
 _compat.apply()
+register_configs()
 
 
 def _register_layers() -> None:

@@ -24,7 +24,7 @@ from ..errors import UsageError
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
-        examples=['{program} configs/ddf_camvid.py --json faults.json'],
+        examples=['{program} ddf_seg::ddf_camvid.py --json faults.json'],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the result there')

@@ -19,8 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            '{program} configs/ddf_camvid_trainval_finetune.py \\\n'
-            '    checkpoints/ddf_camvid.pth --size 360 480 -o ddf_camvid.onnx',
+            '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n'
+            '    ddf_seg::ddf_camvid.pth --size 360 480 -o ddf_camvid.onnx',
         ],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")

@@ -20,12 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            '{program} configs/ddf_camvid.py --shape 360 480',
+            '{program} ddf_seg::ddf_camvid.py --shape 360 480',
             '{program} --table',
         ],
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('config', nargs='?', help='config file, or mmseg::…')
+    what.add_argument('config', nargs='?', help="config file, or a package's: mmseg::fcn/…")
     what.add_argument('--table', action='store_true', help='compare the cost of single layers')
     parser.add_argument(
         '--shape', type=int, nargs='+', metavar='N',

@@ -1,8 +1,9 @@
 """Segments an image, a folder or a video.
 
-With --demo alone, it draws road scenes and segments them with the network in checkpoints/. Writes
-to --out-dir: overlays/ (pictures or videos with the colours of the classes), ids/ (class ids as
-PNG, one per frame of a video) and classes.csv (the meaning of ids and colours).
+With --demo alone, it draws road scenes and segments them with ddf_seg::ddf_camvid.pth, the network
+that the package brings along. Writes to --out-dir: overlays/ (pictures or videos with the colours
+of the classes), ids/ (class ids as PNG, one per frame of a video) and classes.csv (the meaning of
+ids and colours).
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from ..engine.checks.output_folder import check_folder
 if TYPE_CHECKING:
     from ..engine.predicting.predictor import Predictor
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO_CONFIG = ROOT / 'configs' / 'ddf_camvid_trainval_finetune.py'
-DEMO_CHECKPOINT = ROOT / 'checkpoints' / 'ddf_camvid.pth'
+DEMO_CONFIG = 'ddf_seg::ddf_camvid_trainval_finetune.py'
+DEMO_CHECKPOINT = 'ddf_seg::ddf_camvid.pth'
 DEMO_SCENES, DEMO_SIZE = 6, (360, 480)  # CamVid's
 
 
@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             '{program} --demo',
-            '{program} configs/ddf_camvid_trainval_finetune.py \\\n'
-            '    checkpoints/ddf_camvid.pth photos --out-dir results --scale 0.5',
+            '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n'
+            '    ddf_seg::ddf_camvid.pth photos --out-dir results --scale 0.5',
         ],
     )
     files = [
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         '--demo',
         action='store_true',
         help=f'draw {DEMO_SCENES} scenes to OUT_DIR/scenes, and segment them with '
-        f'{DEMO_CHECKPOINT.relative_to(ROOT)}',
+        f'{DEMO_CHECKPOINT}',
     )
     parser.add_argument(
         '--out-dir', type=Path, default=Path('predictions'), help='folder for the results'
@@ -64,7 +64,7 @@ def parse_args() -> argparse.Namespace:
     if args.demo and given:
         parser.error(f'--demo: expected no further file, got {", ".join(given)}')
     if args.demo:
-        args.config, args.checkpoint = str(DEMO_CONFIG), str(DEMO_CHECKPOINT)
+        args.config, args.checkpoint = DEMO_CONFIG, DEMO_CHECKPOINT
         args.input = args.out_dir / 'scenes'
     elif len(given) < len(files):
         missing = ', '.join(file.dest for file in files if file.dest not in given)

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
             '    --finetune 1000 -o my/ddf_segformer.py',
         ],
     )
-    parser.add_argument('config', help='config file, or mmseg::…')
+    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
     parser.add_argument('--head', action='store_true', help='DDF in the decode head (the default)')
     parser.add_argument('--upsample', action='store_true', help='DDF-Up in an FPN neck or a UNet')
     parser.add_argument(

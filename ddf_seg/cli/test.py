@@ -14,7 +14,7 @@ def parser() -> ToolParser:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            '{program} configs/ddf_camvid_trainval_finetune.py \\\n    checkpoints/ddf_camvid.pth',
+            '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n    ddf_seg::ddf_camvid.pth',
             '{program} CONFIG CHECKPOINT --out ids --show-dir pictures',
         ],
     )

@@ -13,9 +13,9 @@ def parser() -> ToolParser:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            '{program} configs/ddf_camvid.py',
-            '{program} configs/ddf_camvid.py --resume   (after an interruption)',
-            '{program} configs/ddf_camvid.py --work-dir runs/1 \\\n'
+            '{program} ddf_seg::ddf_camvid.py',
+            '{program} ddf_seg::ddf_camvid.py --resume   (after an interruption)',
+            '{program} ddf_seg::ddf_camvid.py --work-dir runs/1 \\\n'
             '    --cfg-options randomness.seed=1',
         ],
     )

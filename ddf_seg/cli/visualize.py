@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
         examples=[
-            '{program} configs/ddf_camvid_trainval_finetune.py \\\n'
-            '    checkpoints/ddf_camvid.pth street.jpg --points 120,80 300,200 --html',
+            '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n'
+            '    ddf_seg::ddf_camvid.pth street.jpg --points 120,80 300,200 --html',
         ],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")

@@ -15,18 +15,21 @@ import torch
 from mmengine.fileio import load
 from scripts import ROOT
 
+from ddf_seg.engine.weights.package_weights import resolve_package_file
+
 MODELS = load(ROOT / 'configs' / 'metafile.yaml')['Models']
 
 
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
 def test_files_are_there(model: dict) -> None:
     assert (ROOT / model['Config']).stem == model['Name']
-    assert 1e6 < (ROOT / model['Weights']).stat().st_size < 20e6
+    assert 1e6 < resolve_package_file(model['Weights']).stat().st_size < 20e6
 
 
 def test_its_size_is_what_is_said_of_it() -> None:
     """Everything but the statistics of batch normalisation is a parameter."""
-    weights = torch.load(ROOT / MODELS[0]['Weights'], weights_only=True)['state_dict']
+    path = resolve_package_file(MODELS[0]['Weights'])
+    weights = torch.load(path, weights_only=True)['state_dict']
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     count = sum(value.numel() for key, value in weights.items() if not key.endswith(statistics))
     for file in ('README.md', 'configs/_base_/models/ddf_efficientnet-lite0.py'):
@@ -44,7 +47,7 @@ def test_score(model: dict, tmp_path: Path) -> None:
 
     It says nothing of quality, for these images were trained on.
     """
-    files = [ROOT / 'tools/test.py', ROOT / model['Config'], ROOT / model['Weights']]
+    files = [ROOT / 'tools/test.py', ROOT / model['Config'], model['Weights']]
     command = [sys.executable, *map(str, files), '--work-dir', str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

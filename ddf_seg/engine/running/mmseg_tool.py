@@ -59,6 +59,8 @@ def _run(name: str, args: argparse.Namespace) -> int:
     # mmseg's tool merges the options itself.
     cfg = load_config(args.config)
     warn_of_options(cfg, args.cfg_options)
+    # It names the work dir after the file.
+    args.config = args.config.rpartition('::')[2]
     request = _take_over(args, cfg) if name == 'test' else TestRequest()
     runners: list[Runner] = []
 

@@ -1,4 +1,7 @@
-"""Weights that lie inside an installed package: `package://PACKAGE/PATH` for mmengine's loader."""
+"""Weights that lie inside an installed package, for mmengine's loader.
+
+`package://PACKAGE/PATH` is a file of any package, `ddf_seg::NAME.pth` one of ours.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ from typing import Any
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
 SCHEME = 'package://'
+OURS = 'ddf_seg::'
+_FOLDER = 'package://ddf_seg/.mim/checkpoints/'
 
 
 def resolve_package_file(filename: str) -> Path:
-    """The path of `package://PACKAGE/PATH`.
+    """The path of `package://PACKAGE/PATH`, or `ddf_seg::NAME.pth`.
 
     Raises:
         FileNotFoundError: the package is not installed, or has no such file.
     """
+    if filename.startswith(OURS):
+        filename = _FOLDER + filename.removeprefix(OURS)
     package, _, path = filename.removeprefix(SCHEME).partition('/')
     spec = find_spec(package)
     if spec is None or spec.origin is None:
@@ -29,7 +36,7 @@ def resolve_package_file(filename: str) -> Path:
     return file
 
 
-@CheckpointLoader.register_scheme(prefixes=SCHEME)
+@CheckpointLoader.register_scheme(prefixes=[SCHEME, OURS])
 def load_from_package(filename: str, map_location: str | None = None) -> Any:
     """Loads a checkpoint that an installed package brings along."""
     return load_from_local(str(resolve_package_file(filename)), map_location)

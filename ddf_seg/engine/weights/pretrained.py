@@ -20,7 +20,7 @@ from mmengine.runner import checkpoint as zoo
 from ...errors import UsageError, hint
 from ..lookup.configs import join, kind_of, walk
 from .checkpoints import check_checkpoint, find_damage
-from .package_weights import SCHEME, resolve_package_file
+from .package_weights import OURS, SCHEME, resolve_package_file
 
 _TIMEOUT = 10.0  # seconds
 
@@ -93,21 +93,21 @@ def resolve(source: str, path: str) -> str:
     """The URL, or the file, behind a name of mmengine's model zoos.
 
     Args:
-        source: 'torchvision://…', 'open-mmlab://…', 'mmcls://…', 'package://…', any other URL, or a
-            file.
+        source: 'torchvision://…', 'open-mmlab://…', 'mmcls://…', 'package://…', 'ddf_seg::…', any
+            other URL, or a file.
         path: the config's key that holds it.
 
     Raises:
         UsageError: the zoo has no such model.
     """
     scheme, separator, name = source.partition('://')
-    if not separator:
-        return source
-    if source.startswith(SCHEME):
+    if source.startswith((SCHEME, OURS)):
         try:
             return str(resolve_package_file(source))
         except FileNotFoundError as error:
             raise UsageError(f'{path}: {error}') from error
+    if not separator:
+        return source
     if scheme in ('torchvision', 'modelzoo'):
         urls = (
             zoo.get_torchvision_models()
