@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from . import resident
 
 Run = Callable[[], Any]
 # Shorter samples than this drown in the clock's and the scheduler's noise.
@@ -162,20 +163,11 @@ def peak_beyond_result(make: Callable[[], tuple[Run, Run]], device: torch.device
 def _resident_peak(send: Any, make: Callable[[], tuple[Run, Run]]) -> None:
     small, run = make()
     small()
-    if not sys.platform.startswith('linux'):
-        raise SystemExit("the peak of a process' memory is read from /proc, which Linux alone has")
-    # Linux: sets the peak back to what is resident now.
-    Path('/proc/self/clear_refs').write_text('5')
-    before = _status('VmRSS')
+    resident.check_system()
+    resident.forget_peak()
+    before = resident.resident()
     result = run()
-    send.send(_status('VmHWM') - before - _bytes(result))
-
-
-def _status(field: str) -> int:
-    for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith(f'{field}:'):
-            return int(line.split()[1]) << 10
-    raise RuntimeError(f'/proc/self/status has no {field}')
+    send.send(resident.peak() - before - _bytes(result))
 
 
 def _bytes(result: Any) -> int:
