@@ -4,7 +4,8 @@
 those who use them.
 """
 
-from .capture import FilterCall, capture_filters
+from .calls import FilterCall
+from .capture import capture_filters
 from .hook import FilterVisualizationHook
 from .inspection import Inspection, inspect_batch, inspect_image
 from .points import Point, named_points, pick_points

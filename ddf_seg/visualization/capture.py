@@ -10,105 +10,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Pair = tuple[int, int]
+from ..layers import DDFUpPack
+from .calls import FilterCall
 
 
 class MissingLayerError(ValueError):
     """A network has none of the DDF layers asked for."""
-
-
-@dataclass
-class FilterCall:
-    """One call of `ddf` or `ddf_upsample`, its tensors copied to the CPU.
-
-    Attributes:
-        layer: path of the module that made the call, with '#n' where it made several.
-        operator: 'ddf' or 'ddf_upsample'.
-        features: (B, C, H, W).
-        channel_filter: (B, C, kh, kw), or for an upsampling call (B, r², C, kh, kw).
-        spatial_filter: (B, G·kh·kw, H', W').
-        kernel_size, dilation, stride: as the operator has them; an upsampling call has stride 1.
-        scale_factor: r; 1 for `ddf`.
-        kernel_combine: 'mul' or 'add'.
-    """
-
-    layer: str
-    operator: str
-    features: Tensor
-    channel_filter: Tensor
-    spatial_filter: Tensor
-    kernel_size: Pair
-    dilation: Pair
-    stride: Pair
-    scale_factor: int
-    kernel_combine: str
-
-    @property
-    def channels(self) -> int:
-        return self.features.shape[1]
-
-    @property
-    def taps(self) -> int:
-        return self.kernel_size[0] * self.kernel_size[1]
-
-    @property
-    def groups(self) -> int:
-        """Spatial filters per pixel."""
-        return self.spatial_filter.shape[1] // self.taps
-
-    @property
-    def size(self) -> Pair:
-        """(H', W'): the pixels that have filters of their own."""
-        return self.spatial_filter.shape[2], self.spatial_filter.shape[3]
-
-    @property
-    def phases(self) -> int:
-        """r² where each phase has channel filters of its own, otherwise 1."""
-        return self.channel_filter.shape[1] if self.channel_filter.dim() == 5 else 1
-
-    @property
-    def channels_neutral(self) -> bool:
-        """Whether the channel filters change nothing, as those of a layer without that branch."""
-        return bool((self.channel_filter == (self.kernel_combine == 'mul')).all())
-
-    def channel_filters(self, image: int = 0) -> Tensor:
-        """The channel filters of one image, (phases, C, kh, kw), float32."""
-        return self.channel_filter[image].float().view(-1, self.channels, *self.kernel_size)
-
-    def spatial_filters(self, image: int = 0) -> Tensor:
-        """The spatial filters of one image, (G, kh, kw, H', W'), float32."""
-        return self.spatial_filter[image].float().unflatten(0, (self.groups, *self.kernel_size))
-
-    def group(self, channel: int) -> int:
-        """The group whose spatial filters a channel shares."""
-        return channel // (self.channels // self.groups)
-
-    def phase(self, y: int, x: int) -> int:
-        """Which of the channel filters serves the output pixel (y, x)."""
-        r = self.scale_factor
-        return (y % r) * r + x % r if self.phases > 1 else 0
-
-    def effective_filter(self, y: int, x: int, channel: int, image: int = 0) -> Tensor:
-        """What the output pixel (y, x) of a channel is filtered with, F ∘ S, (kh, kw)."""
-        of_channel = self.channel_filters(image)[self.phase(y, x), channel]
-        of_pixel = self.spatial_filters(image)[self.group(channel), :, :, y, x]
-        multiplies = self.kernel_combine == 'mul'
-        return of_channel * of_pixel if multiplies else of_channel + of_pixel
-
-    def centre(self, y: int, x: int) -> Pair:
-        """The pixel of the features that the filter at the output pixel (y, x) is centred on."""
-        if self.operator == 'ddf':
-            return y * self.stride[0], x * self.stride[1]
-        height, width = self.features.shape[2:]
-        r = self.scale_factor
-        return min(y // r, height - 1), min(x // r, width - 1)
 
 
 class _Recorder(TorchDispatchMode):
@@ -118,6 +32,7 @@ class _Recorder(TorchDispatchMode):
         self.paths = {
             module: path or type(model).__name__ for path, module in model.named_modules()
         }
+        self.modules = {**dict(model.named_modules()), type(model).__name__: model}
         self.wanted = wanted
         self.calls: list[FilterCall] = []
         self.seen: list[str] = []
@@ -126,23 +41,49 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func.name() in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):
-            layer = self._running()
+            layer, source = self._running()
             self.seen.append(layer)
             if self.wanted is None or any(_could_be(layer, name) for name in self.wanted):
-                self.calls.append(_record(func.name(), layer, self.seen.count(layer), args))
+                call = _record(func.name(), layer, self.seen.count(layer), args)
+                self._describe(call, layer, source)
+                self.calls.append(call)
         return func(*args, **(kwargs or {}))
 
-    def _running(self) -> str:
+    def _running(self) -> tuple[str, Any]:
         """The path of the innermost module that a method runs of.
 
-        Hooks would see forward alone, and not a layer that is told to upsample several maps.
+        Hooks would see forward alone, and not a layer that is told to upsample several maps. Of
+        such a map: the size of what it was interpolated from, which its filters continue.
         """
         frame = sys._getframe()
         while frame := frame.f_back:  # type: ignore[assignment]
             module = frame.f_locals.get('self')
             if isinstance(module, nn.Module) and module in self.paths:
-                return self.paths[module]
-        return next(iter(self.paths.values()))
+                above = frame.f_back
+                alike = above and above.f_code is DDFUpPack.upsample_alike.__code__
+                return self.paths[module], above.f_locals['source'] if above and alike else None
+        return next(iter(self.paths.values())), None
+
+    def _describe(self, call: FilterCall, layer: str, source: Any) -> None:
+        """Adds what the layer says of its upsampling, and the block around it of a gain."""
+        if call.operator != 'ddf_upsample':
+            return
+        module = self.modules.get(layer)
+        if isinstance(module, DDFUpPack):
+            call.guided = module.joint_channels > 0
+            if module.interpolation is not None:
+                call.mode = module.interpolation.mode
+                call.align_corners = module.interpolation.align_corners
+                call.source = source
+                branch = module.spatial_branch
+                call.compares = bool(getattr(branch, 'affinity_channels', 0))
+        block: Any = self.modules.get(layer.rpartition('.')[0])
+        gain = getattr(block, 'gain', None)
+        if isinstance(gain, Tensor) and gain.shape == (call.channels, 1, 1):
+            call.gain = gain.detach().flatten().to('cpu', torch.float32, copy=True)
+            resize = getattr(block, 'resize_cfg', {})
+            call.mode = resize.get('mode', call.mode)
+            call.align_corners = bool(resize.get('align_corners'))
 
 
 def _record(name: str, layer: str, number: int, args: tuple[Any, ...]) -> FilterCall:

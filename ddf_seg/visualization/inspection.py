@@ -14,7 +14,9 @@ from torch import nn
 
 from ..engine.images.reading import to_picture
 from ..engine.predicting.classes import Classes
-from .capture import FilterCall, capture_filters
+from ..engine.predicting.drawing import entropy_of
+from .calls import FilterCall
+from .capture import capture_filters
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Inspection:
         calls: the DDF calls, in the order of the network.
         scale: pixels of the network's input per pixel of the image, (down, across).
         input_size: pixels of the network's input, padding included.
+        doubt: entropy of the class probabilities, 0 (sure) to 1, (H, W) float32; None: not known.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Inspection:
     calls: list[FilterCall]
     scale: tuple[float, float]
     input_size: tuple[int, int]
+    doubt: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -138,7 +142,8 @@ def _inspection(
         truth = np.where(truth < len(classes.names), truth, -1)
     scale = (height / prediction.shape[0], width / prediction.shape[1])
     size = (height + bottom, width + right)
-    return Inspection(title, image, prediction, truth, classes, calls, scale, size)
+    doubt = entropy_of(sample.seg_logits.data) if 'seg_logits' in sample else None
+    return Inspection(title, image, prediction, truth, classes, calls, scale, size, doubt)
 
 
 def inspect_image(

@@ -210,7 +210,7 @@ class Visualizer:
         if self.html:
             yield 'page'
             title = f'Filters of {" and ".join(i.title for i in inspections)} on {file.name}'
-            page = build_page(inspections, title, own)
+            page = build_page([inspections], title, [file.name], own)
             write_whole(folder / PAGE, page.encode(errors='backslashreplace'))
 
 
@@ -253,7 +253,7 @@ def _shared_bases(visualizer: Visualizer, files: Sequence[Path], progress: Progr
             continue
         for inspection in inspections:
             for call in inspection.calls:
-                filters = call.spatial_filters()
+                filters = call.own_filters()
                 kinds[call.layer] = tuple(filters.shape[:3])
                 moments[kinds[call.layer]].add(filters)
     bases = {kind: moment.basis() for kind, moment in moments.items()}

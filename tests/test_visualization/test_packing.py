@@ -42,13 +42,17 @@ def test_filters_come_back_within_the_stated_error(smooth):
     spatial = torch.randn(1, 18, 40, 52)
     if smooth:
         spatial = spatial.cumsum(3) / 10
-    (item,) = pack_filters([make_call((40, 52), spatial)], 10**6)
+    call = make_call((40, 52), spatial)
+    # Less the mean of each phase
+    phases = spatial[0].view(18, 20, 2, 26, 2)
+    own = (phases - phases.mean((1, 3), keepdim=True)).reshape(18, 40, 52)
+    (item,) = pack_filters([call], 10**6)
     assert (item.bits, item.thinning, item.packed['difference']) == (8, 1, smooth)
     found = unpack(item.packed, (18, 40, 52)).view(np.int8) * item.scale
-    errors = np.abs(found - spatial[0].numpy())
-    assert errors.max() == pytest.approx(item.error, rel=1e-4)
-    assert item.error <= item.scale / 2 * 1.0001
-    assert item.error < 0.005 * spatial.abs().max()
+    errors = np.abs(found - own.numpy())
+    assert errors.max() == pytest.approx(item.error, rel=1e-3)
+    assert item.error <= item.scale / 2 * 1.001
+    assert item.error < 0.005 * own.abs().max()
 
 
 def test_a_smaller_budget_takes_bits_then_pixels():
@@ -63,7 +67,7 @@ def test_a_smaller_budget_takes_bits_then_pixels():
     assert thinned[0].thinning > 1
     rows, columns = thinned[0].kept()
     found = unpack(thinned[0].packed, (18, len(rows), len(columns))).view(np.int8)
-    expected = calls[0].spatial_filter[0].numpy()[:, rows][:, :, columns]
+    expected = calls[0].own_filters().flatten(0, 2).numpy()[:, rows][:, :, columns]
     np.testing.assert_allclose(found * thinned[0].scale, expected, atol=thinned[0].error * 1.001)
     # All phases occur.
     assert set(rows % 2) == set(columns % 2) == {0, 1}

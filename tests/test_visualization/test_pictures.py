@@ -27,6 +27,8 @@ POINTS = [
     Point(0, 44, 'road | pole, border'),
     Point(41, 20, 'pole, thin'),
 ]
+# Of blocks that add what they make to the interpolation, before training
+FIRST_GAIN = 0.1
 
 
 @pytest.fixture(scope='module')
@@ -173,7 +175,9 @@ def test_phases_beside_bilinear_weights(inspection, figures):
         window = np.s_[10 * down : 10 * down + 9 : 3, 10 * across : 10 * across + 9 : 3]
         spatial = call.spatial_filters()[call.group(channel), :, :, y + down, x + across]
         np.testing.assert_allclose(cells(grid[0, 1])[window], spatial)
-        effective = call.channel_filter[0, 2 * down + across, channel] * spatial
+        combined = call.channel_filter[0, 2 * down + across, channel] * spatial
+        # The block adds what its layer makes, times a gain, to the interpolation.
+        effective = weights[down, across] + FIRST_GAIN * combined
         np.testing.assert_allclose(cells(grid[0, 2])[window], effective, rtol=1e-5)
         np.testing.assert_allclose(cells(grid[0, 3])[window], weights[down, across])
 

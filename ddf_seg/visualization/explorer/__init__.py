@@ -1,4 +1,8 @@
-"""The page to explore filters (Bokeh): one file, which needs no network and no server."""
+"""The page to explore filters: one file, which needs no network and no server.
+
+Python packs and describes; the scripts of web/, which it puts into the page one after another,
+show. There is no framework.
+"""
 
 from .page import build_page
 

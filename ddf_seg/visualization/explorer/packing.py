@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..capture import FilterCall
+from ..calls import FilterCall
 
 _BITS = (8, 7, 6, 5, 4)
 
@@ -20,7 +20,7 @@ def pack(array: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 6)).decode()
 
 
-def _pack_rows(values: np.ndarray) -> dict[str, Any]:
+def pack_rows(values: np.ndarray) -> dict[str, Any]:
     """8-bit maps (…, H, W): values or, where that is smaller, differences to the left one."""
     plain = pack(values)
     unsigned = values.view(np.uint8)
@@ -32,18 +32,18 @@ def _pack_rows(values: np.ndarray) -> dict[str, Any]:
 
 def pack_labels(labels: np.ndarray) -> dict[str, Any]:
     """Class ids (H, W), 255 where there is none."""
-    return _pack_rows(np.where(labels < 0, 255, labels).astype(np.uint8))
+    return pack_rows(np.where(labels < 0, 255, labels).astype(np.uint8))
 
 
 @dataclass
 class PackedFilters:
-    """The spatial filters of a call as the page holds them.
+    """What the pixels of a call have of their own (`own_filters`), as the page holds it.
 
     Attributes:
         call: where they come from.
         thinning: every how-many-th row and column is kept.
         bits: of a value.
-        packed: what `_pack_rows` makes of them.
+        packed: what `pack_rows` makes of them.
         scale: a value is its integer times this.
         error: the largest difference to the true value.
     """
@@ -54,6 +54,9 @@ class PackedFilters:
     packed: dict[str, Any] = field(default_factory=dict)
     scale: float = 1.0
     error: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.own = self.call.own_filters().flatten(0, 2).numpy()
 
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows and columns of the call's map that the page holds.
@@ -71,13 +74,13 @@ class PackedFilters:
     def encode(self, bits: int) -> int:
         """Packs them anew with so many bits, and returns the size in bytes."""
         rows, columns = self.kept()
-        values = self.call.spatial_filters().flatten(0, 2).numpy()[:, rows][:, :, columns]
+        values = self.own[:, rows][:, :, columns]
         most = 2 ** (bits - 1) - 1
         self.bits = bits
         self.scale = float(np.abs(values).max(initial=0.0)) / most or 1.0
         integers = np.rint(values / self.scale)
         self.error = float(np.abs(values - integers * self.scale).max(initial=0.0))
-        self.packed = _pack_rows(integers.astype(np.int8))
+        self.packed = pack_rows(integers.astype(np.int8))
         return len(self.packed['data'])
 
 
@@ -112,3 +115,31 @@ def pack_filters(calls: Sequence[FilterCall], budget: int) -> list[PackedFilters
                 return packed
         if not thin():
             return packed
+
+
+class Blobs:
+    """Long packed arrays, which the page keeps in elements of their own, by number."""
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    def _put(self, text: str) -> int:
+        self.items.append(text)
+        return len(self.items) - 1
+
+    def add(self, array: np.ndarray) -> int:
+        """Keeps an array's bytes."""
+        return self._put(pack(array))
+
+    def add_rows(self, packed: dict[str, Any]) -> dict[str, Any]:
+        """Keeps what `pack_rows` made."""
+        return {'blob': self._put(packed['data']), 'difference': packed['difference']}
+
+    def add_labels(self, values: np.ndarray) -> dict[str, Any]:
+        """Keeps a map (H, W) of bytes."""
+        return self.add_rows(pack_rows(values.astype(np.uint8)))
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return sum(map(len, self.items))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..capture import FilterCall
+from ..calls import FilterCall
 from ..inspection import Inspection
 from ..points import Point
 from ..statistics import bilinear_weights, sort_channels

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from .. import statistics
 from ..basis import FilterBasis
-from ..capture import FilterCall
+from ..calls import FilterCall
 from ..inspection import Inspection
 from . import style
 

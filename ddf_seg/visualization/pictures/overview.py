@@ -15,7 +15,6 @@ from ..inspection import Inspection
 from ..points import Point
 from . import style
 
-_ERROR = np.array([215, 48, 39], np.uint8)
 _RIGHT = np.array([232, 236, 240], np.uint8)
 _UNKNOWN = np.array([150, 160, 170], np.uint8)
 
@@ -25,7 +24,7 @@ def error_colours(inspection: Inspection) -> np.ndarray:
     assert inspection.truth is not None
     wrong = (inspection.prediction != inspection.truth)[..., None]
     known = (inspection.truth >= 0)[..., None]
-    return np.where(known, np.where(wrong, _ERROR, _RIGHT), _UNKNOWN)
+    return np.where(known, np.where(wrong, style.ERROR, _RIGHT), _UNKNOWN)
 
 
 def class_colours(inspection: Inspection, labels: np.ndarray) -> np.ndarray:
@@ -49,7 +48,7 @@ def _mark(axes: Axes, points: Sequence[Point]) -> None:
 def layer_bases(inspections: Sequence[Inspection]) -> dict[str, FilterBasis]:
     """A basis for each layer, of all these inspections together."""
     return {
-        call.layer: FilterBasis.fit([i.call(call.layer).spatial_filters() for i in inspections])
+        call.layer: FilterBasis.fit([i.call(call.layer).own_filters() for i in inspections])
         for call in inspections[0].calls
     }
 
@@ -91,7 +90,7 @@ def draw_overview(
         for inspection in inspections:
             of = f'{inspection.title}: ' if len(inspections) > 1 else ''
             own = inspection.call(call.layer)
-            colours = bases[call.layer].colours(own.spatial_filters())
+            colours = bases[call.layer].colours(own.own_filters())
             title = f'{of}{call.layer}  ({width}×{height})'
             panels.append((colours, title, inspection.extent(own), False))
     columns = 3 if len(inspections) == 1 else 4

@@ -29,6 +29,7 @@ CYCLIC = LinearSegmentedColormap.from_list(
 NEUTRAL = '#a4abb3'
 INK, FAINT = '#1d2733', '#5c6b7a'
 MARK = '#ffb000'
+ERROR = np.array([213, 40, 120], np.uint8)
 DPI = 130
 
 # Any: matplotlib names every key there is in its annotation.
