@@ -1,7 +1,7 @@
 """Looking at filters: capture, statistics, pictures, a page to explore, and a training hook.
 
-`pictures` and `explorer` need matplotlib and Bokeh (the extra `visualization`) and are imported by
-those who use them.
+`pictures` and `explorer` need matplotlib (the extra `visualization`) and are imported by those who
+use them.
 """
 
 from .calls import FilterCall
