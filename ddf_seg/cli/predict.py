@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..command_line import ToolParser, output_errors
 from ..engine.checks.output_folder import check_folder
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..engine.predicting.predictor import Predictor
@@ -54,6 +56,23 @@ def parse_args() -> argparse.Namespace:
         'as large as in training; results keep the size of the image',
     )  # fmt: skip
     parser.add_argument('--opacity', type=float, default=0.5, help='opacity of the colours, 0 to 1')
+    parser.add_argument(
+        '--legend', action='store_true', help='put names and colours of the classes below the image'
+    )
+    parser.add_argument('--outlines', action='store_true', help='draw lines where classes meet')
+    parser.add_argument(
+        '--only', nargs='+', action='extend', metavar='CLASS',
+        help='draw these classes alone; the ids keep all',
+    )  # fmt: skip
+    parser.add_argument(
+        '--show', choices=('classes', 'doubt'), default='classes',
+        help='what the colours say: the class, or how unsure the network is (the entropy of the '
+        "classes' probabilities)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--palette', choices=('dataset', 'clear'), default='dataset',
+        help="the dataset's colours, or clear ones that colour-blind eyes tell apart, too",
+    )  # fmt: skip
     parser.add_cfg_options()
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:
@@ -76,6 +95,7 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
     """What the command line asks for."""
     from ..engine.config_file import read_config
     from ..engine.predicting.classes import find_classes
+    from ..engine.predicting.drawing import Drawing, clear_palette
     from ..engine.predicting.image_size import training_sizes
     from ..engine.predicting.network import choose_device, load_model
     from ..engine.predicting.predictor import Predictor
@@ -87,7 +107,28 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
     classes = find_classes(network.meta, cfg, network.model.num_classes)
     if classes.note:
         sys.stderr.write(f'note: {classes.note}\n')
-    return Predictor(network, classes, args.opacity, args.scale, training_sizes(cfg))
+    if args.palette == 'clear':
+        classes.palette = clear_palette(len(classes.names))
+    drawing = Drawing(
+        classes.names, classes.palette, args.opacity, args.show, args.outlines,
+        find_ids(args.only, classes.names), args.legend,
+    )  # fmt: skip
+    return Predictor(network, classes, drawing, args.scale, training_sizes(cfg))
+
+
+def find_ids(wanted: Sequence[str] | None, names: Sequence[str]) -> frozenset[int] | None:
+    """The ids of the classes that --only names, whatever the case.
+
+    Raises:
+        UsageError: there is no such class; the message lists those that there are.
+    """
+    if not wanted:
+        return None
+    ids = {name.casefold(): index for index, name in enumerate(names)}
+    for name in wanted:
+        if name.casefold() not in ids:
+            raise UsageError(f'--only {name}: expected some of {", ".join(names)}')
+    return frozenset(ids[name.casefold()] for name in wanted)
 
 
 def main() -> int:

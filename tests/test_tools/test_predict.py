@@ -87,6 +87,25 @@ def test_an_image(tmp_path: Path, run: Run) -> None:
     np.testing.assert_allclose(read(out / 'overlays' / 'street.png'), expected, atol=1)
 
 
+def test_how_it_is_drawn(tmp_path: Path, run: Run) -> None:
+    image = write_image(tmp_path / 'street.png')
+    options = ['--opacity', 1, '--palette', 'clear', '--only', 'Road', 'sky', '--legend']
+    code, error = run(tmp_path / 'street.png', *options)
+    assert code == 0, error
+    out = tmp_path / 'out'
+    ids = read(out / 'ids' / 'street.png')
+    names, palette = read_palette(out)
+    drawn = read(out / 'overlays' / 'street.png')
+    assert len(drawn) > 64
+    chosen = np.isin(ids, [names.index('road'), names.index('sky')])
+    expected = np.where(chosen[..., None], palette[ids], image)
+    assert (drawn[:64] == expected).all()
+    assert palette[0].tolist() != [128, 64, 128]
+    code, error = run(tmp_path / 'street.png', '--only', 'roads')
+    assert code == 1
+    assert '--only roads: expected some of road, sidewalk' in error
+
+
 def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, run: Run) -> None:
     folder = tmp_path / 'in'
     write_image(folder / 'a.png')

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 # How people without red or green cones see linear RGB (Machado, Oliveira, Fernandes 2009).
@@ -82,3 +85,124 @@ def clear_palette(number: int) -> np.ndarray:
     before.
     """
     return _clear_palette(number).copy()
+
+
+# What the drawings can show
+SHOWN = ('classes', 'doubt')
+_LINE = (20, 20, 20)
+# cividis in five steps, which eyes without red or green cones see alike (BGR)
+_DOUBT_STEPS = np.array(
+    [(78, 34, 0), (109, 77, 53), (120, 123, 124), (107, 172, 175), (69, 232, 254)]
+)
+
+
+def outlines_of(ids: np.ndarray) -> np.ndarray:
+    """Where classes meet: pixels (H, W) whose right or lower neighbour has another class."""
+    found = np.zeros(ids.shape, bool)
+    found[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+    found[:-1] |= ids[:-1] != ids[1:]
+    return found
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a prediction is drawn over its image.
+
+    Attributes:
+        names: of the classes.
+        palette: their colours, (classes, 3) uint8, RGB.
+        opacity: of the colours, 0 to 1.
+        shown: 'classes', or 'doubt': the entropy of the class probabilities.
+        outlines: draw dark lines where classes meet.
+        only: ids of the classes to draw; None: all. Elsewhere the image stays as it is.
+        legend: put the names and colours below the image.
+    """
+
+    names: Sequence[str]
+    palette: np.ndarray
+    opacity: float = 0.5
+    shown: str = 'classes'
+    outlines: bool = False
+    only: frozenset[int] | None = None
+    legend: bool = False
+
+    def __call__(
+        self, picture: np.ndarray, ids: np.ndarray, logits: Tensor, all_classes: bool = False
+    ) -> np.ndarray:
+        """The picture with the prediction over it; with a legend it is higher.
+
+        Args:
+            picture: (H, W, 3) uint8, BGR.
+            ids: class ids, (H, W).
+            logits: (classes, H, W).
+            all_classes: list all classes in the legend, and not those in the picture alone: so that
+                the frames of a video have one size.
+        """
+        if self.shown == 'doubt':
+            colours = doubt_colours(entropy_of(logits))
+        else:
+            colours = self.palette[:, ::-1][ids]
+        drawn: np.ndarray = cv2.addWeighted(picture, 1 - self.opacity, colours, self.opacity, 0)
+        wanted = np.ones(ids.shape, bool) if self.only is None else np.isin(ids, list(self.only))
+        drawn = np.where(wanted[..., None], drawn, picture)
+        if self.outlines:
+            # Around the classes that are drawn alone
+            labels = np.where(wanted, ids.astype(np.int32), -1)
+            drawn[outlines_of(labels)] = _LINE
+        if not self.legend:
+            return drawn
+        if self.shown == 'doubt':
+            return np.concatenate([drawn, _doubt_legend(drawn.shape[1])])
+        there = range(len(self.names)) if all_classes else np.unique(ids).tolist()
+        listed = [index for index in there if self.only is None or index in self.only]
+        entries = [(self.names[i], tuple(self.palette[i].tolist())) for i in listed]
+        return np.concatenate([drawn, _class_legend(entries, drawn.shape[1])])
+
+
+def doubt_colours(entropy: np.ndarray) -> np.ndarray:
+    """Entropies (H, W), 0 to 1, as colours from dark blue to yellow, (H, W, 3) uint8, BGR."""
+    places = np.linspace(0, 1, len(_DOUBT_STEPS))
+    channels = [np.interp(entropy, places, _DOUBT_STEPS[:, c]) for c in range(3)]
+    return np.rint(np.stack(channels, -1)).astype(np.uint8)
+
+
+def _font(width: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+    size = min(max(11, width // 45), 28)
+    return ImageFont.load_default(size), size
+
+
+def _class_legend(entries: Sequence[tuple[str, tuple[int, ...]]], width: int) -> np.ndarray:
+    """Names beside squares of their colours, in rows, (h, width, 3) uint8, BGR."""
+    font, size = _font(width)
+    square, gap, row = size, size // 2, round(1.6 * size)
+    places, x, y = [], gap, gap
+    for name, _ in entries:
+        needed = square + gap + math.ceil(font.getlength(name))
+        if x > gap and x + needed > width - gap:
+            x, y = gap, y + row
+        places.append((x, y))
+        x += needed + 2 * gap
+    image = Image.new('RGB', (width, y + row), 'white')
+    draw = ImageDraw.Draw(image)
+    for (x, y), (name, colour) in zip(places, entries, strict=True):
+        draw.rectangle((x, y, x + square, y + square), colour, outline=(90, 90, 90))
+        middle = y + square / 2
+        draw.text((x + square + gap, middle), name, (20, 20, 20), font, anchor='lm')
+    return np.asarray(image)[..., ::-1]
+
+
+def _doubt_legend(width: int) -> np.ndarray:
+    """The scale of the entropy, as `_class_legend`."""
+    font, size = _font(width)
+    gap = size // 2
+    image = Image.new('RGB', (width, size + 2 * gap), 'white')
+    draw = ImageDraw.Draw(image)
+    middle = gap + size / 2
+    x = gap
+    draw.text((x, middle), 'sure', (20, 20, 20), font, anchor='lm')
+    x += math.ceil(font.getlength('sure')) + gap
+    length = max(1, min(8 * size, width - 2 * x))
+    bar = doubt_colours(np.tile(np.linspace(0, 1, length), (size, 1)))
+    image.paste(Image.fromarray(np.ascontiguousarray(bar[..., ::-1])), (x, gap))
+    draw.text((x + length + gap, middle), 'in doubt', (20, 20, 20), font, anchor='lm')
+    return np.asarray(image)[..., ::-1]

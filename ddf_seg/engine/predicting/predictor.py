@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmseg.apis import inference_model
 from rich.progress import Progress
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from ...errors import UsageError
 from ..images.reading import to_picture
 from .classes import Classes
+from .drawing import Drawing
 from .image_size import TrainingSizes, warn_of_size
 from .inputs import Inputs
 from .network import Network
@@ -35,7 +35,7 @@ class Predictor:
     Attributes:
         network: the segmentor.
         classes: names and colours.
-        opacity: of the colours over the picture, 0 to 1.
+        drawing: how it is drawn.
         scale: factor by which images are resized in addition to the config's pipeline.
         sizes: of the images in training, if known.
         unusual: inputs in which the network sees things far larger or smaller than in training.
@@ -43,17 +43,20 @@ class Predictor:
 
     network: Network
     classes: Classes
-    opacity: float
+    drawing: Drawing
     scale: float = 1.0
     sizes: TrainingSizes | None = None
     unusual: set[Path] = field(default_factory=set)
 
-    def __call__(self, image: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
-        """The class ids (H, W), uint8 or for many classes uint16, and the overlay (H, W, 3), BGR.
+    def __call__(
+        self, image: np.ndarray, file: Path, all_classes: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The class ids (H, W), uint8 or for many classes uint16, and the overlay (H', W, 3), BGR.
 
         Args:
             image: as the network's reader reads it.
             file: where it is from, for a warning.
+            all_classes: see `Drawing`.
         """
         result = inference_model(self.network.model, image)
         warn_of_size(
@@ -62,13 +65,11 @@ class Predictor:
         )  # fmt: skip
         ids = result.pred_sem_seg.data[0].cpu().numpy()
         ids = ids.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16)
-        colours = self.classes.palette[:, ::-1][ids]
-        picture = to_picture(image)
-        return ids, cv2.addWeighted(picture, 1 - self.opacity, colours, self.opacity, 0)
+        return ids, self.drawing(to_picture(image), ids, result.seg_logits.data, all_classes)
 
     def segment_frame(self, frame: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
         """As for an image, of a video's frame, (H, W, 3) uint8, BGR."""
-        return self(self.network.read.convert(frame), file)
+        return self(self.network.read.convert(frame), file, all_classes=True)
 
 
 def check_targets(inputs: Inputs, out_dir: Path) -> None:

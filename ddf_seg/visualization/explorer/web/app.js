@@ -105,7 +105,7 @@ class Explorer {
   strip() {
     this.buttons = this.data.layers.map(({name, short, what}) => {
       const picture = node('img', {alt: '', width: 72, height: 48});
-      const button = node('button', {type: 'button', title: name, 'aria-label': `${what} (${name})`},
+      const button = node('button', {type: 'button', title: name, 'aria-label': `${short}: ${what} (${name})`},
         picture, node('span', {}, short));
       button.dataset.layer = name;
       button.addEventListener('click', () => this.setView(this.state.active, {layer: name}));
