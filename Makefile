@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl cuda-check demo lint format wheel check-wheel sanitize compile-aarch64 clean
+.PHONY: help setup test test-onedl cuda-check demo lint format wheel check-wheel check-installed sanitize compile-aarch64 clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -120,8 +120,15 @@ wheel: $(STAMP)  ## build a wheel into dist/, for every Python >= 3.10 and torch
 	DDF_SEG_BUILD_NATIVE=1 $(BIN)/pip wheel --disable-pip-version-check -q --no-build-isolation \
 	  --no-deps -w dist .
 
-check-wheel: wheel $(WHEEL_TORCHES:%=check-wheel-%)  ## audit it, and test it under WHEEL_TORCHES
+check-wheel: wheel $(WHEEL_TORCHES:%=check-wheel-%) check-installed  ## audit it, and test it under WHEEL_TORCHES
 	$(BIN)/python dev/audit_wheel.py dist/ddf_seg-*.whl
+
+INSTALLED := build/wheel-$(firstword $(WHEEL_TORCHES))
+
+check-installed: check-wheel-$(firstword $(WHEEL_TORCHES))  ## install it with OpenMMLab, and use it in an empty folder
+	$(INSTALLED)/bin/pip install --disable-pip-version-check -q -c constraints.txt \
+	  "$$(echo dist/ddf_seg-*.whl)[mmseg,demo,visualization]"
+	dev/check_installed.sh $(INSTALLED)/bin $(INSTALLED)/empty
 
 # Away from the checkout, whose ddf_seg Python would prefer; the emulation needs the sources.
 check-wheel-%: wheel

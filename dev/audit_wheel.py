@@ -2,8 +2,8 @@
 
 They may take from torch the C functions of its stable ABI alone (aoti_torch_*, torch_*), besides
 the C, C++ and OpenMP runtimes and the loader; nothing of Python; and no path of the machine that
-built them. The wheel must be tagged for every Python from 3.10 on (abi3), and holds the plugin and
-the demo's scenes alone. Needs binutils.
+built them. The wheel must be tagged for every Python from 3.10 on (abi3), and holds the plugin
+with its configs, tools and network, and the demo's scenes alone. Needs binutils.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ RUNTIMES = re.compile(r'.+@+(GLIBC|GLIBCXX|CXXABI|GCC|GOMP|OMP)_[\d.]+$')
 # Weak and without version; what every library has.
 LOADER = {'__gmon_start__', '__cxa_finalize', '_ITM_deregisterTMCloneTable'}
 LOADER.add('_ITM_registerTMCloneTable')
+BESIDE = (
+    *('model-index.yml', 'configs/ddf_camvid.py', 'tools/train.py'),
+    'checkpoints/ddf_camvid.pth',
+)
 PACKAGES = {'ddf_seg', 'road_scenes'}
 LIBRARIES = re.compile(r'lib(torch\w*|c10\w*|c|m|stdc\+\+|gcc_s|gomp|dl|rt|pthread)\.so|ld-linux')
 
@@ -68,6 +72,9 @@ def audit(wheel: Path) -> Iterator[str]:
         rooms = {name.partition('/')[0] for name in archive.namelist()}
         if others := {room for room in rooms if not room.endswith('.dist-info')} - PACKAGES:
             yield f'{wheel.name}: expected {sorted(PACKAGES)} in it, got {sorted(others)}, too'
+        expected = [f'ddf_seg/.mim/{name}' for name in BESIDE]
+        if missing := set(expected) - set(archive.namelist()):
+            yield f'{wheel.name}: expected {sorted(missing)} in it'
         for name in libraries:
             for reason in audit_library(Path(archive.extract(name, folder))):
                 yield f'{name}: {reason}'
