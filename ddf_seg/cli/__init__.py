@@ -18,7 +18,7 @@ from ..command_line import ToolParser, show_usage_errors
 from ..errors import hint
 
 COMMANDS = (
-    *('train', 'test', 'predict', 'visualize', 'swap', 'check', 'export', 'flops'),
+    *('init', 'train', 'test', 'predict', 'visualize', 'swap', 'check', 'export', 'flops'),
     *('scenes', 'unpack', 'convert', 'publish'),
 )
 

@@ -32,7 +32,6 @@ class Options:
     Args:
         root: folder of pictures and masks.
         out: folder to write, which must not exist.
-        base: folder of the configs to inherit, as a config names it.
         images, masks: folders below root.
         mask_suffix, skip_unpaired: see `find_layout`.
         classes: names, or a file of them.
@@ -45,7 +44,6 @@ class Options:
 
     root: Path
     out: Path
-    base: str
     images: Path | None = None
     masks: Path | None = None
     mask_suffix: str = ''
@@ -210,8 +208,7 @@ def _write(
     up = '/..' * len(out.relative_to(root).parts) if inside else ''
     total = ', '.join(f'{len(pairs)} to {_PURPOSE[split]}' for split, pairs in splits.items())
     text = config_text(
-        title=f'{root.name}: {total}. Written by ddf_seg (tools/init.py).',
-        base=options.base,
+        title=f'{root.name}: {total}. Written by ddf_seg (ddf-seg init).',
         data_root=f"'{{{{ fileDirname }}}}{up}'" if inside else repr(root.as_posix()),
         classes=classes,
         recipe=recipe,

@@ -10,9 +10,9 @@ from .recipe import BATCH, Recipe
 _TEXT = """\
 # {title}
 _base_ = [
-    '{base}/models/ddf_efficientnet-lite0.py',
+    'ddf_seg::_base_/models/ddf_efficientnet-lite0.py',
     'mmseg::_base_/default_runtime.py',
-    '{base}/schedules/adamw.py',
+    'ddf_seg::_base_/schedules/adamw.py',
 ]
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
 
@@ -94,7 +94,6 @@ dict(
 def config_text(
     *,
     title: str,
-    base: str,
     data_root: str,
     classes: Classes,
     recipe: Recipe,
@@ -107,7 +106,6 @@ def config_text(
 
     Args:
         title: its first comment.
-        base: folder of the configs that it inherits.
         data_root: what the other paths are relative to, as Python.
         classes: names and colours.
         recipe: the numbers.
@@ -125,7 +123,6 @@ def config_text(
     )
     return _TEXT.format(
         title=title,
-        base=base,
         data_root=data_root,
         classes=_wrapped([repr(name) for name in classes.names], '(', ')'),
         palette=_wrapped([str(list(colour)) for colour in classes.palette], '[', ']'),

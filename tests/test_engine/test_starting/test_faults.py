@@ -17,7 +17,7 @@ from road_scenes import CLASSES
 
 def refusal(root: Path, **options: Any) -> str:
     with pytest.raises(UsageError) as caught:
-        start(Options(root, root / 'ddf_seg', 'configs', **options))
+        start(Options(root, root / 'ddf_seg', **options))
     assert not (root / 'ddf_seg').exists()
     return str(caught.value)
 
@@ -41,7 +41,7 @@ def test_files_that_do_not_pair(plain: Path) -> None:
 
 def test_skip_unpaired_leaves_pictures_out(plain: Path) -> None:
     (plain / 'masks/2.png').unlink()
-    done = start(Options(plain, plain / 'out', 'configs', skip_unpaired=True))
+    done = start(Options(plain, plain / 'out', skip_unpaired=True))
     assert done.left_out == 1
     assert sum(map(len, done.splits.values())) == 5
 

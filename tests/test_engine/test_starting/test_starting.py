@@ -17,18 +17,15 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
-from scripts import ROOT
 
 from ddf_seg.engine.checks.dataset import Severity, check_all
 from ddf_seg.engine.starting import Options, Start, start
 from ddf_seg.errors import UsageError
 from road_scenes import CLASSES
 
-BASE = str(ROOT / 'configs/_base_')
-
 
 def begin(root: Path, **options: Any) -> Start:
-    return start(Options(root, root / 'ddf_seg', BASE, **options))
+    return start(Options(root, root / 'ddf_seg', **options))
 
 
 def labels_of(config: Path, split: str) -> dict[int, np.ndarray]:
