@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl cuda-check demo lint format wheel check-wheel check-installed sanitize compile-aarch64 clean
+.PHONY: help setup test test-onedl cuda-check demo lint format docs wheel check-wheel check-installed sanitize compile-aarch64 clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -111,6 +111,18 @@ format: $(STAMP)  ## let ruff and clang-format write
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	@$(if $(CXX_FILES),$(BIN)/clang-format -i $(CXX_FILES))
+
+DOCS_STAMP := $(VENV)/.docs
+
+$(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt $$($(BIN)/python -c \
+	  "import configparser as c; f = c.ConfigParser(); f.read('setup.cfg'); \
+	  print(f['options.extras_require']['docs'])")
+	@touch $@
+
+docs: $(STAMP) $(DOCS_STAMP)  ## build the documentation; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -E -d build/docs/doctrees docs build/docs/html
+	@echo "  file://$(CURDIR)/build/docs/html/index.html"
 
 # The torches that a wheel is checked under: make check-wheel WHEEL_TORCHES='2.10.0 2.14.1'
 WHEEL_TORCHES ?= 2.13.0 2.14.1

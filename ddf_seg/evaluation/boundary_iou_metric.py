@@ -25,9 +25,9 @@ class BoundaryIoUMetric(BaseMetric):
     """Boundary IoU (Cheng et al., CVPR 2021), and mIoU in parts of the image.
 
     For masks G and P of a class, with G_d and P_d the pixels of each that lie within d of its own
-    contour, Boundary IoU is |G_d ∩ P_d| / |G_d ∪ P_d|, over all images. Distances are Chebyshev's,
-    as their repeated 3×3 erosion measures; the border of the image is a contour. Void is left out,
-    and next to void there is no contour, in truth or prediction.
+    contour, Boundary IoU is `|G_d ∩ P_d| / |G_d ∪ P_d|`, over all images. Distances are
+    Chebyshev's, as their repeated 3×3 erosion measures; the border of the image is a contour. Void
+    is left out, and next to void there is no contour, in truth or prediction.
 
     All further scores are IoUs over the pixels of a region, which the truth determines:
 
