@@ -7,7 +7,7 @@ has the defect, which is then mended.
 
 from __future__ import annotations
 
-from . import cpu, environment, mmcv_ops, packages, resuming, writing
+from . import cpu, environment, messages, mmcv_ops, packages, resuming, writing
 
 
 def apply() -> dict[str, bool]:
@@ -19,6 +19,7 @@ def apply() -> dict[str, bool]:
     mends = (
         # First: what is imported later then gets the mended function.
         environment.mend_environment_info,
+        messages.mend_debug_messages,
         packages.mend_find_loader,
         packages.mend_package_lookup,
         packages.mend_package_names,
