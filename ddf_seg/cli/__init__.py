@@ -18,8 +18,8 @@ from ..command_line import ToolParser, show_usage_errors
 from ..errors import hint
 
 COMMANDS = (
-    *('init', 'train', 'test', 'predict', 'visualize', 'swap', 'check', 'export', 'flops'),
-    *('scenes', 'unpack', 'convert', 'publish'),
+    *('init', 'train', 'test', 'predict', 'visualize', 'explore', 'swap', 'check', 'export'),
+    *('flops', 'scenes', 'unpack', 'convert', 'publish'),
 )
 
 

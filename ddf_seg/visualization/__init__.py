@@ -9,13 +9,16 @@ from .capture import capture_filters
 from .hook import FilterVisualizationHook
 from .inspection import Inspection, inspect_batch, inspect_image
 from .points import Point, named_points, pick_points
+from .showing import Exploration, explore
 
 __all__ = [
+    'Exploration',
     'FilterCall',
     'FilterVisualizationHook',
     'Inspection',
     'Point',
     'capture_filters',
+    'explore',
     'inspect_batch',
     'inspect_image',
     'named_points',

@@ -131,10 +131,18 @@ def calls_of(calls: Sequence[str], names: Sequence[str]) -> list[str]:
     return [call for call in calls if any(_is(call, name) for name in names)]
 
 
+class FilterCalls(list[FilterCall]):
+    """Calls in the order of the network; a notebook shows them as a table with pictures."""
+
+    def _repr_html_(self) -> str:
+        # Needs OpenCV and SciPy
+        from .showing import calls_html
+
+        return calls_html(self)
+
+
 @contextmanager
-def capture_filters(
-    model: nn.Module, layers: Sequence[str] | None = None
-) -> Iterator[list[FilterCall]]:
+def capture_filters(model: nn.Module, layers: Sequence[str] | None = None) -> Iterator[FilterCalls]:
     """Records the DDF calls of what runs inside the context; the list is filled at its end.
 
     Args:
@@ -145,7 +153,7 @@ def capture_filters(
         ValueError: there was no DDF call, or a name belongs to none; the message lists the names.
     """
     recorder = _Recorder(model, layers)
-    found: list[FilterCall] = []
+    found = FilterCalls()
     with recorder:
         yield found
     repeated = Counter(recorder.seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import cv2
@@ -14,6 +13,7 @@ from ..inspection import Inspection
 from ..kinds import find_kinds
 from ..maps import FilterMap, filter_maps
 from ..pictures import pick_channels
+from ..showing import picture_url
 from .packing import Blobs, PackedFilters
 
 # Pixels of which the colour scales are found, and the share that they hold
@@ -117,10 +117,3 @@ def _picture(colours: np.ndarray) -> str:
     """A small picture, as a URL."""
     small = cv2.resize(colours, _PICTURE, interpolation=cv2.INTER_AREA)
     return picture_url(small, 80)
-
-
-def picture_url(image: np.ndarray, quality: int) -> str:
-    """An RGB image as the URL of a JPEG."""
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    content = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return 'data:image/jpeg;base64,' + base64.b64encode(content.tobytes()).decode()

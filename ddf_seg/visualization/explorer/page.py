@@ -20,9 +20,10 @@ from ..inspection import Inspection
 from ..kinds import KINDS
 from ..pictures import layer_bases
 from ..pictures.style import CYCLIC, DIVERGING, ERROR, SEQUENTIAL
+from ..showing import picture_url
 from .describing import describe
 from .guide import best_layer, make_guide
-from .layers import layer_data, picture_url
+from .layers import layer_data
 from .packing import Blobs, pack_filters
 
 # Bytes of the whole page

@@ -1,0 +1,96 @@
+"""Pages on demand: the command as users run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORK = ['ddf_seg::ddf_camvid_trainval_finetune.py', 'ddf_seg::ddf_camvid.pth']
+
+
+def fetch(address: str, host: str | None = None) -> bytes:
+    request = urllib.request.Request(address, headers={'Host': host} if host else {})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, ROOT / 'tools' / 'explore.py', *NETWORK, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(tmp_path / 'a <street>.png'), image)
+    process = start(tmp_path, '--port', 0, '--device', 'cpu')
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, '')
+        matches = (re.search(r'1 images at (http://127\.0\.0\.1:\d+/)', line) for line in lines)
+        found = next(filter(None, matches), None)
+        assert found is not None
+        address = found[1]
+        listed = fetch(address).decode()
+        assert 'a &lt;street&gt;.png' in listed
+        pages = re.findall(r'href="/page/(\d+)"', listed)
+        number = pages[0]
+        small = cv2.imdecode(np.frombuffer(fetch(f'{address}picture/{number}'), np.uint8), 1)
+        assert small.shape == image.shape
+        # First a page that waits, then the page.
+        assert 'All images' in fetch(f'{address}page/{number}').decode()
+        steps = set()
+        end = time.monotonic() + 120
+        while not (status := json.loads(fetch(f'{address}status/{number}')))['done']:
+            assert status['error'] is None
+            steps.add(status['step'])
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert steps <= {'waiting', 'running the network', 'packing the filters'}
+        page = fetch(f'{address}page/{number}').decode()
+        assert 'ddf_camvid.pth on a &lt;street&gt;.png' in page
+        assert '"size":[96,128]' in page
+        for wrong in ('page/99', 'page/-1', 'page/x', 'etc/passwd', 'page/../../etc/passwd'):
+            with pytest.raises(urllib.error.HTTPError, match='404'):
+                fetch(address + wrong)
+        # Under another name, as a foreign web page might try
+        with pytest.raises(urllib.error.HTTPError, match='403'):
+            fetch(address, 'example.org:80')
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert 'ended' in said
+        assert 'Traceback' not in said
+        # It says which image took how long.
+        assert re.search(r'a <street>\.png: \d+\.\d s', said)
+    finally:
+        process.kill()
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    import socket
+
+    assert cv2.imwrite(str(tmp_path / 'street.png'), np.zeros((8, 8, 3), np.uint8))
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        process = start(tmp_path, '--port', taken.getsockname()[1])
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert 'error: --port' in said
+    assert 'Address already in use' in said
