@@ -18,10 +18,10 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
-from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 from mmseg.visualization import SegLocalVisualizer
 
 from ddf_seg._compat import mmcv_ops
+from zoo_check.models import shallow_resnets
 
 MMCV_HAS_OPS = find_spec('mmcv._ext') is not None and not isinstance(
     sys.modules.get('mmcv._ext'), mmcv_ops._MissingOps
@@ -48,10 +48,7 @@ def forget_visualizers() -> None:
 
 def make_resnets_shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     """ResNets of one block a stage: every layer has its kind and width."""
-    for kind in (ResNet, ResNeSt, ResNeXt):
-        settings = {
-            depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()
-        }
+    for kind, settings in shallow_resnets().items():
         monkeypatch.setattr(kind, 'arch_settings', settings)
 
 

@@ -86,14 +86,14 @@ def check_model(config: str, source: str) -> Result:
     except UsageError as error:
         result.outcome, result.reason = 'refused', str(error)
     except SwapFailure as error:
-        result.outcome, result.reason = 'failed', _line(error.__cause__ or error)
+        result.outcome, result.reason = 'failed', in_short(error.__cause__ or error)
     except Exception as error:
-        result.outcome, result.reason = 'original does not run', _line(error)
+        result.outcome, result.reason = 'original does not run', in_short(error)
     result.seconds = round(time.monotonic() - started, 1)
     return result
 
 
-def _line(error: BaseException) -> str:
+def in_short(error: BaseException) -> str:
     return f'{type(error).__name__}: ' + ' '.join(str(error).split())[:300]
 
 
@@ -110,9 +110,9 @@ def _check(source: str, result: Result) -> None:
         if isinstance(error, UsageError) and error.__cause__ is None:
             raise  # refused for what it is
         # Because the original does not run? Then let it say so itself.
-        _run_original(cfg)
+        run_original(cfg)
         raise SwapFailure from error
-    original, result.size = _run_original(cfg)
+    original, result.size = run_original(cfg)
     result.notes = swap.notes
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -121,10 +121,10 @@ def _check(source: str, result: Result) -> None:
             written = load_config(str(path))
         if _without_scope(written) != _without_scope(swap_heads(cfg)):
             raise SwapFailure('the written config is another than swap_heads makes')
-        model = _build(written, result.size)
+        model = build(written, result.size)
         _take_weights(model, original.state_dict(), result)
         _compare(original, model, result)
-        for head in _modules(model.decode_head):
+        for head in stages(model.decode_head):
             head.init_weights()
         _predict(model, result.size)
         _check_gradients(model, dict(original.named_parameters()), result)
@@ -142,7 +142,7 @@ def _without_scope(cfg: Config) -> dict[str, Any]:
     return model
 
 
-def _run_original(cfg: Config) -> tuple[Any, tuple[int, int]]:
+def run_original(cfg: Config) -> tuple[Any, tuple[int, int]]:
     """The original after a training step, and the smallest size of images that it runs on."""
     *smaller, largest = SIZES
     for size in smaller:
@@ -153,7 +153,7 @@ def _run_original(cfg: Config) -> tuple[Any, tuple[int, int]]:
 
 
 def _original(cfg: Config, size: tuple[int, int]) -> Any:
-    model = _build(cfg, size)
+    model = build(cfg, size)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             # The statistics of the one batch that follows: without them, the scores of a deep
@@ -164,7 +164,7 @@ def _original(cfg: Config, size: tuple[int, int]) -> Any:
     return model
 
 
-def _build(cfg: Config, size: tuple[int, int]) -> Any:
+def build(cfg: Config, size: tuple[int, int]) -> Any:
     model = for_size(without_pretrained(cfg.model.to_dict()), size)
     # It would pad the images to the crops of the training.
     if model.get('data_preprocessor', {}).get('size') is not None:
@@ -172,13 +172,13 @@ def _build(cfg: Config, size: tuple[int, int]) -> Any:
     return revert_sync_batchnorm(MODELS.build(Config(dict(model=model)).model))
 
 
-def _modules(modules: Any) -> Sequence[Any]:
+def stages(modules: Any) -> Sequence[Any]:
     return list(modules) if isinstance(modules, nn.ModuleList) else [modules]
 
 
 def _batch(model: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Random images with all that the zoo's heads learn from."""
-    classes = _modules(model.decode_head)[-1]
+    classes = stages(model.decode_head)[-1]
     number = getattr(classes, 'num_classes', 1)
     samples = []
     for _ in range(BATCH):
@@ -224,7 +224,7 @@ def _compare(original: Any, model: Any, result: Result) -> None:
     x = torch.randn(1, len(model.data_preprocessor.mean), *result.size)
     then, now = (class_scores(network.eval(), x) for network in (original, model))
     result.difference, result.agreement = compare_scores(then, now)
-    heads = [head for part in _modules(model.decode_head) for head in part.modules()]
+    heads = [head for part in stages(model.decode_head) for head in part.modules()]
     guided = any(getattr(head, 'guide_index', ()) for head in heads)
     result.exact = not guided and not result.dropped
     if result.exact and not result.difference <= TOLERANCE:

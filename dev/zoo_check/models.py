@@ -10,6 +10,7 @@ from typing import Any
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import mmseg
 from mmengine.config import Config
+from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 
 from ddf_seg.engine.lookup.configs import walk
 from ddf_seg.errors import UsageError
@@ -43,6 +44,14 @@ def _essence(model: Any) -> str:
             if key != 'out_channels' or 'num_classes' in node:
                 node.pop(key, None)
     return json.dumps(model, sort_keys=True, default=str)
+
+
+def shallow_resnets() -> dict[Any, dict[int, Any]]:
+    """ResNets' `arch_settings` with one block a stage: every layer has its kind and width."""
+    return {
+        kind: {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in kind.arch_settings.items()}
+        for kind in (ResNet, ResNeSt, ResNeXt)
+    }
 
 
 def select(configs: Sequence[str], wanted: Sequence[str]) -> list[str]:

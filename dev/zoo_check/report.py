@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from prettytable import PrettyTable
 
+from ddf_seg.command_line import markdown_table
+
 from .checking import OUTCOMES, Result
+from .exporting import Attempt, Exported
 
 
 def report(results: Sequence[Result], groups: dict[str, list[str]]) -> str:
@@ -60,3 +64,22 @@ def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[s
     for result in results:
         counts[result.outcome] += len(groups[result.config])
     return counts
+
+
+def export_report(results: Sequence[Exported]) -> str:
+    """A row for each model, by its head: what exports and agrees, and why not, as Markdown."""
+    rows = [
+        [
+            result.head or result.config.partition('/')[0],
+            re.sub(r'_\d+xb.*|\.py', '', result.config.rpartition('/')[2]),
+            result.reason or _said(result.original),
+            result.swapped_head,
+            result.reason or _said(result.swapped),
+        ]
+        for result in sorted(results, key=lambda result: (result.head == '', result.head))
+    ]
+    return markdown_table(['head', 'config', 'original', 'becomes', 'swapped'], rows)
+
+
+def _said(attempt: Attempt) -> str:
+    return attempt.reason.replace('|', '/') or f'agrees ({attempt.difference:.0e})'

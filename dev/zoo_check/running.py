@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
@@ -16,14 +17,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .checking import Result, check_model
+from .exporting import Exported, check_export
+
+# What --export does or does not ask of a model, and the form of the answer
+CHECKS: dict[bool, tuple[Callable[[str, str], Any], type[Any]]] = {
+    False: (check_model, Result),
+    True: (check_export, Exported),
+}
 
 
 def check_all(
-    configs: Iterable[str], out: Path, limit: float, threads: int, console: Console
-) -> list[Result]:
+    export: bool, configs: Iterable[str], out: Path, limit: float, threads: int, console: Console
+) -> list[Any]:
     """The results of all, those that are in the file among them.
 
     Args:
+        export: which of `CHECKS`.
         configs: of the zoo, relative to its root.
         out: file with the results, one line of JSON each; the new ones are added as they come.
         limit: seconds for one model.
@@ -32,42 +41,44 @@ def check_all(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = out.read_text().splitlines() if out.exists() else []
-    known = {line['config']: Result(**line) for line in map(json.loads, lines)}
+    kind = CHECKS[export][1]
+    known = {line['config']: kind(**line) for line in map(json.loads, lines)}
     results = []
     with open(out, 'a') as file, Progress(console=console) as progress:
         for config in progress.track(list(configs), description='Checking'):
             if config not in known:
-                known[config] = check_isolated(config, limit, threads)
+                known[config] = check_isolated(export, config, limit, threads)
                 file.write(json.dumps(asdict(known[config])) + '\n')
                 file.flush()
             results.append(known[config])
     return results
 
 
-def _work(config: str, connection: Connection, threads: int) -> None:
+def _work(export: bool, config: str, connection: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     warnings.simplefilter('ignore')
     # It reports the initialisation of every parameter.
     MMLogger.get_instance('check_zoo', log_level='ERROR')
-    connection.send(asdict(check_model(config, f'mmseg::{config}')))
+    connection.send(asdict(CHECKS[export][0](config, f'mmseg::{config}')))
 
 
-def check_isolated(config: str, limit: float, threads: int) -> Result:
-    """`check_model` in a process that may die or take too long."""
+def check_isolated(export: bool, config: str, limit: float, threads: int) -> Any:
+    """One of `CHECKS` in a process that may die or take too long."""
+    kind = CHECKS[export][1]
     # Children of a server that has imported everything.
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['ddf_seg.swap', 'mmseg.models'])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(config, sender, threads))
+    process = context.Process(target=_work, args=(export, config, sender, threads))
     process.start()
     sender.close()
     try:
         if receiver.poll(limit):
-            return Result(**receiver.recv())
-        return Result(config, 'failed', f'not finished after {limit:.0f} s', seconds=limit)
+            return kind(**receiver.recv())
+        return kind(config, 'failed', f'not finished after {limit:.0f} s', seconds=limit)
     except EOFError:
         process.join()
-        return Result(config, 'failed', f'the process died with exit code {process.exitcode}')
+        return kind(config, 'failed', f'the process died with exit code {process.exitcode}')
     finally:
         process.kill()
         process.join()

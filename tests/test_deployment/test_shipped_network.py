@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported import SIZE, Shipped, assert_agree, run_without
+from exported import SIZE, Shipped, assert_agree, run_without, tensorrt_faults
 from mmseg.apis import inference_model
 from scripts import ROOT
 
@@ -19,7 +19,7 @@ from ddf_seg.deployment.network import ImageSegmentor
 from ddf_seg.errors import UsageError
 from ddf_seg.runtime import Segmenter
 
-# Of ONNX's own domain, each known to ONNX Runtime, OpenVINO and TensorRT's parser
+# Of ONNX's own domain
 ALLOWED = """
 Add ArgMax Cast Clip Concat Conv DepthToSpace Div Expand Gather Mul Pad ReduceMean ReduceSum
 Reciprocal Relu Reshape Resize Sigmoid Slice Softmax Split Sqrt Sub Tile Transpose Unsqueeze
@@ -57,6 +57,29 @@ def test_nodes_are_standard_ones(shipped: Shipped) -> None:
     assert {node.domain for node in model.graph.node} == {''}
     assert [(x.domain, x.version) for x in model.opset_import] == [('', OPSET)]
     onnx.checker.check_model(model, full_check=True)
+
+
+def test_tensorrt_reads_all_of_it(shipped: Shipped) -> None:
+    assert not tensorrt_faults(onnx.load(shipped.onnx))
+
+
+def test_what_tensorrt_does_not_read_is_found() -> None:
+    nodes = [
+        onnx.helper.make_node('Transpose', ['image'], ['turned'], perm=[0, 3, 1, 2]),
+        onnx.helper.make_node('Cast', ['turned'], ['x'], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node('Resize', ['x', '', 'scales'], ['large'], mode='cubic'),
+        onnx.helper.make_node('Bernoulli', ['large'], ['y']),
+    ]
+    image = onnx.helper.make_tensor_value_info('image', onnx.TensorProto.UINT8, [1, 4, 4, 3])
+    y = onnx.helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, None)
+    scales = onnx.helper.make_tensor('scales', onnx.TensorProto.FLOAT, [4], [1, 1, 2, 2])
+    graph = onnx.helper.make_graph(nodes, 'g', [image], [y], [scales])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', OPSET)])
+    found = '; '.join(tensorrt_faults(model))
+    assert 'turned is UINT8 inside' in found
+    assert 'Transpose () of UINT8' in found
+    assert "Resize (): mode b'cubic'" in found
+    assert 'Bernoulli () is not known' in found
 
 
 def test_it_says_what_it_is(shipped: Shipped) -> None:

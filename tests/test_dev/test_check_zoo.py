@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmseg.models import backbones, decode_heads
@@ -18,7 +19,9 @@ from scripts import ROOT, load_script
 
 from ddf_seg.engine.lookup.configs import walk
 from ddf_seg.layers import InterpolationSoftmax
-from zoo_check import checking, models, running
+from zoo_check import checking, exporting, models, running
+from zoo_check.exporting import Attempt, Exported
+from zoo_check.report import export_report
 
 tool = load_script('dev/check_zoo.py')
 
@@ -277,3 +280,58 @@ def test_it_runs_in_processes_counts_and_resumes(
     out.write_text(line.replace('"swapped"', '"failed"').replace('"reason": ""', '"reason": "x"'))
     assert tool.main() == 1
     assert 'failed:\n    1  x' in capsys.readouterr().out
+
+
+def test_the_sample_to_export_has_every_head() -> None:
+    assert set(exporting.SAMPLE) <= set(models.find_configs())
+    # It only helps in training.
+    used = {'STDCHead'}
+    for config in exporting.SAMPLE:
+        used |= types(Config.fromfile(models.ZOO / config, import_custom_modules=False).model)
+    available = {name for name in decode_heads.__all__ if isinstance(MODELS.get(name), type)}
+    assert len(available) >= 37
+    assert not available - used
+
+
+def test_a_model_and_its_counterpart_agree_in_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = exporting.check_export(FASTSCNN, f'mmseg::{FASTSCNN}')
+    assert (result.head, result.swapped_head) == ('DepthwiseSeparableFCNHead', 'DDFGuidedHead')
+    for attempt in (result.original, result.swapped):
+        assert attempt.reason == ''
+        assert attempt.difference is not None
+        assert 0 < attempt.difference < 1e-4
+
+
+FASTSCNN = 'fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py'
+
+
+def test_scores_that_differ_are_told_from_those_that_agree() -> None:
+    scores = np.random.default_rng(0).random((3, 4, 5), np.float32)
+    assert exporting._compared(scores, scores) == Attempt('', 0.0)
+    other = scores.copy()
+    other[0, 0, 0] += 0.01
+    assert 'of their range' in exporting._compared(other, scores).reason
+    assert 'differ by' in exporting._compared(np.full_like(scores, np.nan), scores).reason
+
+
+def test_what_is_not_exported_has_its_reason_in_the_table() -> None:
+    results = [
+        Exported(
+            'psanet/psanet_r50-d8_4xb2-40k_cityscapes-512x1024.py', head='PSAHead',
+            original=Attempt('does not run: no | PSAMask'), swapped=Attempt('the original …'),
+        ),
+        Exported(
+            'ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024.py', head='ANNHead',
+            swapped_head='DDFGuidedHead', original=Attempt('', 2e-6), swapped=Attempt('', 3e-6),
+        ),
+        Exported('san/san.py', 'failed', 'not finished after 9 s'),
+    ]  # fmt: skip
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in export_report(results).splitlines()[2:]
+    ]
+    assert rows == [
+        ['ANNHead', 'ann_r50-d8', 'agrees (2e-06)', 'DDFGuidedHead', 'agrees (3e-06)'],
+        ['PSAHead', 'psanet_r50-d8', 'does not run: no / PSAMask', '', 'the original …'],
+        ['san', 'san', 'not finished after 9 s', '', 'not finished after 9 s'],
+    ]
