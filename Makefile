@@ -19,7 +19,7 @@ SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kern
 # One file a torch: another TORCH sets the environment up anew.
 STAMP := $(VENV)/.setup-$(subst /,_,$(TORCH))
 ONEDL_STAMP := $(ONEDL_VENV)/.setup-$(subst /,_,$(TORCH))
-CXX_FILES := $(shell git ls-files 'ops/*.h' 'ops/*.cpp' 'ops/*.cu' 'ops/*.cuh' 2>/dev/null)
+CXX_FILES := $(shell git ls-files 'ops/*.h' 'ops/*.cpp' 'ops/*.cu' 'ops/*.cuh' 'examples/*.cpp' 2>/dev/null)
 
 # $(call environment,DIRECTORY[,TORCH]): a virtual environment with the build tools and torch
 define environment
