@@ -29,34 +29,41 @@ model = init_model(config, 'checkpoints/ddf_camvid.pth', device='cpu')
 classes = make_classes(model.dataset_meta, model.num_classes)
 run = inspect_image(model, cv2.imread('docs/demo/scene.png'), classes)
 call = run.call('decode_head.upsamples.0.ddf_up')
-filters = call.spatial_filters()  # (groups, 5, 5, height, width)
-high = (filters.shape[3], filters.shape[4])
-low = (high[0] // 2, high[1] // 2)
-interpolation = model.decode_head.upsamples[0].ddf_up.interpolation
-learned = filters - interpolation.start(low, high).view(1, 5, 5, *high)
+own = call.own_filters()  # (groups, 5, 5, height, width): without what all pixels share
 
+rows = ['filter', 'interpolation', 'difference']
 figure, axes = plt.subplot_mosaic(
-    [['scene'] * 3 + ['colours'] * 3, list(PIXELS)],
-    figsize=(10, 6),
+    [
+        ['scene'] * 3 + ['colours'] * 3,
+        *[[f'{name} {row}' for name in PIXELS] for row in rows],
+    ],
+    figsize=(10, 9),
     layout='constrained',
-    height_ratios=(2.3, 1),
+    height_ratios=(2.3, 1, 1, 1),
 )
 axes['scene'].imshow(run.image)
 axes['scene'].set_title('Six pixels of a road scene')
-axes['colours'].imshow(FilterBasis.fit([learned]).colours(learned), extent=run.extent(call))
-axes['colours'].set_title('What the filters learned: similar ones, similar colours')
+axes['colours'].imshow(FilterBasis.fit([own]).colours(own), extent=run.extent(call))
+axes['colours'].set_title('All filters: similar ones, similar colours')
 axes['colours'].set(xlim=(0, run.size[1]), ylim=(run.size[0], 0))
 circle = dict(boxstyle='circle', facecolor='#ffb000')
 for number, (name, (x, y)) in enumerate(PIXELS.items(), 1):
     axes['scene'].text(x, y, number, ha='center', va='center', size=8, weight='bold', bbox=circle)
-    row, column = run.pixel(call, x, y)
-    taps = filters[0, :, :, row, column].numpy()
-    axes[name].imshow(taps, cmap='RdBu_r', vmin=-0.5, vmax=0.5)
-    axes[name].set_title(f'{number}  {name}')
-    for place in [(i, j) for i in range(5) for j in range(5)]:
-        colour = 'white' if abs(taps[place]) > 0.3 else 'black'
-        value = f'{100 * taps[place]:.0f}'.replace('-0', '0').replace('-', '−')
-        axes[name].text(*place[::-1], value, ha='center', va='center', color=colour, size=8)
+    pixel = run.pixel(call, x, y)
+    effective = call.effective_filter(*pixel, channel=0)
+    interpolation = call.reference_filter(*pixel, channel=0)
+    shown = [effective, interpolation, effective - interpolation]
+    for row, taps in zip(rows, shown, strict=True):
+        panel = axes[f'{name} {row}']
+        limit = 0.25 if row == 'difference' else 0.6
+        panel.imshow(taps, cmap='RdBu_r', vmin=-limit, vmax=limit)
+        for place in [(i, j) for i in range(5) for j in range(5)]:
+            colour = 'white' if abs(taps[place]) > 0.65 * limit else 'black'
+            value = f'{100 * taps[place]:.0f}'.replace('-0', '0').replace('-', '−')
+            panel.text(*place[::-1], value, ha='center', va='center', color=colour, size=8)
+        if name == 'sky':
+            panel.set_ylabel(row, size=11)
+    axes[f'{name} filter'].set_title(f'{number}  {name}')
 for panel in axes.values():
     panel.set(xticks=[], yticks=[])
 figure.savefig(Path(__file__).with_suffix('.png'), dpi=100)

@@ -131,7 +131,7 @@ function makeOverlay(app, view, scene, layer) {
       pixels[p] = packed[at < 0 ? 0 : at > 255 ? 255 : at | 0];
     }
     return {...ofMap, pixels, low, high, legend: [bar(app.sequential, low, high,
-      'Likeness to the pinned filter (cosine of differences from the mean):')]};
+      'Likeness to the pinned filter (cosine):')]};
   }
   return {...whole, legend: [note(app.data.note || 'Choose what lies over the image.')]};
 }
