@@ -5,8 +5,8 @@ street.jpg and street_mask.png, …), reads what the masks hold (ids, or a colou
 and writes to FOLDER/ddf_seg: config.py, to train with; ids/, the masks as class ids; splits/, the
 names of the pictures that train and validate; classes.csv. Your files stay as they are.
 
-Then it checks the dataset. Exit code: 0 nothing found, 3 warnings, 4 errors; 1 and 2: the folder
-or the command line is wrong.
+Then it checks the dataset. Exit code: 0; 4 where the check found errors; 1 and 2: the folder or the
+command line is wrong.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def main() -> int:
     result = check_all(read_config(str(done.config)), args.jobs)
     print(format_report(result))
     print(f'\nto train:  {_train()} {done.config}')
-    return exit_code(result)
+    code = exit_code(result)
+    # Warnings do not keep anybody from training.
+    return code if code > 3 else 0
 
 
 def _train() -> str:
@@ -112,10 +114,11 @@ def _below(root: Path, folder: Path) -> Path:
     return root / folder if (root / folder).is_dir() else folder
 
 
-def _ask(question: str) -> str:
+def _ask(question: str) -> str | None:
+    """The answer of somebody at a terminal; None after Ctrl-D."""
     sys.stderr.write(question)
     sys.stderr.flush()
-    return sys.stdin.readline()
+    return sys.stdin.readline() or None
 
 
 def _summary(done: Start) -> str:

@@ -30,7 +30,8 @@ _COLUMNS = {
 _NAME_FIRST = re.compile(r'(.+?)[\s,:;]+(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:\s*:.*)?')
 _COLOUR_FIRST = re.compile(r'(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+(.+)')
 
-Ask = Callable[[str], str]
+# Gets a question; answers, or has nothing more to say
+Ask = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -242,19 +243,25 @@ def _infer(masks: Masks, void: set[int], ask: Ask | None) -> dict[Row, int]:
         colour = unpacked(value) if masks.coloured else None
         if not masks.coloured and value in masks.palette:
             colour = unpacked(masks.palette[value])
+        names = {row.name for row in found}
         default = _default_name(value, colour if masks.coloured else None, binary)
-        name = default
-        while ask is not None:
+        while default in names:
+            default += '_'
+        name = ''
+        while not name and ask is not None:
             what = f'colour {colour}' if masks.coloured else f'id {value}'
             share = 100 * masks.pixels[value] / total
-            name = ask(f'{what}, {share:.2g} % of the pixels; name, or - to ignore [{default}]: ')
-            name = name.strip() or default
-            if name == '-' or name not in {row.name for row in found}:
-                break
+            answer = ask(f'{what}, {share:.2g} % of the pixels; name, or - to ignore [{default}]: ')
+            if answer is None:
+                ask = None
+            else:
+                name = answer.strip() or default
+            # The name of another class: asked again
+            name = '' if name in names else name
         if name == '-':
             void.add(value)
         else:
-            found[Row(name, value, colour)] = value
+            found[Row(name or default, value, colour)] = value
     return found
 
 

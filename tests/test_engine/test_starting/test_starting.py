@@ -112,15 +112,18 @@ def test_masks_of_0_and_255_are_two_classes(
 
 
 def test_it_asks_for_names_where_somebody_is_there(plain: Path) -> None:
+    # Ignored, a name that is taken and another one, the default, and no more answers
+    answers = ['class_3\n', '-\n', 'class_3\n', 'roof\n', '\n']
     asked = []
 
-    def ask(question: str) -> str:
+    def ask(question: str) -> str | None:
         asked.append(question)
-        return {0: 'road\n', 1: '-\n'}.get(len(asked) - 1, '\n')
+        return answers[len(asked) - 1] if len(asked) <= len(answers) else None
 
     done = begin(plain, ask=ask)
-    assert done.classes.names[:2] == ['road', 'class_2']
-    assert 'id 0' in asked[0]
+    assert done.classes.names[:4] == ['class_3', 'roof', 'class_3_', 'class_4']
+    assert asked[0].startswith('id 0, ')
+    assert len(asked) == 6
     assert done.classes.indices[1] == 255
     assert done.classes.indices[2] == 1
 
