@@ -166,6 +166,11 @@ def _reader_left() -> bool:
     return True
 
 
+def say(text: str) -> None:
+    """Writes a line to stderr; names of files in it need not be text."""
+    sys.stderr.write(f'{text}\n'.encode(errors='backslashreplace').decode())
+
+
 @contextmanager
 def output_errors(option: str) -> Iterator[None]:
     """Names the option where what it leads to cannot be written."""

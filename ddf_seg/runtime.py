@@ -13,6 +13,8 @@ import numpy as np
 from .errors import UsageError, in_a_line
 
 _Run = Callable[[np.ndarray], np.ndarray]
+# What runs it, the input's shape, the output's number of axes, and what the file says of itself
+_Loaded = tuple[_Run, list[int | None], int, str | None]
 _KEY = 'ddf_seg'  # as deployment/exporting.py writes it
 
 
@@ -26,6 +28,8 @@ class Segmenter:
     Attributes:
         classes: names, in the order of the ids.
         palette: their colours, (classes, 3) uint8, RGB.
+        shape: of its input, (N, H, W, 3); None: any.
+        gives_scores: whether scores come out, not class ids.
         size_divisor: what height and width are padded to multiples of, within the graph.
         config: name of the config that the network was trained with.
         runtime: 'onnxruntime' or 'openvino'.
@@ -41,13 +45,15 @@ class Segmenter:
         self.runtime = _choose_runtime(file)
         load = _load_onnxruntime if self.runtime == 'onnxruntime' else _load_openvino
         try:
-            self._run, self._shape, about = load(file, threads)
+            self._run, shape, rank, about = load(file, threads)
         except Exception as error:
             raise UsageError(
                 f'{file}: {self.runtime} cannot load it: {in_a_line(error)}'
             ) from error
         if about is None:
             raise UsageError(f'{file}: expected a network that tools/export.py wrote')
+        self.shape: tuple[int | None, ...] = tuple(shape)
+        self.gives_scores = rank == 4
         known = json.loads(about)
         self.classes: list[str] = known['classes']
         self.palette = np.array(known['palette'], np.uint8).reshape(-1, 3)
@@ -79,9 +85,9 @@ class Segmenter:
                 f'{image.dtype} of {image.shape}'
             )
         batch = image if image.ndim == 4 else image[None]
-        pairs = zip(self._shape, batch.shape, strict=True)
+        pairs = zip(self.shape, batch.shape, strict=True)
         if any(want is not None and want != got for want, got in pairs):
-            want = ', '.join('any' if n is None else str(n) for n in self._shape)
+            want = ', '.join('any' if n is None else str(n) for n in self.shape)
             raise UsageError(
                 f'image: the network was exported for ({want}), got {batch.shape}; resize the '
                 'image, or export with another --size'
@@ -98,10 +104,14 @@ def _choose_runtime(file: Path) -> str:
         if find_spec(name) is not None:
             return name
     names = ' or '.join(kinds[file.suffix])
-    raise UsageError(f'{file}: {names} is not installed: pip install {kinds[file.suffix][0]}')
+    extra = file.suffix.replace('.xml', 'openvino').lstrip('.')
+    raise UsageError(
+        f'{file}: {names} is not installed: pip install {kinds[file.suffix][0]} (the extra '
+        f'{extra!r} of ddf_seg has it)'
+    )
 
 
-def _load_onnxruntime(file: Path, threads: int) -> tuple[_Run, list[int | None], str | None]:
+def _load_onnxruntime(file: Path, threads: int) -> _Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -115,10 +125,11 @@ def _load_onnxruntime(file: Path, threads: int) -> tuple[_Run, list[int | None],
         result: np.ndarray = session.run(None, {image.name: batch})[0]
         return result
 
-    return run, shape, session.get_modelmeta().custom_metadata_map.get(_KEY)
+    rank = len(session.get_outputs()[0].shape)
+    return run, shape, rank, session.get_modelmeta().custom_metadata_map.get(_KEY)
 
 
-def _load_openvino(file: Path, threads: int) -> tuple[_Run, list[int | None], str | None]:
+def _load_openvino(file: Path, threads: int) -> _Loaded:
     import openvino
 
     core = openvino.Core()
@@ -133,7 +144,8 @@ def _load_openvino(file: Path, threads: int) -> tuple[_Run, list[int | None], st
     def run(batch: np.ndarray) -> np.ndarray:
         return np.array(next(iter(request.infer([batch]).values())))
 
+    rank = model.output().partial_shape.rank.get_length()
     for path in ([_KEY], ['framework', _KEY]):  # our own, and what comes from an ONNX file
         if model.has_rt_info(path):
-            return run, shape, model.get_rt_info(path).astype(str)
-    return run, shape, None
+            return run, shape, rank, model.get_rt_info(path).astype(str)
+    return run, shape, rank, None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from .class_tables import IGNORE
 
@@ -27,6 +26,9 @@ def read_ids(path: Path) -> np.ndarray:
 
 def _read(path: Path) -> tuple[str, np.ndarray]:
     """Pillow's mode of an image, and its pixels."""
+    # Imported where it is used: who only writes PNGs needs no Pillow.
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             return image.mode, np.asarray(image)
@@ -124,6 +126,8 @@ def draw_polygons(path: Path, indices: Mapping[str, int]) -> np.ndarray:
         size, objects = (content['imgWidth'], content['imgHeight']), content['objects']
     except (TypeError, KeyError) as error:
         raise ValueError(f'{path}: not a file of polygons: {error!r}') from error
+    from PIL import Image, ImageDraw
+
     image = Image.new('L', size, IGNORE)
     drawer = ImageDraw.Draw(image)
     for item in objects:

@@ -85,9 +85,8 @@ def pixel(text: str) -> tuple[int, int]:
 def load_visualizer(args: argparse.Namespace, inputs: Inputs) -> Visualizer:
     """What the command line asks for."""
     from ..engine.config_file import read_config
-    from ..engine.predicting.classes import find_classes
     from ..engine.predicting.image_size import training_sizes
-    from ..engine.predicting.network import choose_device, load_model
+    from ..engine.predicting.network import choose_device, find_classes, load_model
     from ..visualization.visualizing import Labels, Visualizer
 
     device = choose_device(args.device)

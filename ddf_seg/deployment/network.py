@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..engine.predicting.classes import find_classes
-from ..engine.predicting.network import Network
+from ..engine.predicting.network import Network, find_classes
 from ..errors import UsageError
 
 

@@ -16,7 +16,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ..engine.images.reading import ImageReader, UnreadableError
+from ..engine.images.pictures import UnreadableError
+from ..engine.images.reading import ImageReader
 from ..engine.lookup.datasets import leaves
 from ..engine.lookup.models import label_range, unwrapped
 from ..engine.predicting.classes import Classes, make_classes

@@ -12,7 +12,7 @@ import torch
 from mmseg.apis import inference_model
 from torch import nn
 
-from ..engine.images.reading import to_picture
+from ..engine.images.pictures import to_picture
 from ..engine.predicting.classes import Classes
 from ..engine.predicting.drawing import entropy_of
 from .calls import FilterCall
@@ -142,7 +142,9 @@ def _inspection(
         truth = np.where(truth < len(classes.names), truth, -1)
     scale = (height / prediction.shape[0], width / prediction.shape[1])
     size = (height + bottom, width + right)
-    doubt = entropy_of(sample.seg_logits.data) if 'seg_logits' in sample else None
+    doubt = (
+        entropy_of(sample.seg_logits.data.float().cpu().numpy()) if 'seg_logits' in sample else None
+    )
     return Inspection(title, image, prediction, truth, classes, calls, scale, size, doubt)
 
 

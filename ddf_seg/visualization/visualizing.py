@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.progress import Progress
 
-from ..engine.images.reading import UnreadableError
+from ..engine.images.pictures import UnreadableError
 from ..engine.predicting.classes import Classes
 from ..engine.predicting.image_size import TrainingSizes, warn_of_size
 from ..engine.predicting.inputs import Inputs

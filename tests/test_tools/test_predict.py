@@ -22,7 +22,8 @@ from PIL import Image
 from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.images.reading import ImageReader
-from ddf_seg.engine.predicting import predictor, videos
+from ddf_seg.engine.predicting import videos
+from ddf_seg.engine.predicting.pytorch import PyTorchBackend
 from road_scenes import CLASSES as SYNTHETIC_CLASSES
 from road_scenes import render_scene
 
@@ -286,16 +287,16 @@ def test_an_image_too_large_for_the_memory(
 ) -> None:
     for name in ('a.png', 'b.png', 'c.png', 'd.png'):
         write_image(tmp_path / 'in' / name)
-    predicted = predictor.inference_model
+    segment = PyTorchBackend.segment
     calls = iter([None, lambda: torch.empty(2**60), lambda: np.empty(2**45), None])
 
-    def inference_model(*arguments: Any) -> Any:
+    def segment_or_fail(*arguments: Any) -> Any:
         allocate = next(calls)
         if allocate:
             allocate()
-        return predicted(*arguments)
+        return segment(*arguments)
 
-    monkeypatch.setattr(predictor, 'inference_model', inference_model)
+    monkeypatch.setattr(PyTorchBackend, 'segment', segment_or_fail)
     code, error = run(tmp_path / 'in')
     assert code == 1
     assert '2 of 4 inputs could not be segmented' in error
@@ -347,15 +348,15 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Ctrl-C while an image is predicted."""
-    predicted = predictor.inference_model
+    segment = PyTorchBackend.segment
     calls = itertools.count(1)
 
-    def inference_model(*arguments: Any) -> Any:
+    def segment_or_stop(*arguments: Any) -> Any:
         if next(calls) == number:
             signal.raise_signal(signal.SIGINT)
-        return predicted(*arguments)
+        return segment(*arguments)
 
-    monkeypatch.setattr(predictor, 'inference_model', inference_model)
+    monkeypatch.setattr(PyTorchBackend, 'segment', segment_or_stop)
 
 
 def test_ctrl_c_keeps_what_is_finished(

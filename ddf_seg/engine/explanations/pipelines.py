@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import UsageError
-from ..images.reading import why_unreadable
+from ..images.pictures import why_unreadable
 from ..lookup.datasets import steps
 from .tracebacks import frames
 

@@ -1,4 +1,4 @@
-"""Names and colours of a segmentor's classes."""
+"""Names and colours of a network's classes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
-from mmseg.registry import DATASETS
-
-from ..lookup.configs import walk
 
 
 @dataclass
 class Classes:
-    """The classes of a segmentor.
+    """The classes of a network.
 
     Attributes:
         names: one a class.
@@ -25,27 +21,6 @@ class Classes:
     names: list[str]
     palette: np.ndarray
     note: str = ''
-
-
-def find_classes(meta: dict[str, Any], cfg: Config, number: int) -> Classes:
-    """Names and colours of the classes: of the checkpoint, else of the config's dataset.
-
-    Args:
-        meta: the checkpoint's `meta`.
-        cfg: the config.
-        number: how many classes the segmentor has.
-    """
-    sources = {'checkpoint': meta.get('dataset_meta') or {}}
-    # Before mmseg 1.0
-    if 'CLASSES' in meta:
-        sources['checkpoint'] = {'classes': meta['CLASSES'], 'palette': meta.get('PALETTE')}
-    for _, node in walk(cfg.get('test_dataloader')):
-        if 'data_prefix' in node or 'data_root' in node:
-            dataset = DATASETS.get(node['type'])
-            known = getattr(dataset, 'METAINFO', {})
-            sources.setdefault('config', {**known, **(node.get('metainfo') or {})})
-    found = [source for source in sources.values() if len(source.get('classes') or ()) == number]
-    return make_classes(found[0] if found else {}, number)
 
 
 def make_classes(meta: dict[str, Any], number: int) -> Classes:

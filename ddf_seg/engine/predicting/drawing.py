@@ -6,12 +6,13 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 # How people without red or green cones see linear RGB (Machado, Oliveira, Fernandes 2009).
 _VISIONS = (
@@ -25,7 +26,7 @@ _VISIONS = (
 _LIGHTNESS = (28.0, 88.0)
 
 
-def entropy_of(logits: Tensor) -> np.ndarray:
+def entropy_of(logits: np.ndarray) -> np.ndarray:
     """How unsure a segmentor is: the entropy of its class probabilities, 0 to 1.
 
     Args:
@@ -34,12 +35,14 @@ def entropy_of(logits: Tensor) -> np.ndarray:
     Returns:
         (H, W) float32, Shannon's entropy in units of the logarithm of the number of classes.
     """
-    logits = logits.float()
-    if logits.shape[0] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits])
-    share = logits.softmax(0)
-    entropy = torch.special.entr(share).sum(0) / math.log(logits.shape[0])
-    found: np.ndarray = entropy.clamp(0, 1).cpu().numpy()
+    if len(logits) == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits])
+    logits = logits - logits.max(0)
+    share = np.exp(logits)
+    total = share.sum(0)
+    # -Σ p log p, with p = share / total and log p = logits - log total
+    entropy = np.log(total) - np.einsum('chw,chw->hw', share, logits) / total
+    found: np.ndarray = (entropy / math.log(len(logits))).clip(0, 1)
     return found
 
 
@@ -90,6 +93,7 @@ def clear_palette(number: int) -> np.ndarray:
 # What the drawings can show
 SHOWN = ('classes', 'doubt')
 _LINE = (20, 20, 20)
+_BAND = 512  # rows
 # cividis in five steps, which eyes without red or green cones see alike (BGR)
 _DOUBT_STEPS = np.array(
     [(78, 34, 0), (109, 77, 53), (120, 123, 124), (107, 172, 175), (69, 232, 254)]
@@ -127,36 +131,64 @@ class Drawing:
     legend: bool = False
 
     def __call__(
-        self, picture: np.ndarray, ids: np.ndarray, logits: Tensor, all_classes: bool = False
+        self,
+        picture: np.ndarray,
+        ids: np.ndarray,
+        doubt: np.ndarray | None = None,
+        all_classes: bool = False,
     ) -> np.ndarray:
         """The picture with the prediction over it; with a legend it is higher.
 
         Args:
             picture: (H, W, 3) uint8, BGR.
             ids: class ids, (H, W).
-            logits: (classes, H, W).
+            doubt: `entropy_of` in 255ths, (H, W) uint8; needed where it is shown.
             all_classes: list all classes in the legend, and not those in the picture alone: so that
                 the frames of a video have one size.
         """
+        height, width = ids.shape
+        legend = self._legend(ids, all_classes) if self.legend else np.empty((0, width, 3))
+        drawn = np.empty((height + len(legend), width, 3), np.uint8)
+        drawn[height:] = legend
+        # By bands: what is needed on the way would take several times the memory of the picture.
+        for top in range(0, height, _BAND):
+            self._draw_band(drawn, picture, ids, doubt, slice(top, min(top + _BAND, height)))
+        return drawn
+
+    def _draw_band(
+        self,
+        drawn: np.ndarray,
+        picture: np.ndarray,
+        ids: np.ndarray,
+        doubt: np.ndarray | None,
+        rows: slice,
+    ) -> None:
         if self.shown == 'doubt':
-            colours = doubt_colours(entropy_of(logits))
+            assert doubt is not None
+            colours = doubt_colours(np.linspace(0, 1, 256)[None])[0][doubt[rows]]
         else:
-            colours = self.palette[:, ::-1][ids]
-        drawn: np.ndarray = cv2.addWeighted(picture, 1 - self.opacity, colours, self.opacity, 0)
-        wanted = np.ones(ids.shape, bool) if self.only is None else np.isin(ids, list(self.only))
-        drawn = np.where(wanted[..., None], drawn, picture)
+            colours = self.palette[:, ::-1][ids[rows]]
+        opacity = self.opacity
+        target, below = drawn[rows], picture[rows]
+        cv2.addWeighted(below, 1 - opacity, colours, opacity, 0, target)
+        # One row more, for the outlines
+        near = ids[rows.start : rows.stop + 1]
+        wanted = np.ones(near.shape, bool) if self.only is None else np.isin(near, list(self.only))
+        own = slice(0, rows.stop - rows.start)
+        if self.only is not None:
+            np.copyto(target, below, where=~wanted[own, :, None])
         if self.outlines:
             # Around the classes that are drawn alone
-            labels = np.where(wanted, ids.astype(np.int32), -1)
-            drawn[outlines_of(labels)] = _LINE
-        if not self.legend:
-            return drawn
+            labels = np.where(wanted, near.astype(np.int32), -1)
+            target[outlines_of(labels)[own]] = _LINE
+
+    def _legend(self, ids: np.ndarray, all_classes: bool) -> np.ndarray:
         if self.shown == 'doubt':
-            return np.concatenate([drawn, _doubt_legend(drawn.shape[1])])
+            return _doubt_legend(ids.shape[1])
         there = range(len(self.names)) if all_classes else np.unique(ids).tolist()
         listed = [index for index in there if self.only is None or index in self.only]
         entries = [(self.names[i], tuple(self.palette[i].tolist())) for i in listed]
-        return np.concatenate([drawn, _class_legend(entries, drawn.shape[1])])
+        return _class_legend(entries, ids.shape[1])
 
 
 def doubt_colours(entropy: np.ndarray) -> np.ndarray:
@@ -167,12 +199,17 @@ def doubt_colours(entropy: np.ndarray) -> np.ndarray:
 
 
 def _font(width: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+    # Imported where it is used: without a legend, nothing needs Pillow.
+    from PIL import ImageFont
+
     size = min(max(11, width // 45), 28)
     return ImageFont.load_default(size), size
 
 
 def _class_legend(entries: Sequence[tuple[str, tuple[int, ...]]], width: int) -> np.ndarray:
     """Names beside squares of their colours, in rows, (h, width, 3) uint8, BGR."""
+    from PIL import Image, ImageDraw
+
     font, size = _font(width)
     square, gap, row = size, size // 2, round(1.6 * size)
     places, x, y = [], gap, gap
@@ -193,6 +230,8 @@ def _class_legend(entries: Sequence[tuple[str, tuple[int, ...]]], width: int) ->
 
 def _doubt_legend(width: int) -> np.ndarray:
     """The scale of the entropy, as `_class_legend`."""
+    from PIL import Image, ImageDraw
+
     font, size = _font(width)
     gap = size // 2
     image = Image.new('RGB', (width, size + 2 * gap), 'white')

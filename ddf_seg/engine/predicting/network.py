@@ -12,12 +12,15 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.runner import CheckpointLoader
 from mmseg.apis import init_model
+from mmseg.registry import DATASETS
 
 from ...errors import UsageError
 from ..explanations import explained
 from ..images.reading import ImageReader
+from ..lookup.configs import walk
 from ..weights.checkpoints import check_fit, refused, weights_of
 from ..weights.pretrained import check_weights
+from .classes import Classes, make_classes
 
 
 def choose_device(name: str | None) -> str:
@@ -87,3 +90,24 @@ def load_model(cfg: Config, checkpoint: str, device: str, scale: float = 1.0) ->
     check_fit(model, loaded, checkpoint)
     model.load_state_dict(weights_of(loaded), strict=False)
     return Network(model, loaded.get('meta', {}), read)
+
+
+def find_classes(meta: dict[str, Any], cfg: Config, number: int) -> Classes:
+    """Names and colours of the classes: of the checkpoint, else of the config's dataset.
+
+    Args:
+        meta: the checkpoint's `meta`.
+        cfg: the config.
+        number: how many classes the segmentor has.
+    """
+    sources = {'checkpoint': meta.get('dataset_meta') or {}}
+    # Before mmseg 1.0
+    if 'CLASSES' in meta:
+        sources['checkpoint'] = {'classes': meta['CLASSES'], 'palette': meta.get('PALETTE')}
+    for _, node in walk(cfg.get('test_dataloader')):
+        if 'data_prefix' in node or 'data_root' in node:
+            dataset = DATASETS.get(node['type'])
+            known = getattr(dataset, 'METAINFO', {})
+            sources.setdefault('config', {**known, **(node.get('metainfo') or {})})
+    found = [source for source in sources.values() if len(source.get('classes') or ()) == number]
+    return make_classes(found[0] if found else {}, number)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from mmseg.apis import inference_model
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
+from ...command_line import say
 from ...errors import UsageError
-from ..images.reading import to_picture
-from .classes import Classes
+from ..images.pictures import to_picture
+from .backend import Backend, Prediction, Tiles, View, segment_view
+from .background import Writer, read_ahead
 from .drawing import Drawing
-from .image_size import TrainingSizes, warn_of_size
 from .inputs import Inputs
-from .network import Network
 from .results import (
     CLASS_TABLE,
     FOLDERS,
@@ -27,49 +31,83 @@ from .results import (
 from .tally import Tally
 from .videos import predict_video
 
+# Files that are read ahead of the network, and results that wait to be written behind it
+_AHEAD, _BEHIND = 2, 2
+
 
 @dataclass
 class Predictor:
-    """A segmentor that draws its prediction over the image.
+    """A network that draws its prediction over the image.
 
     Attributes:
-        network: the segmentor.
-        classes: names and colours.
-        drawing: how it is drawn.
-        scale: factor by which images are resized in addition to the config's pipeline.
-        sizes: of the images in training, if known.
-        unusual: inputs in which the network sees things far larger or smaller than in training.
+        backend: what runs it.
+        drawing: how a prediction is drawn.
+        tiles: windows for images that do not fit into memory at once.
+        always: use the windows for all images.
+        batch_size: how many images of one size it sees together.
+        ids_video: write class ids of videos as a video, not as a PNG a frame.
     """
 
-    network: Network
-    classes: Classes
+    backend: Backend
     drawing: Drawing
-    scale: float = 1.0
-    sizes: TrainingSizes | None = None
-    unusual: set[Path] = field(default_factory=set)
+    tiles: Tiles
+    always: bool = False
+    batch_size: int = 1
+    ids_video: bool = False
+    _said: bool = False
 
-    def __call__(
-        self, image: np.ndarray, file: Path, all_classes: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The class ids (H, W), uint8 or for many classes uint16, and the overlay (H', W, 3), BGR.
+    def segment(
+        self, views: Sequence[View], file: Path, progress: Progress
+    ) -> Sequence[Prediction]:
+        """What the network says of images of one size.
 
         Args:
-            image: as the network's reader reads it.
-            file: where it is from, for a warning.
+            views: the images.
+            file: where they are from, for notes.
+            progress: to show how far a large image is.
+        """
+        self.backend.check_size(views[0], file)
+        doubt = self.drawing.shown == 'doubt'
+        if self._fits(views[0], file):
+            return self.backend.segment(views, doubt)
+        return [self._in_windows(view, doubt, file, progress) for view in views]
+
+    def _fits(self, view: View, file: Path) -> bool:
+        if self.always:
+            return False
+        needed, available = self.backend.memory(view)
+        if needed > available and not self._said:
+            self._said = True
+            height, width = view.image_size
+            say(
+                f'note: {file} has {width}×{height} pixels. Seen whole, it would take about '
+                f'{needed / 1e9:.0f} GB of memory, and {available / 1e9:.0f} GB are free: it is '
+                f'segmented in {self.tiles} (see --tile)'
+            )
+        return needed <= available
+
+    def _in_windows(self, view: View, doubt: bool, file: Path, progress: Progress) -> Prediction:
+        task = progress.add_task(f'{file.name}, windows', visible=False)
+
+        def step(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=total > 1)
+
+        try:
+            return segment_view(view, self.tiles, doubt, step)
+        finally:
+            progress.remove_task(task)
+
+    def overlay(
+        self, image: np.ndarray, prediction: Prediction, all_classes: bool = False
+    ) -> np.ndarray:
+        """The picture with the prediction over it, (H', W, 3) uint8, BGR.
+
+        Args:
+            image: as the backend reads it.
+            prediction: what the network says of it.
             all_classes: see `Drawing`.
         """
-        result = inference_model(self.network.model, image)
-        warn_of_size(
-            self.sizes, result.metainfo['img_shape'][:2], file, self.unusual,
-            lambda factor: f'try --scale {self.scale * factor:.2g}',
-        )  # fmt: skip
-        ids = result.pred_sem_seg.data[0].cpu().numpy()
-        ids = ids.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16)
-        return ids, self.drawing(to_picture(image), ids, result.seg_logits.data, all_classes)
-
-    def segment_frame(self, frame: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
-        """As for an image, of a video's frame, (H, W, 3) uint8, BGR."""
-        return self(self.network.read.convert(frame), file, all_classes=True)
+        return self.drawing(to_picture(image), *prediction, all_classes)
 
 
 def check_targets(inputs: Inputs, out_dir: Path) -> None:
@@ -104,12 +142,81 @@ def check_targets(inputs: Inputs, out_dir: Path) -> None:
 def predict(predictor: Predictor, inputs: Inputs, out_dir: Path, progress: Progress) -> Tally:
     """Segments all inputs, see `Tally`."""
     tally = Tally(len(inputs.names), inputs.unreadable, 'segmented', out_dir)
+    task = progress.add_task('Segmenting', total=len(inputs.names))
     with tally.interruptible():
-        for file, name in progress.track(inputs.names.items(), description='Segmenting'):
-            with tally.counting(file):
-                if is_video(file):
-                    predict_video(predictor.segment_frame, file, name, out_dir, progress)
-                else:
-                    results = predictor(predictor.network.read(file), file)
-                    write_results(out_dir, name, *results)
+        for of_videos, files in groupby(inputs.names, is_video):
+            if not of_videos:
+                _predict_images(predictor, list(files), inputs, out_dir, progress, task, tally)
+                continue
+            for file in files:
+                with tally.counting(file):
+                    predict_video(predictor, file, inputs.names[file], out_dir, progress)
+                progress.advance(task)
     return tally
+
+
+class _Image(NamedTuple):
+    file: Path
+    pixels: np.ndarray
+    view: View
+
+
+def _predict_images(
+    predictor: Predictor,
+    files: Sequence[Path],
+    inputs: Inputs,
+    out_dir: Path,
+    progress: Progress,
+    task: TaskID,
+    tally: Tally,
+) -> None:
+    """Files are read while the network is at work, and results written."""
+
+    def read(file: Path) -> _Image:
+        pixels = predictor.backend.read(file)
+        return _Image(file, pixels, predictor.backend.view(pixels))
+
+    def write(file: Path, pixels: np.ndarray, found: Prediction) -> None:
+        write_results(out_dir, inputs.names[file], found.ids, predictor.overlay(pixels, found))
+
+    def written(file: Path, future: Future[None]) -> None:
+        with tally.counting(file):
+            future.result()
+        progress.advance(task)
+
+    depth = max(_AHEAD, predictor.batch_size)
+    with Writer(_BEHIND, _BEHIND) as writer, read_ahead(read, files, depth, _AHEAD) as read_files:
+        for batch in _batches(read_files, predictor.batch_size, tally):
+            found: Sequence[Prediction] = ()
+            with tally.counting(*(image.file for image in batch), last=False):
+                found = predictor.segment([image.view for image in batch], batch[0].file, progress)
+            for image, each in zip(batch, found, strict=False):
+                writer.submit(partial(written, image.file), write, image.file, image.pixels, each)
+    progress.update(task, completed=tally.done)
+
+
+def _batches(
+    read_files: Iterator[tuple[Path, Future[_Image]]], size: int, tally: Tally
+) -> Iterator[list[_Image]]:
+    """Images one after another that are of one size, as many as a batch takes."""
+    batch: list[_Image] = []
+    for file, future in read_files:
+        image = None
+        with tally.counting(file, last=False):
+            image = future.result()
+        if image is None:
+            continue
+        if batch and not _alike(batch[0], image):
+            yield batch
+            batch = []
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _alike(first: _Image, second: _Image) -> bool:
+    a, b = first.pixels, second.pixels
+    return (a.shape, a.dtype) == (b.shape, b.dtype)

@@ -28,7 +28,7 @@ def is_video(file: Path) -> bool:
 def result_paths(file: Path, name: Path) -> list[Path]:
     """The paths that the results of an input take, below ids/ or below overlays/."""
     if is_video(file):
-        return [name, name.with_name(f'{name.name}.mp4')]
+        return [name, *(name.with_name(f'{name.name}.{end}') for end in ('mp4', 'mkv'))]
     return [name.with_name(f'{name.name}.png')]
 
 

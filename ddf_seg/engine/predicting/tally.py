@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from ...errors import UsageError, in_a_line
 from ...files import is_disk_error
-from ..images.reading import UnreadableError
+from ..images.pictures import UnreadableError
 
 
 class Tally:
@@ -34,9 +32,18 @@ class Tally:
     def __str__(self) -> str:
         return f'{len(self.finished)} of {self.total}'
 
+    @property
+    def done(self) -> int:
+        """How many inputs are finished, or failed."""
+        return len(self.finished) + len(self._failed)
+
     @contextmanager
-    def counting(self, file: Path) -> Iterator[None]:
-        """Works on an input.
+    def counting(self, *files: Path, last: bool = True) -> Iterator[None]:
+        """Works on an input, or on several together.
+
+        Args:
+            files: the inputs.
+            last: whether they are finished then, if nothing fails.
 
         Raises:
             UsageError: nothing can be written any more, or what is wrong is not the input.
@@ -48,14 +55,15 @@ class Tally:
         except OSError as error:
             if is_disk_error(error):
                 raise UsageError(
-                    f'--out-dir: {error.strerror}, {file} is not written; {self} {self._done}, see '
-                    f'{self._out_dir}{self._failures()}'
+                    f'--out-dir: {error.strerror}, {files[0]} is not written; {self} {self._done}, '
+                    f'see {self._out_dir}{self._failures()}'
                 ) from error
-            self._failed[file] = str(error)
+            self._failed.update(dict.fromkeys(files, str(error)))
         except Exception as error:
-            self._failed[file] = _explain(error)
+            self._failed.update(dict.fromkeys(files, _explain(error)))
         else:
-            self.finished.append(file)
+            if last:
+                self.finished += files
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -94,7 +102,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, UnreadableError):
         return str(error)
     line = in_a_line(error)
-    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if memory or re.search(r"can't allocate|out of memory|allocation failed", line):
+    if isinstance(error, MemoryError) or re.search(
+        r"can't allocate|out of memory|allocation failed", line
+    ):
         return f'too large for the memory ({line.rstrip(": ")})'
     return line

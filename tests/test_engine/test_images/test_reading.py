@@ -12,12 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddf_seg.engine.images.reading import (
-    ImageReader,
-    UnreadableError,
-    to_picture,
-    why_unreadable,
-)
+from ddf_seg.engine.images.pictures import UnreadableError, to_picture, why_unreadable
+from ddf_seg.engine.images.reading import ImageReader
 from ddf_seg.engine.predicting.videos import plain_name
 
 LOAD = dict(type='LoadImageFromFile')

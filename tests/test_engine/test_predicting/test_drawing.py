@@ -12,6 +12,7 @@ from ddf_seg.engine.predicting.drawing import (
     clear_palette,
     doubt_colours,
     entropy_of,
+    outlines_of,
     seen_colours,
 )
 
@@ -27,17 +28,17 @@ def picture():
 
 @pytest.fixture
 def logits():
-    return torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
+    return torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(0)).numpy() * 3
 
 
-def test_only_some_classes_and_their_outlines(picture, logits):
+def test_only_some_classes_and_their_outlines(picture):
     drawing = Drawing(NAMES, PALETTE, 1.0, only=frozenset([1]))
-    drawn = drawing(picture, IDS, logits)
+    drawn = drawing(picture, IDS)
     light = IDS == 1
     assert (drawn[light] == PALETTE[1, ::-1]).all()
     assert (drawn[~light] == picture[~light]).all()
     lined = Drawing(NAMES, PALETTE, 1.0, only=frozenset([1]), outlines=True)
-    dark = (lined(picture, IDS, logits) == 20).all(2)
+    dark = (lined(picture, IDS) == 20).all(2)
     # Left of it, at its right end, and in its last row
     expected = np.zeros((6, 6), bool)
     expected[:4, [1, 3]] = True
@@ -47,26 +48,40 @@ def test_only_some_classes_and_their_outlines(picture, logits):
 
 def test_doubt_is_the_entropy(picture, logits):
     found = entropy_of(logits)
-    share = torch.softmax(logits, 0).numpy()
+    share = torch.softmax(torch.from_numpy(logits), 0).numpy()
     np.testing.assert_allclose(found, entropy(share) / np.log(3), atol=1e-5)
     # A single one is the foreground's.
-    single = entropy_of(torch.tensor([[[0.0, 50.0, 2.0]]]))
+    single = entropy_of(np.array([[[0.0, 50.0, 2.0]]]))
     p = 1 / (1 + np.exp(-2.0))
     np.testing.assert_allclose(single, [[1, 0, entropy([p, 1 - p]) / np.log(2)]], atol=1e-5)
-    drawn = Drawing(NAMES, PALETTE, 1.0, 'doubt')(picture, IDS, logits)
-    assert (drawn == doubt_colours(found)).all()
+    steps = np.rint(255 * found).astype(np.uint8)
+    drawn = Drawing(NAMES, PALETTE, 1.0, 'doubt')(picture, IDS, steps)
+    assert (drawn == doubt_colours(steps / 255)).all()
     # Darker where it is sure
     shades = doubt_colours(np.linspace(0, 1, 20)[None]).astype(int).sum(2)[0]
     assert (np.diff(shades) > 0).all()
 
 
+def test_a_large_image_is_drawn_as_a_small_one():
+    """Which is done by bands of rows."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (1100, 40, 3), dtype=np.uint8)
+    ids = rng.integers(0, 3, (1100, 40), dtype=np.uint8)
+    drawn = Drawing(NAMES, PALETTE, 0.25, outlines=True, only=frozenset([0, 2]))(picture, ids)
+    expected = np.rint(0.75 * picture + 0.25 * PALETTE[ids][..., ::-1])
+    expected[ids == 1] = picture[ids == 1]
+    differ = np.abs(drawn - expected).max(2) > 1
+    assert (differ <= outlines_of(ids)).all()
+    assert (drawn[outlines_of(ids)] == 20).all()
+
+
 @pytest.mark.parametrize('width', [40, 480])
-def test_a_legend_below_the_image(width, logits):
+def test_a_legend_below_the_image(width):
     picture = np.zeros((30, width, 3), np.uint8)
     ids = np.zeros((30, width), np.uint8)
     ids[:, width // 2 :] = 2
     drawing = Drawing(NAMES, PALETTE, 1.0, legend=True)
-    drawn = drawing(picture, ids, logits)
+    drawn = drawing(picture, ids)
     assert drawn.shape[1:] == (width, 3)
     legend = drawn[30:].reshape(-1, 3)
     counts = [(legend == colour[::-1]).all(1).sum() for colour in PALETTE]
@@ -76,10 +91,10 @@ def test_a_legend_below_the_image(width, logits):
     # Names are written, dark on white.
     assert (legend < 60).all(1).sum() > 20
     # All frames of a video have one size.
-    assert (drawing(picture, ids * 0, logits, True).shape
-            == drawing(picture, ids, logits, True).shape)  # fmt: skip
+    assert (drawing(picture, ids * 0, all_classes=True).shape
+            == drawing(picture, ids, all_classes=True).shape)  # fmt: skip
     doubt = Drawing(NAMES, PALETTE, 1.0, 'doubt', legend=True)
-    assert doubt(picture, ids, torch.zeros(3, 30, width)).shape[0] > 30
+    assert doubt(picture, ids, ids).shape[0] > 30
 
 
 def test_clear_colours_differ_to_all_eyes():

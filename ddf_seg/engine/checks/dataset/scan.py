@@ -16,7 +16,7 @@ from rich.progress import Progress
 from ....errors import UsageError
 from ....files import mapped
 from ...images.headers import Header, header_of, open_image, read_header
-from ...images.reading import why_unreadable
+from ...images.pictures import why_unreadable
 from .splits import Pair
 
 # Below this, starting processes takes longer.

@@ -1,0 +1,45 @@
+"""How much memory there is, and how much a network takes for an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Bytes for every pixel that a network sees, and for every pixel and class: an upper estimate of
+# what was measured, see docs/deployment.md.
+_PER_PIXEL, _PER_CLASS = 400, 12
+
+
+def needed_memory(height: int, width: int, classes: int) -> int:
+    """About how many bytes a network takes that sees an image of this size at once."""
+    return height * width * (_PER_PIXEL + _PER_CLASS * classes)
+
+
+def available_memory(root: Path = Path('/')) -> int:
+    """How many bytes this process may still take: of the machine, or of its control group.
+
+    Args:
+        root: where proc/ and sys/ are.
+    """
+    left = []
+    if 'MemAvailable' in (known := _numbers(root / 'proc/meminfo')):
+        left.append(1024 * known['MemAvailable'])
+    group = root / 'sys/fs/cgroup'
+    most, used = _read(group / 'memory.max').strip(), _read(group / 'memory.current').strip()
+    if most.isdigit() and used.isdigit():
+        # Files that were read count as used, and make room.
+        cached = _numbers(group / 'memory.stat').get('inactive_file', 0)
+        left.append(int(most) - int(used) + cached)
+    return max(0, min(left, default=1 << 62))
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Lines such as 'MemAvailable: 5 kB' or 'inactive_file 5'."""
+    pairs = (line.replace(':', ' ').split()[:2] for line in _read(path).splitlines())
+    return {name: int(number) for name, number in pairs}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ''
