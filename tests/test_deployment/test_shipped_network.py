@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
-from exported import SIZE, Shipped, assert_agree, run_without, tensorrt_faults
+from exported import CHECKPOINT, CONFIG, SIZE, Shipped, assert_agree, run_without, tensorrt_faults
 from mmseg.apis import inference_model
 from scripts import ROOT
 
@@ -132,3 +133,28 @@ def test_classes_are_the_highest_scores(shipped: Shipped, image: np.ndarray) -> 
     assert (ids.dtype, tuple(ids.shape)) == (torch.uint8, (1, *SIZE))
     mmseg = inference_model(shipped.model, image).pred_sem_seg.data
     torch.testing.assert_close(ids, mmseg.to(torch.uint8))
+
+
+def test_predict_gives_the_same_by_config_and_checkpoint_and_by_the_exported_file(
+    shipped: Shipped, image: np.ndarray, tmp_path: Path
+) -> None:
+    """The second in a process that has no torch."""
+    (tmp_path / 'in').mkdir()
+    assert cv2.imwrite(str(tmp_path / 'in' / 'street.png'), image)
+    for network, hidden in (
+        ([CONFIG, CHECKPOINT], []),
+        ([shipped.onnx], ['torch', 'mmengine', 'mmcv', 'mmseg', 'PIL']),
+    ):
+        words = ['predict', *network, 'in', '--out-dir', f'out{len(network)}']
+        code = (
+            f'import sys; from ddf_seg.cli.predict import main; sys.argv = {[*map(str, words)]}\n'
+            'main()'
+        )
+        run_without(hidden, code, tmp_path)
+    for name in ('ids/street.png', 'overlays/street.png'):
+        one, two = (cv2.imread(str(tmp_path / out / name)) for out in ('out1', 'out2'))
+        assert one.shape == image.shape
+        # But for ties
+        assert (one != two).any(-1).sum() <= 2
+    one, two = ((tmp_path / out / 'classes.csv').read_text() for out in ('out1', 'out2'))
+    assert one == two

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,13 @@ from PIL import Image
 
 from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
+from ddf_seg.engine.config_file import read_config
 from ddf_seg.engine.images.reading import ImageReader
-from ddf_seg.engine.predicting import videos
+from ddf_seg.engine.predicting import pytorch, videos
+from ddf_seg.engine.predicting.network import find_classes, load_model
+from ddf_seg.engine.predicting.predictor import Predictor
 from ddf_seg.engine.predicting.pytorch import PyTorchBackend
+from ddf_seg.engine.predicting.tiling import place_windows, segment_windows
 from road_scenes import CLASSES as SYNTHETIC_CLASSES
 from road_scenes import render_scene
 
@@ -133,6 +138,7 @@ def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, run: Run) -> No
 
 
 def write_video(path: Path, frames: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 12.0, (128, 64))
     assert writer.isOpened()
     for index in range(frames):
@@ -233,6 +239,135 @@ def test_a_shorter_video_leaves_no_frames_of_a_longer_one(tmp_path: Path, run: R
         assert code == 0, error
         found = sorted(file.name for file in (tmp_path / 'out' / 'ids' / 'drive').iterdir())
         assert found == [f'{index:06d}.png' for index in range(frames)]
+
+
+def network_of(roads: Path, trained: Path, scale: float = 1.0, **settings: Any) -> PyTorchBackend:
+    cfg = read_config(str(roads / 'config.py'), None)
+    cfg.merge_from_dict(settings)
+    network = load_model(cfg, str(trained / 'iter_4.pth'), 'cpu', scale)
+    return PyTorchBackend(network, find_classes(network.meta, cfg, 19))
+
+
+@pytest.mark.parametrize('scale', [1.0, 0.5, 1.7])
+def test_a_view_is_what_mmseg_sees(
+    environment: dict[str, str], roads: Path, trained: Path, scale: float
+) -> None:
+    """A single window, from preparation to class ids, is what mmseg's own inference gives."""
+    backend = network_of(roads, trained, scale)
+    view = backend.view(np.random.default_rng(0).integers(0, 256, (65, 97, 3), dtype=np.uint8))
+    axes = (
+        place_windows(seen, seen, 0, result=size)
+        for seen, size in zip(view.size, view.image_size, strict=True)
+    )
+    (ids,) = segment_windows(view.scores, view.choose, *axes)
+    assert ids.shape == (65, 97)
+    assert (ids == backend.segment([view])[0]).mean() > 0.999
+
+
+def test_windows(tmp_path: Path, run: Run) -> None:
+    """Of a network that sees 40 pixels or so, which the pixels that do not count cannot cover."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (320, 192), interpolation=cv2.INTER_CUBIC)
+    assert cv2.imwrite(str(tmp_path / 'a.png'), image)
+    assert run(tmp_path / 'a.png')[0] == 0
+    whole = read(tmp_path / 'out' / 'ids' / 'a.png')
+    code, error = run(tmp_path / 'a.png', '--tile', 128, '--overlap', 64)
+    assert code == 0, error
+    assert (read(tmp_path / 'out' / 'ids' / 'a.png') == whole).mean() > 0.98
+
+
+def test_windows_of_the_config(environment: dict[str, str], roads: Path, trained: Path) -> None:
+    """Where mmseg slides a window, a large image gets the same windows."""
+    slide = dict(mode='slide', crop_size=(64, 64), stride=(48, 40))
+    backend = network_of(roads, trained, **{'model.test_cfg': slide})
+    assert backend.tiles(None, None) == ((64, 64), (16, 24))
+    assert backend.tiles([], 8) == ((64, 64), (8, 8))
+    assert backend.tiles([32], None) == ((32, 32), (4, 4))
+    view = backend.view(np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8))
+    needed, available = backend.memory(view)
+    assert 0 < needed < available
+
+
+def test_an_image_that_does_not_fit_into_memory(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png'):
+        write_image(tmp_path / 'in' / name)
+    monkeypatch.setattr(pytorch, 'available_memory', lambda: 1000)
+    code, error = run(tmp_path / 'in')
+    assert code == 0, error
+    assert error.count('note: ') == 1
+    assert 'a.png has 128×64 pixels. Seen whole, it would take about 0 GB' in error
+    assert (tmp_path / 'out' / 'ids' / 'b.png').exists()
+
+
+def test_several_at_once(tmp_path: Path, run: Run) -> None:
+    for index in range(5):
+        write_image(tmp_path / 'in' / f'{index}.png', index)
+    assert cv2.imwrite(str(tmp_path / 'in' / '1b.png'), np.zeros((50, 70, 3), np.uint8))
+    write_video(tmp_path / 'in' / 'drive.avi', 5)
+    results = []
+    for size in (1, 2):
+        code, error = run(tmp_path / 'in', '--batch-size', size)
+        assert code == 0, error
+        assert re.search(r'drive\.avi: 5 frames in [\d.]+ s, [\d.]+ a second', error)
+        files = sorted((tmp_path / 'out' / 'ids').rglob('*.png'))
+        results.append([read(file) for file in files])
+        assert len(files) == 11
+    for one, two in zip(*results, strict=True):
+        assert (one == two).mean() > 0.999
+
+
+@pytest.mark.parametrize('size', [(64, 128), (61, 83)])
+def test_class_ids_as_a_lossless_video(tmp_path: Path, run: Run, size: tuple[int, int]) -> None:
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'drive.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 12.0, size[::-1]
+    )
+    for index in range(4):
+        writer.write(np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8))
+    writer.release()
+    ids = tmp_path / 'out' / 'ids'
+    assert run(tmp_path / 'drive.avi')[0] == 0
+    frames = [read(file) for file in sorted((ids / 'drive').iterdir())]
+    assert len(frames) == 4
+    assert frames[0].max() > 0
+    code, error = run(tmp_path / 'drive.avi', '--ids-video')
+    assert code == 0, error
+    assert not list((ids / 'drive').iterdir())
+    video = cv2.VideoCapture(str(ids / 'drive.mkv'))
+    for expected in frames:
+        found, frame = video.read()
+        assert found
+        height, width = expected.shape
+        np.testing.assert_array_equal(frame[:height, :width], expected[..., None].repeat(3, 2))
+    assert not video.read()[0]
+    # And back: PNGs, and no video of another run beside them.
+    assert run(tmp_path / 'drive.avi')[0] == 0
+    assert not (ids / 'drive.mkv').exists()
+
+
+@pytest.mark.parametrize('where', ['overlay', 'segment', 'view'])
+def test_an_error_within_a_video_ends_it(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Whichever thread it is in; what is finished stays, and the next input gets its turn."""
+    write_video(tmp_path / 'in' / 'drive.avi', 12)
+    write_image(tmp_path / 'in' / 'z.png')
+    kind = Predictor if where == 'overlay' else PyTorchBackend
+    work, calls = getattr(kind, where), itertools.count(1)
+
+    def fail(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise RuntimeError('no more')
+        return work(*arguments)
+
+    monkeypatch.setattr(kind, where, fail)
+    code, error = run(tmp_path / 'in')
+    assert code == 1
+    assert error.endswith('1 of 2 inputs could not be segmented:\n  '
+                          f'{tmp_path / "in" / "drive.avi"}: RuntimeError: no more\n')  # fmt: skip
+    assert (tmp_path / 'out' / 'ids' / 'z.png').exists()
+    assert not [t for t in threading.enumerate() if t.name.startswith(('read', 'write'))]
 
 
 @pytest.mark.parametrize(
