@@ -73,7 +73,8 @@ def _walk(
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
-    unfinished = path.with_name(f'.{os.getpid()}.tmp')
+    # Several threads may write to a folder.
+    unfinished = path.with_name(f'.{os.getpid()}-{threading.get_ident()}.tmp')
     with replacing(path, unfinished):
         unfinished.write_bytes(content)
 

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ddf_seg.files import files_below, mapped
+from ddf_seg.files import files_below, mapped, write_whole
 
 SLEEPERS = """
 import multiprocessing, os, sys, time
@@ -81,3 +82,14 @@ def test_no_process_outlives_a_killed_parent() -> None:
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='nowhere'):
         files_below(tmp_path / 'nowhere')
+
+
+def test_several_threads_write_to_a_folder(tmp_path: Path) -> None:
+    def write(index: int) -> None:
+        write_whole(tmp_path / f'{index}.txt', b'%d' % index * 1000)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(200)))
+    for index in range(200):
+        assert (tmp_path / f'{index}.txt').read_bytes() == b'%d' % index * 1000
+    assert len(list(tmp_path.iterdir())) == 200

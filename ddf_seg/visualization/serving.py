@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 
-from ..engine.images.reading import to_picture
+from ..engine.images.pictures import to_picture
 from ..errors import UsageError, in_a_line
 from .explorer import build_page
 from .visualizing import Visualizer

@@ -156,7 +156,10 @@ def highest(scores: np.ndarray) -> np.ndarray:
 
 
 def segment_view(
-    view: View, tiles: Tiles | None, doubt: bool, step: Callable[[int, int], object] | None = None
+    view: View,
+    tiles: Tiles | None,
+    doubt: bool,
+    step: Callable[[int, int], object] = lambda done, total: None,
 ) -> Prediction:
     """Segments an image by the scores of its windows.
 
@@ -178,10 +181,7 @@ def segment_view(
         ids = view.choose(scores)
         return np.stack([ids, doubt_of(scores).astype(ids.dtype)], -1) if doubt else ids
 
-    found = np.empty(0)
-    for done, found in enumerate(segment_windows(view.scores, choose, rows, columns), 1):
-        if step is not None:
-            step(done, len(rows) * len(columns))
+    found = segment_windows(view.scores, choose, rows, columns, step)
     if doubt:
         return Prediction(found[..., 0], found[..., 1].astype(np.uint8))
     return Prediction(found)

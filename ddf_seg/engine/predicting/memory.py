@@ -6,7 +6,7 @@ from pathlib import Path
 
 # Bytes for every pixel that a network sees, and for every pixel and class: an upper estimate of
 # what was measured, see docs/deployment.md.
-_PER_PIXEL, _PER_CLASS = 400, 12
+_PER_PIXEL, _PER_CLASS = 1000, 8
 
 
 def needed_memory(height: int, width: int, classes: int) -> int:

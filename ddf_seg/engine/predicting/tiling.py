@@ -7,7 +7,7 @@ windows add to them, in strips along two borders, and become class ids as soon a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -84,8 +84,9 @@ def segment_windows(
     choose: Choose,
     rows: list[Window],
     columns: list[Window],
-) -> Iterator[np.ndarray]:
-    """Segments an image; yields the class ids (H, W) after each window, complete after the last.
+    step: Callable[[int, int], object] = lambda done, total: None,
+) -> np.ndarray:
+    """Segments an image: its class ids, (H, W).
 
     Where the result has another size than the image that the network sees, scores are interpolated
     bilinearly, as mmseg does (align_corners=False).
@@ -95,32 +96,34 @@ def segment_windows(
         choose: the class by the scores.
         rows: `place_windows` of the rows.
         columns: and of the columns.
+        step: gets the number of finished windows, and of all.
     """
     height, width = rows[-1].stop, columns[-1].stop
     ids = below = np.empty(0)
-    for row in rows:
+    for above, row in enumerate(rows):
         right = np.empty(0)
-        for column in columns:
+        for before, column in enumerate(columns):
             part = scores(row.seen, column.seen)
             part = _resampled(part, 1, row, rows[-1])
             part = _resampled(part, 2, column, columns[-1])
             part *= row.weights[:, None]
             part *= column.weights
             if not below.size:
-                shared = max(each.stop - each.outer for each in rows)
-                below = np.empty((len(part), max(1, shared), width), np.float32)
+                most = max(each.stop - each.outer for each in rows)
+                below = np.empty((len(part), max(1, most), width), np.float32)
             part[:, :, : column.inner - column.start] += right if right.size else 0
             ready = np.s_[column.start : column.outer]
             right = part[:, :, column.outer - column.start :].copy()
             part = part[:, :, : column.outer - column.start]
-            above = row.inner - row.start
-            part[:, :above] += below[:, :above, ready]
+            shared = row.inner - row.start
+            part[:, :shared] += below[:, :shared, ready]
             below[:, : row.stop - row.outer, ready] = part[:, row.outer - row.start :]
             chosen = choose(part[:, : row.outer - row.start])
             if not ids.size:
                 ids = np.zeros((height, width, *chosen.shape[2:]), chosen.dtype)
             ids[row.start : row.outer, ready] = chosen
-            yield ids
+            step(above * len(columns) + before + 1, len(rows) * len(columns))
+    return ids
 
 
 def _ramp(pixels: int) -> np.ndarray:

@@ -176,6 +176,10 @@ def test_mistakes_end_with_one_message(
         ((network, source, '--tile', 64), r'--tile 64: .* takes 60 84 \(height, width\) alone'),
         ((network, source, '--tile', '--overlap', 31), 'at most half of the window of 84×60'),
         ((network, source, '--scale', 2), '--scale: .* takes images of one size'),
+        (
+            (network, source, '--show', 'doubt'),
+            r'net\.onnx gives class ids alone; .*--output scores',
+        ),
         ((network, source, '--batch-size', 2), r'--batch-size 2: .*net\.onnx takes 1 at a time'),
     ]
     for arguments, message in cases:

@@ -41,8 +41,7 @@ def tiled(
 
     def one(index: int) -> np.ndarray:
         choose = lambda found: found[index].copy()  # noqa: E731
-        *_, values = segment_windows(scores, choose, rows, columns)
-        return values
+        return segment_windows(scores, choose, rows, columns)
 
     return np.stack([one(index) for index in range(5)])
 
@@ -98,7 +97,7 @@ def test_no_seam_shows() -> None:
     """Windows that disagree, each with scores of its own, fade into each other."""
     axes = [place_windows(400, 128, 64), place_windows(300, 128, 64)]
     rng = np.random.default_rng(0)
-    *_, found = segment_windows(
+    found = segment_windows(
         lambda *_: np.full((1, 128, 128), rng.random(), np.float32),
         lambda scores: scores[0].copy(),
         *axes,
@@ -113,7 +112,7 @@ def peak(height: int, columns: list[Window]) -> int:
     """Bytes that segmenting an image of this height takes beyond its class ids."""
     rows = place_windows(height, 64, 16)
     tracemalloc.start()
-    *_, ids = segment_windows(
+    ids = segment_windows(
         lambda *_: np.zeros((20, 64, 64), np.float32),
         lambda scores: scores.argmax(0).astype(np.uint8),
         rows,
