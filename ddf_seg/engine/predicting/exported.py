@@ -98,7 +98,7 @@ class ExportedBackend:
         say(
             f'note: {file} has {width}×{height} pixels, and {self._file} takes {own_width}×'
             f'{own_height}: images are resized to that, and their class ids back. --tile segments '
-            'them in windows as they are; a file exported with --dynamic takes any size'
+            'them in windows as they are; a file of free sizes takes them whole'
         )
 
     def tiles(self, size: Sequence[int] | None, overlap: int | None) -> Tiles:
