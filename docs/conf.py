@@ -36,7 +36,7 @@ nb_execution_timeout = 120
 nb_render_markdown_format = 'myst'
 
 # `name` in a docstring is code.
-default_role = 'code'
+default_role = 'py:obj'
 autodoc_typehints = 'signature'
 autodoc_member_order = 'bysource'
 autodoc_default_options = {'exclude-members': 'init_weights, extra_repr'}

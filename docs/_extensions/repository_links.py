@@ -1,4 +1,4 @@
-"""Markdown that a forge shows as it is, in Sphinx: links between files of the repository.
+"""Links: between files of the repository, which a forge shows, too, and from name to docstring.
 
 A page here that holds an include of a file elsewhere, and nothing more, stands for that file. All
 links to the file lead to the page, and the file's own links are made relative to the page.
@@ -10,7 +10,11 @@ import os
 import re
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[2]
 _INCLUDE = re.compile(r'\A```\{include\} (\S+)\n```\n*\Z')
@@ -50,6 +54,23 @@ def _read(app: Sphinx, name: str, content: list[str]) -> None:
     content[0] = relinked(content[0], source or page, page, pages_of(Path(app.srcdir)))
 
 
+def _resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element
+) -> nodes.Element | None:
+    """A name in a docstring, of whatever module, where one object alone has it."""
+    if node.get('refdomain') != 'py':
+        return None
+    objects = env.domains.python_domain.objects
+    named = [name for name in objects if name.endswith(f'.{node["reftarget"]}')]
+    # An object has an alias in the module that defines it.
+    places = {(objects[name].docname, objects[name].node_id): name for name in named}
+    if len(places) != 1:
+        return None
+    ((page, anchor), name) = places.popitem()
+    return make_refnode(app.builder, node['refdoc'], page, anchor, shown, name)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect('source-read', _read)
+    app.connect('missing-reference', _resolve)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
