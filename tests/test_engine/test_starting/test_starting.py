@@ -144,6 +144,34 @@ def test_nothing_is_left_behind_where_it_fails(plain: Path, monkeypatch: Any) ->
     assert sorted(path.name for path in plain.iterdir()) == ['images', 'masks']
 
 
+def test_ids_with_gaps_and_pictures_in_two_formats(
+    tmp_path: Path, scenes: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    for number, (image, ids) in enumerate(scenes):
+        save(tmp_path / f'images/{number}.{"png" if number % 2 else "jpg"}', image)
+        save(tmp_path / f'masks/{number}.png', np.where(ids == 0, np.uint8(7), np.uint8(26)))
+    done = begin(tmp_path)
+    assert done.classes.names == ['class_7', 'class_26']
+    found = {**labels_of(done.config, 'train'), **labels_of(done.config, 'val')}
+    assert sorted(found) == list(range(NUMBER))
+    for number, label in found.items():
+        np.testing.assert_array_equal(label, scenes[number][1] != 0)
+
+
+def test_a_test_set_stays_apart(plain: Path) -> None:
+    for kind in ('images', 'masks'):
+        for file in sorted((plain / kind).iterdir()):
+            folder = file.parent / ('test' if file.stem in '45' else 'train')
+            folder.mkdir(exist_ok=True)
+            file.rename(folder / file.name)
+    (plain / 'masks/test/5.png').unlink()
+    done = begin(plain)
+    assert {split: len(pairs) for split, pairs in done.splits.items()} == {
+        'train': 3, 'val': 1, 'test': 1,
+    }  # fmt: skip
+    assert sorted(labels_of(done.config, 'test')) == [4]
+
+
 def test_a_moved_folder_still_works(plain: Path, tmp_path_factory: Any) -> None:
     begin(plain)
     moved = tmp_path_factory.mktemp('elsewhere') / 'pictures'
