@@ -59,6 +59,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--html', action='store_true', help='also write a page to explore filters')
     parser.add_argument(
+        '--animate', action='store_true',
+        help='also write scan.gif: the filters of an upsampling along a line through the image',
+    )  # fmt: skip
+    parser.add_argument(
         '--max-size', type=int, default=2048, metavar='N',
         help='most pixels of the longer side; larger images are shrunk first',
     )  # fmt: skip
@@ -109,6 +113,7 @@ def load_visualizer(args: argparse.Namespace, inputs: Inputs) -> Visualizer:
         layers=args.layer,
         channels=args.channels,
         html=args.html,
+        animate=args.animate,
         max_size=args.max_size,
         sizes=training_sizes(cfg),
     )

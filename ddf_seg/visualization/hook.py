@@ -24,7 +24,7 @@ from ..engine.predicting.classes import Classes, make_classes
 from ..errors import UsageError
 from .inspection import Inspection, inspect_batch
 
-PICTURES = ('overview', 'points', 'phases', 'maps', 'classes', 'channels')
+PICTURES = ('overview', 'points', 'phases', 'footprint', 'maps', 'classes', 'channels')
 
 
 @HOOKS.register_module()
@@ -39,8 +39,8 @@ class FilterVisualizationHook(Hook):
         images: indices in the validation dataset, or how many to spread over it evenly.
         layers: names of DDF calls or of modules; default: the last call, whose filters are the
             finest. 'overview' shows all of them.
-        pictures: some of 'overview', 'points', 'phases', 'maps', 'classes' and 'channels', where
-            the layers have them (see `layer_pictures`).
+        pictures: some of 'overview', 'points', 'phases', 'footprint', 'maps', 'classes' and
+            'channels', where the layers have them (see `layer_pictures`).
 
     Raises:
         ValueError: an unknown picture.

@@ -26,7 +26,14 @@ from .basis import FilterBasis, Moments
 from .capture import MissingLayerError
 from .explorer import build_page
 from .inspection import Inspection, inspect_image
-from .pictures import draw_overview, layer_bases, layer_pictures, save
+from .pictures import (
+    animate_scan,
+    draw_overview,
+    layer_bases,
+    layer_pictures,
+    save,
+    telling,
+)
 from .points import Point, named_points, pick_points
 
 Bases = dict[str, FilterBasis]
@@ -94,6 +101,7 @@ class Visualizer:
             one and the last upsampling in detail.
         channels: whose effective filters to show; None: some that differ.
         html: write the page to explore, too.
+        animate: write an animation of each upsampling's filters along a line, too.
         max_size: images whose longer side has more pixels are shrunk to it first.
         sizes: of the images in training, if known.
         unusual: images in which the network sees things far larger or smaller than in training.
@@ -106,6 +114,7 @@ class Visualizer:
     layers: Sequence[str] | None = None
     channels: Sequence[int] | None = None
     html: bool = False
+    animate: bool = False
     max_size: int = 2048
     sizes: TrainingSizes | None = None
     unusual: set[Path] = field(default_factory=set)
@@ -207,6 +216,11 @@ class Visualizer:
                 inspections, layer, points, self.channels, own[layer]
             ):
                 save(figure, folder / layer / name)
+            if self.animate and first.call(layer).operator == 'ddf_upsample' and points:
+                yield f'{layer}, animation'
+                channel = self.channels[0] if self.channels else None
+                content = animate_scan(first, layer, telling(points), channel)
+                write_whole(folder / layer / 'scan.gif', content)
         if self.html:
             yield 'page'
             title = f'Filters of {" and ".join(i.title for i in inspections)} on {file.name}'

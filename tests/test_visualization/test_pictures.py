@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from io import BytesIO
 
 import matplotlib as mpl
 import numpy as np
@@ -13,9 +14,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 from networks import EXACT, HEAD, PAPER, build_segmentor, forget_the_start, make_inspection
+from PIL import Image
 
 from ddf_seg.visualization import Point, pick_points, pictures
 from ddf_seg.visualization.basis import FilterBasis
+from ddf_seg.visualization.maps import filter_maps
+from ddf_seg.visualization.pictures.footprints import scan_line
+from ddf_seg.visualization.pictures.overview import spread
 from ddf_seg.visualization.pictures.style import DIVERGING, symmetric_limit
 from ddf_seg.visualization.statistics import bilinear_weights, sort_channels
 
@@ -68,10 +73,85 @@ def test_the_legend_has_every_class_that_is_shown(inspection):
     prediction = np.full_like(inspection.prediction, 3)
     alone = replace(inspection, prediction=prediction)
     figure = pictures.draw_overview([alone], POINTS)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ['road', 'building', 'pole']
+    assert [text.get_text().split()[0] for text in legend_of(figure)] == [
+        'pole',
+        'road',
+        'building',
+    ]
+    assert legend_of(figure)[0].get_text() == 'pole  100.0 %'
     figure = pictures.draw_overview([replace(alone, truth=None)], POINTS)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['pole']
+    assert [text.get_text().split()[0] for text in legend_of(figure)] == ['pole']
+
+
+def legend_of(figure):
+    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    return legend.get_texts()
+
+
+def test_numbers_of_points_stand_apart_and_inside():
+    crowd = [Point(5 + n % 3, 3 + n % 2, 'road') for n in range(9)] + [Point(199, 99, 'far')]
+    places = spread(crowd, (100, 200), 14)
+    apart = np.linalg.norm(places[:, None] - places, axis=2) + 1e9 * np.eye(10)
+    assert apart.min() > 12
+    assert (places >= 6.9).all()
+    assert (places <= [193.1, 93.1]).all()
+    # Those that have room stay where they are.
+    alone = spread([Point(50, 50, 'a'), Point(120, 50, 'b')], (100, 200), 14)
+    np.testing.assert_allclose(alone, [[50, 50], [120, 50]], atol=0.01)
+
+
+def test_prediction_with_outlines(inspection, figures):
+    panels = {axes.get_title(loc='left'): axes for axes in figures['overview'].axes}
+    shown = cells(panels['prediction'])
+    labels = inspection.prediction
+    inside = np.ones(labels.shape, bool)
+    inside[:, :-1] &= labels[:, :-1] == labels[:, 1:]
+    inside[:-1] &= labels[:-1] == labels[1:]
+    assert (shown[inside] == inspection.classes.palette[labels[inside]]).all()
+    assert (shown[~inside] == 20).all()
+
+
+def test_where_a_pixel_takes_from(exact, figures):
+    """The talk's figure: weights in per cent in the squares of the coarse pixels."""
+    figure = figures['exact/footprint']
+    call = exact.call(UP)
+    point = POINTS[2]
+    y, x = exact.pixel(call, point.x, point.y)
+    drawn = {'DDF': call.effective_filter(y, x, 0), 'interpolation': call.reference_filter(y, x, 0)}
+    for name, weights in drawn.items():
+        (axes,) = [axes for axes in figure.axes if axes.get_title() == name]
+        left, top, right, bottom = exact.reach(call, y, x)
+        numbers = {}
+        for text in axes.texts:
+            column = int(5 * (text.get_position()[0] - left) / (right - left))
+            row = int(5 * (text.get_position()[1] - top) / (bottom - top))
+            numbers[row, column] = float(text.get_text().replace('−', '-'))
+        for place, weight in np.ndenumerate(weights.numpy()):
+            if abs(weight) > 0.041 * weights.abs().max():
+                assert numbers.pop(place) == pytest.approx(100 * weight, abs=0.51)
+        assert not numbers
+        # A line from the pixel that is made to each that counts
+        assert len(axes.lines) == len(axes.texts)
+        for line in axes.lines:
+            start = np.array(line.get_data())[:, 0]
+            assert exact.pixel(call, int(start[0]), int(start[1])) == (y, x)
+
+
+def test_an_animation_along_a_line(exact):
+    content = pictures.animate_scan(exact, UP, POINTS[0])
+    film = Image.open(BytesIO(content))
+    call = exact.call(UP)
+    row, column = exact.pixel(call, POINTS[0].x, POINTS[0].y)
+    line = scan_line(exact, call, POINTS[0])
+    assert film.n_frames == len(line)
+    # One phase, one row, all of it
+    assert {y for y, _ in line} == {row}
+    assert [x for _, x in line] == list(range(column % 2, call.size[1], 2))
+    frames = []
+    for number in (0, 5):
+        film.seek(number)
+        frames.append(np.asarray(film.convert('RGB')).astype(int))
+    assert np.abs(frames[0] - frames[1]).max() > 100
 
 
 def undrawn(figure):
@@ -174,23 +254,24 @@ def test_phases_beside_bilinear_weights(inspection, figures):
     for down, across in np.ndindex(2, 2):
         window = np.s_[10 * down : 10 * down + 9 : 3, 10 * across : 10 * across + 9 : 3]
         spatial = call.spatial_filters()[call.group(channel), :, :, y + down, x + across]
-        np.testing.assert_allclose(cells(grid[0, 1])[window], spatial)
         combined = call.channel_filter[0, 2 * down + across, channel] * spatial
         # The block adds what its layer makes, times a gain, to the interpolation.
         effective = weights[down, across] + FIRST_GAIN * combined
-        np.testing.assert_allclose(cells(grid[0, 2])[window], effective, rtol=1e-5)
-        np.testing.assert_allclose(cells(grid[0, 3])[window], weights[down, across])
+        np.testing.assert_allclose(cells(grid[0, 1])[window], effective, rtol=1e-5)
+        np.testing.assert_allclose(cells(grid[0, 2])[window], weights[down, across], atol=1e-6)
+        difference = FIRST_GAIN * combined
+        np.testing.assert_allclose(cells(grid[0, 3])[window], difference, atol=1e-6)
 
 
 def test_spatial_filters_that_all_channels_share_stand_alone(image):
     """Effective filters and channel filters would show the same again, or ones."""
     inspection = make_inspection(build_segmentor(EXACT), image)
     found = dict(pictures.layer_pictures([inspection], UP, POINTS))
-    assert set(found) == {'points', 'phases', 'maps', 'classes'}
+    assert set(found) == {'points', 'phases', 'footprint', 'maps', 'classes'}
     call = inspection.call(UP)
     for name, heads in (
-        ('points', ['image', 'under the taps', 'spatial']),
-        ('phases', ['image', 'spatial filters', 'bilinear weights']),
+        ('points', ['image', 'under the taps', 'effective', 'interpolation', 'difference']),
+        ('phases', ['image', 'effective', 'interpolation', 'difference']),
     ):
         titles = [axes.get_title() for axes in found[name].axes if axes.images]
         assert [title for title in titles if title] == heads
@@ -225,7 +306,7 @@ def test_before_training_upsampling_shows_interpolation_and_gates_nothing(image)
     np.testing.assert_allclose(cells(shown), cells(expected), atol=1e-6)
     maps = dict(pictures.layer_pictures([inspection], GATED, POINTS, names=['maps']))['maps']
     titles = [axes.get_title(loc='left') for axes in maps.axes]
-    assert 'norm: 0 everywhere' in titles
+    assert [title for title in titles if title] == ['image', 'filter colours']
     maps.canvas.draw()
 
 
@@ -242,16 +323,23 @@ def test_maps_cover_the_image_and_name_its_layer(inspection, figures):
     figure = figures['last/maps']
     assert LAST in figure.get_suptitle()
     call = inspection.call(LAST)
-    colours = FilterBasis.fit([call.spatial_filters()]).colours(call.spatial_filters())
-    panels = {axes.get_title(loc='left').partition(':')[0]: axes for axes in figure.axes}
+    own = call.own_filters()
+    panels = {axes.get_title(loc='left'): axes for axes in figure.axes}
+    colours = FilterBasis.fit([own]).colours(own)
     assert (panels['filter colours'].images[0].get_array() == colours).all()
-    for name in ('filter colours', 'norm', 'entropy', 'anisotropy', 'dominant direction'):
-        assert panels[name].images[0].get_extent() == [0, 61, 45, 0]
-    # FilterNorm: all norms are alike, which must not be drawn as if there were something to see.
-    low, high = panels['norm'].images[0].get_clim()
-    assert low == 0
-    assert 'everywhere' in panels['norm'].get_title(loc='left')
-    assert high > np.asarray(panels['norm'].images[0].get_array()).max()
+    maps = filter_maps(call)
+    # Those that say something, and no others: FilterNorm makes all norms alike.
+    assert maps
+    assert {title for title in panels if title} == {
+        'image', 'filter colours', *(item.name for item in maps),
+    }  # fmt: skip
+    said = ' '.join(figure._supxlabel.get_text().split())
+    for item in maps:
+        shown = panels[item.name].images[0]
+        assert shown.get_extent() == [0, 61, 45, 0]
+        np.testing.assert_allclose(shown.get_array(), item.values)
+        assert shown.get_clim() == (item.low, item.high)
+        assert item.meaning in said
 
 
 def test_maps_of_a_padded_input_stand_where_they_stand_in_the_image(image):
@@ -291,8 +379,6 @@ def test_channels_are_sorted(inspection, figures):
 
 def test_the_overview_shows_prediction_and_error(inspection, figures):
     panels = {axes.get_title(loc='left'): axes for axes in figures['overview'].axes}
-    shown = np.asarray(panels['prediction'].images[0].get_array())
-    assert (shown == inspection.classes.palette[inspection.prediction]).all()
     known = inspection.truth >= 0
     share = 100 * (inspection.prediction != inspection.truth)[known].mean()
     assert f'error: {share:.1f} %' in panels

@@ -9,6 +9,7 @@ import numpy as np
 from ..calls import FilterCall
 from ..inspection import Inspection
 from ..kinds import find_kinds
+from ..pictures import pick_channels, telling
 from ..points import Point, pick_points
 from ..statistics import similarity
 
@@ -19,10 +20,8 @@ def best_point(inspection: Inspection) -> Point:
     """A pixel worth a look: on a thin thing, else on a border, else anywhere."""
     points = pick_points(inspection.prediction, inspection.classes.names, 1, 1)
     height, width = inspection.size
-    for ending in (', thin', ', border', ''):
-        for point in points:
-            if point.label.endswith(ending):
-                return point
+    if points:
+        return telling(points)
     return Point(width // 2, height // 2, 'the middle')
 
 
@@ -56,7 +55,7 @@ def make_guide(inspection: Inspection) -> list[dict[str, Any]]:
         },
         {
             'title': 'a filter for every pixel',
-            'text': _takes(call, y, x, pick_channel(call)),
+            'text': _takes(call, y, x, pick_channels(call)[0]),
             'state': {
                 'views': view('none'),
                 'pointer': pointer,
@@ -100,12 +99,6 @@ def make_guide(inspection: Inspection) -> list[dict[str, Any]]:
         }
     )
     return steps
-
-
-def pick_channel(call: FilterCall) -> int:
-    from ..pictures import pick_channels
-
-    return pick_channels(call)[0]
 
 
 def _zoom(inspection: Inspection, call: FilterCall, y: int, x: int) -> float:

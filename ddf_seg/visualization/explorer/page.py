@@ -16,12 +16,12 @@ from matplotlib.colors import Colormap, to_hex
 
 from ...engine.predicting.drawing import clear_palette
 from ..basis import DEVIATIONS, LAB_CENTRE, LAB_REACH, FilterBasis
+from ..describing import describe
 from ..inspection import Inspection
 from ..kinds import KINDS
 from ..pictures import layer_bases
 from ..pictures.style import CYCLIC, DIVERGING, ERROR, SEQUENTIAL
 from ..showing import picture_url
-from .describing import describe
 from .guide import best_layer, make_guide
 from .layers import layer_data
 from .packing import Blobs, pack_filters

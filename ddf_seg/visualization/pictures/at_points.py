@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -68,6 +70,41 @@ def _title(call: FilterCall, what: str) -> str:
     return f'{call.layer}  ·  {what}'
 
 
+@dataclass
+class _Column:
+    """Filters below each other, one a point: (points, kh, kw)."""
+
+    head: str
+    values: np.ndarray
+    scale: str
+
+
+def _columns(
+    call: FilterCall, pixels: Sequence[tuple[int, int]], channels: Sequence[int]
+) -> list[_Column]:
+    """What is shown of a network: the effective filters, beside what they are made of.
+
+    Where every channel has the spatial filter and it stands in for interpolation: that, and the
+    difference.
+    """
+    y, x = (torch.tensor(axis) for axis in zip(*pixels, strict=True))
+    if call.interpolates and not channels:
+        effective = call.effective_filters(y, x, 0).numpy()
+        plain = call.reference_filters(y, x, 0).numpy()
+        return [
+            _Column('effective', effective, 'effective filter'),
+            _Column('interpolation', plain, 'effective filter'),
+            _Column('difference', effective - plain, 'difference'),
+        ]
+    group = call.group(channels[0]) if channels else 0
+    spatial = call.spatial_filters()[group][:, :, y, x].permute(2, 0, 1).numpy()
+    found = [_Column('spatial', spatial, 'spatial filter')]
+    for channel in channels:
+        effective = call.effective_filters(y, x, channel).numpy()
+        found.append(_Column(f'effective, ch. {channel}', effective, 'effective filter'))
+    return found
+
+
 def draw_points(
     inspections: Sequence[Inspection],
     layer: str,
@@ -90,36 +127,36 @@ def draw_points(
     alone = not channels and all(_spatial_says_all(call) for call in calls)
     channels = [] if alone else list(channels or pick_channels(calls[0]))
     pixels = [inspections[0].pixel(calls[0], point.x, point.y) for point in points]
-    group = 0 if alone else calls[0].group(channels[0])
-    spatial = np.stack(
-        [[c.spatial_filters()[group, :, :, y, x].numpy() for y, x in pixels] for c in calls]
+    shown = [_columns(call, pixels, channels) for call in calls]
+    limits = {
+        scale: style.symmetric_limit(
+            np.stack([c.values for columns in shown for c in columns if c.scale == scale])
+        )
+        for scale in dict.fromkeys(column.scale for column in shown[0])
+    }
+    of_group = (
+        f' of group {calls[0].group(channels[0])}' if channels and calls[0].groups > 1 else ''
     )
-    effective = np.stack(
-        [
-            [[c.effective_filter(y, x, channel).numpy() for channel in channels] for y, x in pixels]
-            for c in calls
-        ]
-    )
-    s_limit = style.symmetric_limit(spatial)
-    e_limit = s_limit if alone else style.symmetric_limit(effective)
-    of_group = f' of group {group}' if calls[0].groups > 1 else ''
     combine = '×' if calls[0].kernel_combine == 'mul' else '+'
-    of_channels = (
-        'it filters every channel.'
-        if alone
-        else f'the same for all its channels.  Effective filter of a channel: spatial {combine} '
-        'channel filter.'
-    )
+    if calls[0].interpolates and alone:
+        meaning = 'Effective: the filter of all channels, which stands in for interpolation.'
+    elif alone:
+        meaning = 'Spatial filter: it filters every channel.'
+    else:
+        meaning = (
+            f'Spatial filter{of_group}: the same for all its channels.  Effective filter of a '
+            f'channel: spatial {combine} channel filter'
+            + (', times its gain, and interpolation.' if calls[0].gain is not None else '.')
+        )
     with style.style():
-        block = 1 + len(channels)
+        block = len(shown[0])
         columns = 2 + block * len(calls)
         # The surroundings are wide, a little gap stands between two networks.
         figure = style.new_figure(
             1.35 + 1.12 * columns,
             1.2 + 1.12 * len(points),
             _title(calls[0], 'filters at points'),
-            'Orange box and white grid: the part of the image under the taps.  Spatial filter'
-            f'{of_group}: {of_channels}',
+            f'Orange box and white grid: the part of the image under the taps.  {meaning}',
         )
         grid = figure.subplots(
             len(points), columns, squeeze=False,
@@ -138,26 +175,21 @@ def draw_points(
             _draw_surroundings(grid[row, 1], inspections[0], calls[0], y, x, 0)
             for number in range(len(calls)):
                 start = 2 + block * number
-                style.draw_filter(grid[row, start], spatial[number, row], s_limit)
-                for place in range(len(channels)):
-                    axes = grid[row, start + 1 + place]
-                    style.draw_filter(axes, effective[number, row, place], e_limit)
+                for place, column in enumerate(shown[number]):
+                    axes = grid[row, start + place]
+                    style.draw_filter(axes, column.values[row], limits[column.scale])
         grid[0, 0].set_title('image')
         grid[0, 1].set_title('under the taps')
         for number, inspection in enumerate(inspections):
             start = 2 + block * number
-            heads = ['spatial', *(f'effective, ch. {channel}' for channel in channels)]
-            for place, head in enumerate(heads):
+            for place, column in enumerate(shown[number]):
                 above = f'{inspection.title}\n' if len(calls) > 1 and place == 0 else ''
-                grid[0, start + place].set_title(above + head)
-        style.add_bar(
-            figure, grid[:, 2].tolist(), s_limit, 'spatial filter',
-            location='bottom', aspect=8, pad=0.02,
-        )  # fmt: skip
-        if not alone:
+                grid[0, start + place].set_title(above + column.head)
+        for scale, limit in limits.items():
+            places = [2 + n for n, column in enumerate(shown[0]) if column.scale == scale]
             style.add_bar(
-                figure, grid[:, 3 : 2 + block].ravel().tolist(), e_limit, 'effective filter',
-                location='bottom', aspect=24, pad=0.02,
+                figure, grid[:, places].ravel().tolist(), limit, scale,
+                location='bottom', aspect=8 * len(places), pad=0.02,
             )  # fmt: skip
     return figure
 
@@ -179,7 +211,7 @@ def draw_phases(
     r, (kh, kw) = call.scale_factor, call.kernel_size
     group = call.group(channel)
     spatial = np.full((len(points), r, r, kh, kw), np.nan, np.float32)
-    effective = spatial.copy()
+    effective, plain = spatial.copy(), spatial.copy()
     corners = []
     for row, point in enumerate(points):
         y, x = inspection.pixel(call, point.x, point.y)
@@ -189,11 +221,23 @@ def draw_phases(
             if y < call.size[0] and x < call.size[1]:
                 spatial[row, down, across] = call.spatial_filters()[group, :, :, y, x].numpy()
                 effective[row, down, across] = call.effective_filter(y, x, channel).numpy()
-    bilinear = bilinear_weights(r, (kh, kw)).view(r, r, kh, kw).numpy()
-    shown = {'spatial filters': spatial}
-    if not alone:
-        shown[f'effective, channel {channel}'] = effective
-    shown['bilinear weights'] = np.broadcast_to(bilinear, spatial.shape)
+                plain[row, down, across] = call.reference_filter(y, x, channel).numpy()
+    shown: dict[str, np.ndarray] = {}
+    if call.reference == 'interpolation':
+        shown['effective' if alone else f'effective, channel {channel}'] = effective
+        shown['interpolation'] = plain
+        shown['difference'] = effective - plain
+    else:
+        shown['spatial filters'] = spatial
+        if not alone:
+            shown[f'effective, channel {channel}'] = effective
+        bilinear = bilinear_weights(r, (kh, kw)).view(r, r, kh, kw).numpy()
+        shown['bilinear weights'] = np.broadcast_to(bilinear, spatial.shape)
+    limits = {head: style.symmetric_limit(tiles) for head, tiles in shown.items()}
+    if 'interpolation' in limits:
+        # One scale for what is compared
+        whole = next(iter(limits))
+        limits[whole] = limits['interpolation'] = max(limits[whole], limits['interpolation'])
     with style.style():
         side = max(1.6, 0.26 * (r * (kh + 1) - 1))
         figure = style.new_figure(
@@ -201,7 +245,7 @@ def draw_phases(
             1.3 + side * len(points),
             _title(call, f'the {r * r} phases'),
             f'One pixel of the features becomes {r}×{r} pixels; each has filters of its own, shown '
-            'at its place.  Right: what bilinear interpolation would use.',
+            'at its place, beside those of interpolation.',
         )
         figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # type: ignore[union-attr, call-arg]
         grid = figure.subplots(
@@ -217,17 +261,17 @@ def draw_phases(
                 f'{name}\n({point.x}, {point.y})',
                 rotation=0, ha='right', va='center', color=style.INK, labelpad=6,
             )  # fmt: skip
-            for place, tiles in enumerate(shown.values()):
-                limit = style.symmetric_limit(tiles)
+            for place, (head, tiles) in enumerate(shown.items()):
+                limit = limits[head]
                 axes = grid[row, 1 + place]
                 style.draw_filter(axes, style.mosaic(tiles[row]), limit, numbers=False)
                 for spine in axes.spines.values():
                     spine.set_visible(False)
         for axes, head in zip(grid[0], ['image', *shown], strict=True):
             axes.set_title(head)
-        for place, (head, tiles) in enumerate(shown.items()):
+        for place, (head, limit) in enumerate(limits.items()):
             style.add_bar(
-                figure, grid[:, 1 + place].tolist(), style.symmetric_limit(tiles), head,
+                figure, grid[:, 1 + place].tolist(), limit, head,
                 location='bottom', aspect=14, pad=0.02,
             )  # fmt: skip
     return figure

@@ -10,9 +10,10 @@ from ..basis import FilterBasis
 from ..inspection import Inspection
 from ..points import Point
 from .at_points import draw_phases, draw_points
+from .footprints import draw_footprint
 from .of_layers import draw_channels, draw_classes, draw_maps
 
-LAYER_PICTURES = ('points', 'phases', 'maps', 'classes', 'channels')
+LAYER_PICTURES = ('points', 'phases', 'footprint', 'maps', 'classes', 'channels')
 # More rows are no longer a picture at a glance.
 _ROWS = 7
 
@@ -34,8 +35,8 @@ def layer_pictures(
         points: pixels of the image.
         channels: whose effective filters to show; default: some that differ.
         basis: of the filter colours; default: the layer's own.
-        names: which pictures. 'phases' exists for upsampling layers only, 'channels' for layers
-            with channel filters.
+        names: which pictures. 'phases' and 'footprint' exist for upsampling layers only,
+            'channels' for layers with channel filters.
     """
     several = len(inspections) > 1
     if 'points' in names:
@@ -53,6 +54,10 @@ def layer_pictures(
             which = f'-{"AB"[number]}' if several else ''
             channel = channels[0] if channels else None
             yield f'phases{which}', draw_phases(inspection, layer, some, channel)
+    if 'footprint' in names and inspections[0].call(layer).operator == 'ddf_upsample' and points:
+        for number, inspection in enumerate(inspections):
+            which = f'-{"AB"[number]}' if several else ''
+            yield f'footprint{which}', draw_footprint(inspection, layer, telling(points))
     if 'maps' in names:
         yield 'maps', draw_maps(inspections, layer, basis)
     if 'classes' in names:
@@ -62,3 +67,12 @@ def layer_pictures(
     calls = [inspection.call(layer) for inspection in inspections]
     if 'channels' in names and not all(call.channels_neutral for call in calls):
         yield 'channels', draw_channels(inspections, layer)
+
+
+def telling(points: Sequence[Point]) -> Point:
+    """The point at which filters matter most: on a thin thing, else on a border, else the first."""
+    for ending in (', thin', ', border'):
+        for point in points:
+            if point.label.endswith(ending):
+                return point
+    return points[0]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from .. import statistics
 from ..basis import FilterBasis
 from ..calls import FilterCall
 from ..inspection import Inspection
+from ..maps import filter_maps
 from . import style
 
 _ARROWS = ['↖', '↑', '↗', '←', '·', '→', '↙', '↓', '↘']
@@ -39,17 +36,10 @@ def _show_map(
     return shown
 
 
-def _direction_colours(anisotropy: torch.Tensor, direction: torch.Tensor) -> np.ndarray:
-    """The direction's colour, faded to grey where there is none."""
-    colours = style.CYCLIC(direction.numpy() / math.pi)[..., :3]
-    strength = anisotropy.clamp(0, 1).sqrt().numpy()[..., None]
-    return strength * colours + (1 - strength) * np.array(to_rgb(style.NEUTRAL))
-
-
 def draw_maps(
     inspections: Sequence[Inspection], layer: str, basis: FilterBasis | None = None
 ) -> Figure:
-    """The image as a map of its filters: colours, norm, entropy, anisotropy, direction.
+    """The image as a map of its filters: colours, and the `filter_maps` that say something.
 
     Args:
         inspections: one, or two of the same image to compare, in one basis and on one scale.
@@ -57,57 +47,52 @@ def draw_maps(
         basis: of the colours; default: that of the filters shown.
     """
     calls = [inspection.call(layer) for inspection in inspections]
-    filters = [call.spatial_filters() for call in calls]
-    basis = basis or FilterBasis.fit(filters)
-    norms = [statistics.norm(f).mean(0) for f in filters]
-    entropies = [statistics.entropy(f).mean(0) for f in filters]
-    orientations = [statistics.orientation(f) for f in filters]
-    least, most = min(float(n.amin()) for n in norms), max(float(n.amax()) for n in norms)
-    norm_title = 'norm'
-    if most - least <= 1e-3 * most:
-        # As of FilterNorm, or of gated filters before training; what is left is rounding.
-        norm_title = f'norm: {most:.3g} everywhere'
-        least, most = 0.0, 2 * most or 1.0
-    of_groups = f' (mean of {calls[0].groups} groups)' if calls[0].groups > 1 else ''
+    own = [call.own_filters() for call in calls]
+    basis = basis or FilterBasis.fit(own)
+    found = [{item.name: item for item in filter_maps(call)} for call in calls]
+    names = list(dict.fromkeys(name for maps in found for name in maps))
+    meanings = {item.name: item.meaning for maps in found for item in maps.values()}
     explained = ', '.join(f'{100 * share:.0f} %' for share in basis.explained.tolist())
-    rows = 2 * len(calls)
+    sentences = [f'{name[0].upper()}{name[1:]}: {meanings[name]}' for name in names]
+    rows = -(-(2 + len(names)) // 3)
     panel = 3.5
     with style.style():
         figure = style.new_figure(
             3 * panel + 0.2,
-            rows * ((panel - 0.55) * _aspect(inspections[0]) + 0.3) + 0.9,
-            f'{layer}  ·  maps of its spatial filters',
+            len(calls) * rows * ((panel - 0.55) * _aspect(inspections[0]) + 0.3) + 1.0,
+            f'{layer}  ·  maps of what its pixels have of their own',
             f'Filter colours: the first three principal components ({explained} of the variance) '
             'as lightness, red–green and blue–yellow: similar colours, similar filters.  '
-            f'Entropy: how evenly the taps share the magnitude, 1: all equal.  Anisotropy and '
-            f'direction: of the structure tensor; grey has no direction.{of_groups}',
+            + '  '.join(sentences),
         )
-        grid = figure.subplots(rows, 3, squeeze=False)
+        grid = figure.subplots(len(calls) * rows, 3, squeeze=False)
         for number, inspection in enumerate(inspections):
-            axes = grid[2 * number : 2 * number + 2].ravel()
+            axes = grid[rows * number : rows * (number + 1)].ravel()
             before = f'{inspection.title}: ' if len(calls) > 1 else ''
             _show_map(axes[0], inspection, None, inspection.image, f'{before}image')
             call = calls[number]
-            colours = basis.colours(filters[number])
-            _show_map(axes[1], inspection, call, colours, 'filter colours')
-            scalars = [
-                (axes[2], norms[number], norm_title, least, most),
-                (axes[3], entropies[number], 'entropy', None, None),
-                (axes[4], orientations[number][0].mean(0), 'anisotropy', 0, 1),
-            ]
-            for target, values, name, low, high in scalars:
+            _show_map(axes[1], inspection, call, basis.colours(own[number]), 'filter colours')
+            for target, name in zip(axes[2:], names, strict=False):
+                if name not in found[number]:
+                    target.text(0.5, 0.5, f'{name}: says nothing here', ha='center', va='center')
+                    target.set_axis_off()
+                    continue
+                item = found[number][name]
+                low = min(maps[name].low for maps in found if name in maps)
+                high = max(maps[name].high for maps in found if name in maps)
+                colours = style.CYCLIC if name == 'direction' else style.SEQUENTIAL
+                # A value stands for the r × r pixels of an upsampling's cell.
+                values = item.values.numpy().repeat(call.scale_factor, 0)
+                values = values.repeat(call.scale_factor, 1)[: call.size[0], : call.size[1]]
                 shown = _show_map(
-                    target, inspection, call, values.numpy(), name,
-                    cmap=style.SEQUENTIAL, vmin=low, vmax=high,
-                )  # fmt: skip
-                figure.colorbar(shown, cax=style.beside(target))
-            # Directions have no mean: those of the first group.
-            anisotropy, direction = (x[0] for x in orientations[number])
-            colours = _direction_colours(anisotropy, direction)
-            _show_map(axes[5], inspection, call, colours, 'dominant direction')
-            wheel = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 180), style.CYCLIC)
-            bar = figure.colorbar(wheel, cax=style.beside(axes[5]), ticks=range(0, 181, 45))
-            bar.ax.set_yticklabels(['0°  ─', '45°  ╱', '90°  │', '135°  ╲', '180°  ─'])
+                    target, inspection, call, values, name, cmap=colours, vmin=low, vmax=high
+                )
+                bar = figure.colorbar(shown, cax=style.beside(target))
+                if name == 'direction':
+                    bar.set_ticks(range(0, 181, 45))
+                    bar.ax.set_yticklabels(['0°  ─', '45°  ╱', '90°  │', '135°  ╲', '180°  ─'])
+            for target in axes[2 + len(names) :]:
+                target.set_visible(False)
     return figure
 
 

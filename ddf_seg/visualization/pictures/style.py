@@ -26,7 +26,6 @@ DIVERGING, SEQUENTIAL = 'RdBu_r', 'cividis'
 CYCLIC = LinearSegmentedColormap.from_list(
     'directions', ['#14182e', '#2f7fd6', '#ffffff', '#e57817', '#14182e']
 )
-NEUTRAL = '#a4abb3'
 INK, FAINT = '#1d2733', '#5c6b7a'
 MARK = '#ffb000'
 ERROR = np.array([213, 40, 120], np.uint8)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..calls import FilterCall
-from ..inspection import Inspection
+from .calls import FilterCall
+from .inspection import Inspection
 
 
 def stride(inspection: Inspection, size: Sequence[int]) -> int:
-    """Pixels of the network's input per pixel of a map of this size."""
-    return max(1, round(inspection.input_size[0] / size[0]))
+    """Pixels of the network's input per pixel of a map of this size.
+
+    Sizes are rounded up, so it is the power of two that gives the size, if one does.
+    """
+    whole, part = inspection.input_size, size
+    for power in (2**n for n in range(10)):
+        if all(-(-w // power) == p for w, p in zip(whole, part, strict=True)):
+            return power
+    return max(1, round(whole[0] / part[0]))
 
 
 def describe(inspection: Inspection, call: FilterCall, number: int) -> dict[str, str]:
