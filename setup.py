@@ -124,7 +124,8 @@ def report_no_cuda(error: Exception) -> None:
     if WANTED == '1' or os.environ.get('FORCE_CUDA') == '1':
         raise SystemExit(f'ddf_seg: the CUDA kernels cannot be built: {error}') from error
     print(
-        f'ddf_seg: the CUDA kernels were not built ({error}); CUDA tensors will be refused.',
+        f'ddf_seg: the CUDA kernels were not built ({error}); CUDA tensors are left to '
+        'plain torch.',
         file=sys.stderr,
     )
 

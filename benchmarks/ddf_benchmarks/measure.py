@@ -7,7 +7,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,23 @@ def side_by_side(settings: Settings, contestants: Mapping[str, Run]) -> dict[str
     return {name: statistics.median(each) for name, each in samples.items()}
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """cuBLAS and cuDNN compute in float32 itself, not in TF32, whose 10 bits no comparison of
+    values at 1e-4 passes; what was set before is set again after."""
+    settings = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [each.allow_tf32 for each in settings]
+    for each in settings:
+        each.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for each, value in zip(settings, before, strict=True):
+            each.allow_tf32 = value
+
+
 def measure_ceilings(settings: Settings) -> Ceilings:
     """The multiply-add rate of torch's own matrix product, and the bandwidth of its copy."""
-    torch.backends.cuda.matmul.allow_tf32 = False
     device = settings.device
     cache = last_level_cache(device)
     side = 8192 if device.type == 'cuda' else 768

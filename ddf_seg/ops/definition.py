@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from .checks import check_kinds
-from .native import check_device, warn_if_missing
+from .native import warn_if_plain
 from .reference import is_channels_last
 from .torch_internals import (
     TRANSFORMS_KEY,
@@ -105,7 +105,7 @@ def define(
     """
     _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = operator(name)
-    _register_kernels(name, op, plain, fake, check, 'cuda' in compiled_for)
+    _register_kernels(name, op, plain, fake, check, compiled_for)
     _register_derivatives(name, op, derivatives, batched, autocast)
     if flops is not None:
         register_flop_formula(getattr(torch.ops.ddf_seg, name))(flops)
@@ -119,40 +119,42 @@ def _register_kernels(
     plain: Callable[..., Any],
     fake: Callable[..., Any],
     check: Callable[..., object],
-    on_cuda: bool,
+    compiled_for: Sequence[str],
 ) -> None:
-    """The kernel in plain torch, and the one without values.
-
-    torch calls them also where a tensor is on another device or of another layout than the rest.
-    """
-    parameters = op._schema.arguments
-    names = [p.name for p in parameters if str(p.type) in ('Tensor', 'Optional[Tensor]')]
-    positions = [i for i, p in enumerate(parameters) if p.name in names]
-    optional = {p.name for p in parameters if str(p.type) == 'Optional[Tensor]'}
-
-    def check_tensors(arguments: Arguments) -> None:
-        named = [
-            (n, arguments[i])
-            for n, i in zip(names, positions, strict=True)
-            if n not in optional or arguments[i] is not None
-        ]
-        check_kinds(named, one_dtype=False)
-
-    def plain_kernel(*arguments: Any) -> Any:
-        check_tensors(arguments)
-        check(*arguments)
-        if on_cuda:
-            check_device(arguments[0].device.type)
-        # A slow fallback says so, once.
-        warn_if_missing()
-        return plain(*arguments)
+    """The kernel in plain torch, and the one without values."""
+    checked_plain = plain_kernel(op, plain, check, compiled_for)
+    _library.impl(name, checked_plain, 'CompositeExplicitAutograd')
 
     def fake_kernel(*arguments: Any) -> Any:
-        check_tensors(arguments)
+        _check_tensors(op, arguments)
         return fake(*arguments)
 
-    _library.impl(name, plain_kernel, 'CompositeExplicitAutograd')
     torch.library.register_fake(f'ddf_seg::{name}', fake_kernel, lib=_library)
+
+
+def plain_kernel(
+    op: Any, plain: Callable[..., Any], check: Callable[..., object], compiled_for: Sequence[str]
+) -> Callable[..., Any]:
+    """`plain` behind checks; it says so, once, where it stands in for a compiled kernel."""
+
+    def kernel(*arguments: Any) -> Any:
+        _check_tensors(op, arguments)
+        check(*arguments)
+        if (device_type := arguments[0].device.type) in compiled_for:
+            warn_if_plain(device_type)
+        return plain(*arguments)
+
+    return kernel
+
+
+def _check_tensors(op: Any, arguments: Arguments) -> None:
+    """torch calls a kernel also where a tensor is on another device or of another layout."""
+    named = [
+        (p.name, x)
+        for p, x in zip(op._schema.arguments, arguments, strict=True)
+        if str(p.type) == 'Tensor' or (str(p.type) == 'Optional[Tensor]' and x is not None)
+    ]
+    check_kinds(named, one_dtype=False)
 
 
 def _register_derivatives(

@@ -106,32 +106,19 @@ def load(device_type: str) -> NativeStatus:
     return NativeStatus(device_type, built_for)
 
 
-def check_device(device_type: str) -> None:
-    """Refuses CUDA tensors where the operators are compiled, but not for CUDA.
-
-    Where nothing is compiled they run in plain torch, on any device.
-
-    Raises:
-        RuntimeError: for such a tensor; the message says why the CUDA kernels are missing.
-    """
-    if device_type != 'cuda' or not is_native_available():
-        return
-    status = load('cuda')
-    if status.built_for is None:
-        raise RuntimeError(
-            'ddf_seg.ops: expected a CPU tensor, got a CUDA tensor, and there are no CUDA kernels: '
-            f'{status.reason} ddf_seg.ops.reference runs in plain torch on any device.'
-        )
-
-
 def is_native_available() -> bool:
     """Whether the operators run compiled code on the CPU; `load` says why not."""
     return load('cpu').built_for is not None
 
 
 @functools.cache
-def warn_if_missing() -> None:
-    """Warns, once per process, that the operators run in plain torch on the CPU."""
-    status = load('cpu')
+def warn_if_plain(device_type: str) -> None:
+    """Warns, once per process and device type, that operators compiled for it run in plain torch.
+
+    Args:
+        device_type: of LIBRARIES.
+    """
+    status = load(device_type)
     if status.built_for is None:
-        warnings.warn(f'ddf_seg.ops runs in {status}', stacklevel=3)
+        where = 'CUDA tensors: ' if device_type == 'cuda' else ''
+        warnings.warn(f'{where}ddf_seg.ops runs in {status}', stacklevel=3)

@@ -22,10 +22,14 @@ using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 using Gradients = std::tuple<Tensor, Tensor, Tensor>;
 
-inline View view_of(const Tensor& x) {
+// Of a tensor that is only read: asked for memory to write to, torch copies one that shares its
+// memory until then (torch._lazy_clone).
+inline void* read_only(const Tensor& x) { return const_cast<void*>(x.const_data_ptr()); }
+
+inline View view_at(void* data, const Tensor& x) {
   const auto sizes = x.sizes(), strides = x.strides();
   View view;
-  view.data = x.mutable_data_ptr();
+  view.data = data;
   view.b = strides[0];
   view.c = strides[1];
   view.y = strides[2];
@@ -33,12 +37,14 @@ inline View view_of(const Tensor& x) {
   for (size_t i = 0; i < 4; ++i) view.last += (sizes[i] - 1) * strides[i];
   return view;
 }
+inline View view_of(const Tensor& input) { return view_at(read_only(input), input); }
+inline View result_view_of(const Tensor& x) { return view_at(x.mutable_data_ptr(), x); }
 
-inline FilterView filter_view_of(const Tensor& x) {
+inline FilterView filter_view_at(void* data, const Tensor& x) {
   const auto strides = x.strides();
   const size_t d = strides.size();
-  return {x.mutable_data_ptr(), strides[0],     d == 5 ? strides[1] : 0,
-          strides[d - 3],       strides[d - 2], strides[d - 1]};
+  return {data,           strides[0],     d == 5 ? strides[1] : 0,
+          strides[d - 3], strides[d - 2], strides[d - 1]};
 }
 
 // channels_last only where `like` is that and not contiguous as well: ddf_seg/ops/definition.py.
@@ -126,7 +132,7 @@ inline Problem make_problem(const Tensor& features, const Tensor& channel_filter
   p.groups = spatial_filter.size(1) / p.taps();
   check_reach(p, on_cuda);
   p.features = view_of(features);
-  p.channel_filter = filter_view_of(channel_filter);
+  p.channel_filter = filter_view_at(read_only(channel_filter), channel_filter);
   p.spatial_filter = view_of(spatial_filter);
   return p;
 }
@@ -140,9 +146,10 @@ inline Gradients make_gradients(Problem& p, const Tensor& grad_output, const Ten
   Tensor grad_channel = empty_like(channel_filter, output_mask[1]);
   Tensor grad_spatial = empty_like(spatial_filter, output_mask[2]);
   p.output = view_of(grad_output);
-  if (output_mask[0]) p.grad_features = view_of(grad_features);
-  if (output_mask[1]) p.grad_channel = filter_view_of(grad_channel);
-  if (output_mask[2]) p.grad_spatial = view_of(grad_spatial);
+  if (output_mask[0]) p.grad_features = result_view_of(grad_features);
+  if (output_mask[1])
+    p.grad_channel = filter_view_at(grad_channel.mutable_data_ptr(), grad_channel);
+  if (output_mask[2]) p.grad_spatial = result_view_of(grad_spatial);
   return {grad_features, grad_channel, grad_spatial};
 }
 

@@ -103,7 +103,7 @@ struct Cpu {
   static Tensor forward(Problem p, const Tensor& features) {
     Tensor output = empty({p.batch, p.channels, p.out_height, p.out_width}, features);
     prefer_huge_pages(output);
-    p.output = ddf::binding::view_of(output);
+    p.output = ddf::binding::result_view_of(output);
     const Kernels& k = kernels(ddf::is_narrow(p));
     const Plan plan = k.plan_forward(p, torch::stable::get_num_threads());
     for_units(plan.units, work_of(p),
@@ -146,10 +146,10 @@ Tensor run_filter_norm(const Tensor* grad_output, const Tensor& filters, int64_t
   p.height = filters.size(2);
   p.width = filters.size(3);
   p.gain = gain;
-  p.eps = scale ? eps * *static_cast<const float*>(scale->mutable_data_ptr()) : eps;
+  p.eps = scale ? eps * *static_cast<const float*>(scale->const_data_ptr()) : eps;
   const Tensor out = empty({p.batch, filters.size(1), p.height, p.width}, filters);
   p.x = ddf::binding::view_of(filters);
-  p.to = ddf::binding::view_of(out);
+  p.to = ddf::binding::result_view_of(out);
   if (grad_output != nullptr) p.grad_output = ddf::binding::view_of(*grad_output);
   if (filters.numel() == 0) return out;
   if (p.height * p.width == 1 && filters.is_contiguous() &&
@@ -195,8 +195,8 @@ ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& 
   p.outputs = pointwise.size(1);
   p.side = depthwise.size(2);
   p.x = ddf::binding::view_of(x);
-  p.depthwise = depthwise.mutable_data_ptr();
-  p.pointwise = pointwise.mutable_data_ptr();
+  p.depthwise = depthwise.const_data_ptr();
+  p.pointwise = pointwise.const_data_ptr();
   return p;
 }
 
@@ -212,10 +212,10 @@ Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tenso
   ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_);
   ddf::binding::check_same_kind("bias", bias, x);
   ddf::binding::check_shape("bias", bias, {p.phases * p.outputs});
-  p.bias = bias_.mutable_data_ptr();
+  p.bias = bias_.const_data_ptr();
   const Tensor out = empty({p.batch, p.phases * p.outputs, p.height, p.width}, x);
   if (out.numel() == 0) return out;
-  p.out = ddf::binding::view_of(out);
+  p.out = ddf::binding::result_view_of(out);
   const Kernels& k = kernels();
   const Plan plan = k.plan_depthwise_pointwise(p);
   for_units(plan.units, work_of(p), [&](int64_t unit) {
@@ -236,7 +236,7 @@ Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& 
   const Tensor grad_depthwise = ddf::binding::empty_like(depthwise_, true);
   const Tensor grad_pointwise = ddf::binding::empty_like(pointwise_, true);
   p.out = ddf::binding::view_of(grad_output);
-  p.grad_x = ddf::binding::view_of(grad_x);
+  p.grad_x = ddf::binding::result_view_of(grad_x);
   p.grad_depthwise = grad_depthwise.mutable_data_ptr();
   p.grad_pointwise = grad_pointwise.mutable_data_ptr();
   const Kernels& k = kernels();

@@ -37,8 +37,12 @@ void check(cudaError_t error) {
   throw std::runtime_error(message);
 }
 
-// Torch's current stream on the tensor's device.
+// Torch's current stream on the tensor's device, which is made the current one of this library's
+// own copy of CUDA's runtime: torch's guard sets that of torch's copy alone.
 cudaStream_t stream_of(const Tensor& x) {
+  int device = 0;
+  check(cudaGetDevice(&device));
+  if (device != x.get_device_index()) check(cudaSetDevice(x.get_device_index()));
   void* stream = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
@@ -50,7 +54,7 @@ struct Cuda {
   static Tensor forward(Problem p, const Tensor& features) {
     const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
     Tensor output = ddf::binding::empty({p.batch, p.channels, p.out_height, p.out_width}, features);
-    p.output = ddf::binding::view_of(output);
+    p.output = ddf::binding::result_view_of(output);
     check(ddf::cuda::forward(p, stream_of(features)));
     return output;
   }

@@ -20,7 +20,7 @@ from torch import Tensor
 import benchmark_op
 import ddf_seg
 from ddf_benchmarks import measure
-from ddf_benchmarks.op_benchmark import cases, operators, report
+from ddf_benchmarks.op_benchmark import cases, operators, report, sections
 from ddf_seg.ops import is_native_available
 
 CPU = torch.device('cpu')
@@ -57,6 +57,25 @@ def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
     rows = sum(len(each['rows']) for each in results['sections'])
     assert len(lines) == rows + 2 * len(sections)
     assert 'forward: ' in result.stderr
+
+
+def test_nothing_is_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [library.allow_tf32 for library in libraries]
+    for library in libraries:
+        library.allow_tf32 = True
+    seen = []
+
+    def ceilings(settings: measure.Settings) -> measure.Ceilings:
+        seen.extend(library.allow_tf32 for library in libraries)
+        return measure.Ceilings(1.0, 1.0, 1)
+
+    monkeypatch.setattr(sections, 'measure_ceilings', ceilings)
+    sections.measure(sections.Request([], [], [], measure.Settings(CPU, 0.01, 1), True))
+    assert seen == [False, False]
+    assert all(library.allow_tf32 for library in libraries)
+    for library, value in zip(libraries, before, strict=True):
+        library.allow_tf32 = value
 
 
 def test_without_the_library_there_is_nothing_to_measure(tmp_path: Path) -> None:

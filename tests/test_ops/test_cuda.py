@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from cases import LAYOUTS, Call
 from cuda_cases import CALLS, LARGE, assert_expected, call_of, tensors_of
 from naive import pair
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ddf_seg.ops
 from ddf_seg.ops import ddf, native
+from ddf_seg.ops.definition import plain_kernel
 
 OPS = torch.ops.ddf_seg
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -219,32 +222,23 @@ def test_more_than_2_to_the_31_elements(layout: str) -> None:
 # --- without a GPU -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Pretends that the operators are compiled for the CPU, or not at all, and never for CUDA."""
-
-    def pretend(cpu: bool) -> None:
-        status = native.NativeStatus('cuda', None, '_C_cuda.abi3.so does not exist. Build it.')
-        monkeypatch.setattr(native, 'load', lambda device_type: status)
-        monkeypatch.setattr(native, 'is_native_available', lambda: cpu)
-
-    return pretend
-
-
-def test_a_cuda_tensor_with_a_build_for_the_cpu_is_refused(
-    no_kernels: Callable[[bool], None],
-) -> None:
-    no_kernels(True)
-    with pytest.raises(RuntimeError, match=r'got a CUDA tensor.*_C_cuda.abi3.so does not exist'):
-        native.check_device('cuda')
-    native.check_device('cpu')
-
-
-def test_plain_torch_takes_a_cuda_tensor_where_nothing_is_compiled(
-    no_kernels: Callable[[bool], None],
-) -> None:
-    no_kernels(False)
-    native.check_device('cuda')
+def test_plain_torch_takes_cuda_tensors_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the operators are compiled for the CPU, and not for CUDA."""
+    status = native.NativeStatus('cuda', None, '_C_cuda.abi3.so does not exist. Build it.')
+    monkeypatch.setattr(native, 'load', lambda device_type: status)
+    native.warn_if_plain.cache_clear()
+    kernel = plain_kernel(
+        OPS.ddf.default, lambda x, *_: x + 1, lambda *_: None, compiled_for=('cpu', 'cuda')
+    )
+    with FakeTensorMode(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        tensors = [torch.empty(n, device='cuda') for n in ((1, 1, 2, 2), (1, 1, 3, 3), (1, 9, 2, 2))]
+        for _ in range(2):
+            assert kernel(*tensors, [3, 3], [1, 1], [1, 1], 'mul').device.type == 'cuda'
+    (warning,) = caught
+    expected = 'CUDA tensors: ddf_seg.ops runs in plain torch: _C_cuda.abi3.so does not exist. Bui'
+    assert str(warning.message).startswith(expected)
+    native.warn_if_plain.cache_clear()
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason='this torch has CUDA')

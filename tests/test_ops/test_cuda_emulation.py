@@ -140,25 +140,35 @@ def test_infinite_pixel_stays_within_its_kernel(emulation: Emulation) -> None:
         ((1, 4, 1024, 2048), 5),
         ((2, 70000, 2, 2), 3),
         ((1, 3, 30000, 40000), 3),
+        ((1, 1, 16, 16), 5),
+        ((1, 64, 512, 1024), 5),
     ],
     ids=str,
 )
+@pytest.mark.parametrize('groups', ['one', 'depthwise'])
 @pytest.mark.parametrize('scale_factor', [1, 2])
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
 def test_no_launch_exceeds_a_limit(
-    emulation: Emulation, shape: tuple[int, int, int, int], kernel_size: int, scale_factor: int
+    emulation: Emulation,
+    shape: tuple[int, int, int, int],
+    kernel_size: int,
+    groups: str,
+    scale_factor: int,
+    dtype: torch.dtype,
 ) -> None:
-    call = call_of(shape, kernel_size, groups=shape[1], scale_factor=scale_factor)
+    count = 1 if groups == 'one' else shape[1]
+    call = call_of(shape, kernel_size, groups=count, scale_factor=scale_factor)
     # Shapes and strides without memory.
     taps = kernel_size**2
     inputs = tuple(
-        torch.empty(size, device='meta')
+        torch.empty(size, dtype=dtype, device='meta')
         for size in (
             shape,
             (*shape[:2], kernel_size, kernel_size),
-            (shape[0], shape[1] * taps, *call.out_size),
+            (shape[0], count * taps, *call.out_size),
         )
     )
-    upstream = torch.empty((*shape[:2], *call.out_size), device='meta')
+    upstream = torch.empty((*shape[:2], *call.out_size), dtype=dtype, device='meta')
     for gradient in (None, upstream):
         request = Request.of(call, inputs, gradient)
         for last in (False, True):

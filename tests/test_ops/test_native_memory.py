@@ -86,3 +86,19 @@ def test_depthwise_pointwise_dispatched(dtype: torch.dtype, at_end: bool) -> Non
         for a, b in zip(got, want, strict=True):
             close = 1e-5 if dtype == torch.float32 else 2e-2
             torch.testing.assert_close(a.double(), b, rtol=close, atol=close * b.abs().max().item())
+
+
+def test_inputs_that_share_memory_until_written_are_not_copied() -> None:
+    """torch._lazy_clone: what asks for memory to write to gets a copy first."""
+    x, f, s, upstream = (
+        torch.randn(n) for n in ((1, 2, 4, 5), (1, 2, 3, 3), (1, 9, 4, 5), (1, 2, 4, 5))
+    )
+    shared = [torch._lazy_clone(t) for t in (x, f, s, upstream)]
+    OPS.ddf(*shared[:3], [3, 3], [1, 1], [1, 1], 'mul')
+    OPS.ddf_backward(shared[3], *shared[:3], [3, 3], [1, 1], [1, 1], 'mul', [True] * 3)
+    filters = torch._lazy_clone(s)
+    filter_norm.filter_norm(filters, 9, 1.0, 1e-5)
+    weights = [torch._lazy_clone(torch.randn(n)) for n in ((1, 2, 3, 3), (1, 3, 2), (3,))]
+    depthwise_pointwise.depthwise_pointwise(shared[0], *weights)
+    for tensor in (*shared, filters, *weights):
+        assert torch._C._is_cow_tensor(tensor)

@@ -11,7 +11,7 @@ import torch
 
 from ddf_seg.ops import native
 
-from ..measure import Ceilings, Settings, machine, measure_ceilings
+from ..measure import Ceilings, Settings, full_float32, machine, measure_ceilings
 from . import SECTIONS, layers, operators
 from .cases import SHAPES, UPSAMPLE_SHAPE, Case
 from .report import Row, Table
@@ -67,6 +67,7 @@ def section_rows(name: str, request: Request, ceilings: Ceilings) -> Iterator[Ro
 
 
 @torch.no_grad()
+@full_float32()
 def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
     """The circumstances, and a table for each section; progress goes to stderr."""
     settings = request.settings

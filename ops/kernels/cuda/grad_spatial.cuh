@@ -11,6 +11,12 @@ namespace ddf::cuda {
 template <int kKernel>
 inline constexpr int kTapsEach = kKernel == 0 ? 8 : kKernel * kKernel;
 
+// Sums of a pixel in shared memory, padded where there are several, so that neither writing nor
+// reading meets in a bank.
+DDF_HOST_DEVICE inline int padded_channels(const Lanes& lanes) {
+  return lanes.channels() + (lanes.channels() > 1);
+}
+
 // A run of taps of one neighbourhood: where they lie, and which of them inside the map.
 template <int kKernel>
 struct Taps {
@@ -114,10 +120,9 @@ __global__ void __launch_bounds__(kThreads, least_blocks(3 * kTapsEach<kKernel>,
                                static_cast<int64_t>(unit.group) * taps + first, unit.y, unit.x));
       const int count = min(kEach, taps - first);
       __syncthreads();  // the filters, or the sums before these, have been read
-                        // Padded by one, so that neither writing nor reading meets in a bank.
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
-        shared[(i * pixels + (lane.y << w.lanes.log_x) + lane.x) * (channel_lanes + 1) +
+        shared[(i * pixels + (lane.y << w.lanes.log_x) + lane.x) * padded_channels(w.lanes) +
                lane.channel] = sums[i];
       __syncthreads();
       for (int i = static_cast<int>(threadIdx.x); i < count * pixels; i += blockDim.x) {
@@ -125,7 +130,7 @@ __global__ void __launch_bounds__(kThreads, least_blocks(3 * kTapsEach<kKernel>,
         const int dy = pixel >> w.lanes.log_x, dx = pixel & (w.lanes.x() - 1);
         if (unit.y + dy >= p.out_height || unit.x + dx >= p.out_width) continue;
         T sum = 0;
-        for (int j = 0; j < channel_lanes; ++j) sum += shared[i * (channel_lanes + 1) + j];
+        for (int j = 0; j < channel_lanes; ++j) sum += shared[i * padded_channels(w.lanes) + j];
         to[tap * p.grad_spatial.c + dy * p.grad_spatial.y + dx * p.grad_spatial.x] = narrow<E>(sum);
       }
     }

@@ -161,7 +161,7 @@ inline Work plan_grad_spatial(Work w, int sum_bytes, int filter_bytes, int taps_
         least(w.chunk_channels, most(1, kMostStagedBytes / (int64_t{w.phases} * filter_bytes)));
   else
     w.stage_channels = w.chunk_channels;
-  const int sums = taps_each * w.lanes.pixels() * (w.lanes.channels() + 1) * sum_bytes;
+  const int sums = taps_each * w.lanes.pixels() * padded_channels(w.lanes) * sum_bytes;
   w.shared_bytes = most(sums, int64_t{w.stage_channels} * w.phases * filter_bytes);
   return w;
 }
