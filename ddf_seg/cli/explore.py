@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--port', type=int, default=8321, help='port; 0: any that is free')
     parser.add_device()
     parser.add_cfg_options()
-    parser.set_defaults(points=None, channels=None, html=True, animate=False)
+    parser.set_defaults(points=None, channels=None, html=True, one_page=False, animate=False)
     args = parser.parse_args()
     if args.max_size < 1:
         parser.error(f'--max-size: expected at least 1, got {args.max_size}')

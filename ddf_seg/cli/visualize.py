@@ -59,6 +59,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--html', action='store_true', help='also write a page to explore filters')
     parser.add_argument(
+        '--one-page', action='store_true',
+        help='write one page of all images, OUT_DIR/explorer.html (for up to a dozen or so)',
+    )  # fmt: skip
+    parser.add_argument(
         '--animate', action='store_true',
         help='also write scan.gif: the filters of an upsampling along a line through the image',
     )  # fmt: skip
@@ -113,6 +117,7 @@ def load_visualizer(args: argparse.Namespace, inputs: Inputs) -> Visualizer:
         layers=args.layer,
         channels=args.channels,
         html=args.html,
+        one_page=args.one_page,
         animate=args.animate,
         max_size=args.max_size,
         sizes=training_sizes(cfg),
@@ -140,7 +145,9 @@ def main() -> int:
     with Progress(console=Console(stderr=True)) as progress:
         tally = visualize(visualizer, inputs, args.out_dir, args.shared_colours, progress)
     print(f'{tally} images shown, see {args.out_dir}')
-    for file in tally.finished if args.html else ():
+    if args.one_page:
+        print(f'  {args.out_dir / PAGE}')
+    for file in tally.finished if args.html and not args.one_page else ():
         print(f'  {args.out_dir / inputs.names[file] / PAGE}')
     tally.check()
     return 0

@@ -101,10 +101,12 @@ class Visualizer:
             one and the last upsampling in detail.
         channels: whose effective filters to show; None: some that differ.
         html: write the page to explore, too.
+        one_page: write one page of all images instead.
         animate: write an animation of each upsampling's filters along a line, too.
         max_size: images whose longer side has more pixels are shrunk to it first.
         sizes: of the images in training, if known.
         unusual: images in which the network sees things far larger or smaller than in training.
+        gathered: names and runs of the images so far, for one page.
     """
 
     networks: list[tuple[str, Network]]
@@ -114,10 +116,12 @@ class Visualizer:
     layers: Sequence[str] | None = None
     channels: Sequence[int] | None = None
     html: bool = False
+    one_page: bool = False
     animate: bool = False
     max_size: int = 2048
     sizes: TrainingSizes | None = None
     unusual: set[Path] = field(default_factory=set)
+    gathered: list[tuple[str, list[Inspection]]] = field(default_factory=list)
 
     def inspect(self, file: Path) -> tuple[list[Inspection], float]:
         """What the networks make of an image, and how much it was shrunk."""
@@ -220,12 +224,30 @@ class Visualizer:
                 yield f'{layer}, animation'
                 channel = self.channels[0] if self.channels else None
                 content = animate_scan(first, layer, telling(points), channel)
+                (folder / layer).mkdir(parents=True, exist_ok=True)
                 write_whole(folder / layer / 'scan.gif', content)
-        if self.html:
+        if self.one_page:
+            self.gathered.append((file.name, inspections))
+        elif self.html:
             yield 'page'
-            title = f'Filters of {" and ".join(i.title for i in inspections)} on {file.name}'
-            page = build_page([inspections], title, [file.name], own)
-            write_whole(folder / PAGE, page.encode(errors='backslashreplace'))
+            write_page([(file.name, inspections)], folder / PAGE, own)
+
+
+def write_page(
+    images: Sequence[tuple[str, Sequence[Inspection]]], file: Path, bases: Bases | None
+) -> None:
+    """Writes the page of some images.
+
+    Args:
+        images: name and runs of each.
+        file: the page.
+        bases: of the filter colours; None: each image its own.
+    """
+    names = [name for name, _ in images]
+    titles = ' and '.join(run.title for run in images[0][1])
+    on = names[0] if len(names) == 1 else f'{len(names)} images'
+    page = build_page([runs for _, runs in images], f'Filters of {titles} on {on}', names, bases)
+    write_whole(file, page.encode(errors='backslashreplace'))
 
 
 def visualize(
@@ -250,6 +272,9 @@ def visualize(
                 for step in visualizer.show(file, out_dir / name, bases):
                     progress.update(task, description=f'{file.name}: {step}')
             progress.advance(task)
+        if visualizer.gathered:
+            progress.update(task, description='page')
+            write_page(visualizer.gathered, out_dir / PAGE, bases)
     return tally
 
 

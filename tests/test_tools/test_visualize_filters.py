@@ -118,6 +118,20 @@ def overview_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures('overview_alone')
+def test_one_page_of_all_images(tmp_path: Path, run: Run) -> None:
+    write_image(tmp_path / 'in' / 'first.png')
+    write_image(tmp_path / 'in' / 'second.png', 33, 90)
+    code, error = run(tmp_path / 'in', '--one-page')
+    assert code == 0, error
+    pages = list((tmp_path / 'out').rglob('*.html'))
+    assert pages == [tmp_path / 'out' / 'explorer.html']
+    page = pages[0].read_text()
+    assert 'Filters of before.pth on 2 images' in page
+    for name, size in {'first.png': [45, 61], 'second.png': [33, 90]}.items():
+        assert f'"name":"{name}","size":[{size[0]},{size[1]}]' in page
+
+
+@pytest.mark.usefixtures('overview_alone')
 @pytest.mark.parametrize('name', ['...png', '..png', '.png'])
 def test_an_image_of_dots_stays_in_its_folder(tmp_path: Path, run: Run, name: str) -> None:
     write_image(tmp_path / 'street.png').rename(tmp_path / name)
