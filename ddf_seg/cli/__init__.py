@@ -18,8 +18,8 @@ from ..command_line import ToolParser, show_usage_errors
 from ..errors import hint
 
 COMMANDS = (
-    *('init', 'train', 'test', 'predict', 'visualize', 'explore', 'swap', 'check', 'export'),
-    *('flops', 'scenes', 'unpack', 'convert', 'publish'),
+    *('init', 'train', 'test', 'predict', 'visualize', 'explore', 'demo-app', 'swap', 'check'),
+    *('export', 'flops', 'scenes', 'unpack', 'convert', 'publish'),
 )
 
 
@@ -42,7 +42,7 @@ def run_command(package: str, commands: Sequence[str], description: str | None) 
     Returns:
         The command's exit code.
     """
-    rows = [f'  {name:<11} {_summary(f"{package}.{name}")}' for name in commands]
+    rows = [f'  {name:<11} {_summary(_module(package, name))}' for name in commands]
     parser = ToolParser(
         description=description,
         usage='%(prog)s [-h] [--version] COMMAND …',
@@ -57,8 +57,12 @@ def run_command(package: str, commands: Sequence[str], description: str | None) 
             f'{hint(command, commands)}'
         )
     sys.argv[:2] = [f'{sys.argv[0]} {command}']
-    code: int = import_module(f'{package}.{command}').main()
+    code: int = import_module(_module(package, command)).main()
     return code
+
+
+def _module(package: str, command: str) -> str:
+    return f'{package}.{command.replace("-", "_")}'
 
 
 def _summary(module: str) -> str:

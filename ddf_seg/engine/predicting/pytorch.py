@@ -39,10 +39,10 @@ class PyTorchBackend:
         self.unusual: set[Path] = set()
         self.read = network.read
         self.convert = network.read.convert
-        self._model = network.model
+        self.model = network.model
         self._scale = scale
         self._sizes = sizes
-        steps = self._model.cfg.test_pipeline
+        steps = self.model.cfg.test_pipeline
         *steps, pack = [step for step in steps if kind_of(step) != 'LoadAnnotations']
         # Packing copies: of a large image, only windows are packed.
         self._prepare, self._pack = Compose(steps), Compose([pack])
@@ -58,20 +58,20 @@ class PyTorchBackend:
             shapes = dict(ori_shape=size, img_shape=size, pad_shape=size)
             packed = self._pack(dict(img=window, **shapes))
             with torch.no_grad():
-                data = self._model.data_preprocessor(_batch([packed]), False)
+                data = self.model.data_preprocessor(_batch([packed]), False)
                 metas = [sample.metainfo for sample in data['data_samples']]
-                found = self._model.encode_decode(data['inputs'], metas)
+                found = self.model.encode_decode(data['inputs'], metas)
             cropped: np.ndarray = found[0, :, :height, :width].float().cpu().numpy()
             return cropped
 
-        divisor = (self._model.data_preprocessor.test_cfg or {}).get('size_divisor') or 32
+        divisor = (self.model.data_preprocessor.test_cfg or {}).get('size_divisor') or 32
         size, seen_size = image.shape[:2], seen.shape[:2]
         return View(size, seen_size, divisor, scores, self._choose, prepared)
 
     def segment(self, views: Sequence[View], doubt: bool) -> Sequence[Prediction]:
         packed = [self._pack(dict(view.prepared)) for view in views]
         with torch.no_grad():
-            results = self._model.test_step(_batch(packed))
+            results = self.model.test_step(_batch(packed))
         return [
             Prediction(
                 result.pred_sem_seg.data[0].cpu().numpy().astype(self._dtype),
@@ -93,11 +93,11 @@ class PyTorchBackend:
         if len(scores) > 1:
             return highest(scores)
         # Of two classes, with one score
-        chosen = torch.from_numpy(scores[0]).sigmoid() > self._model.decode_head.threshold
+        chosen = torch.from_numpy(scores[0]).sigmoid() > self.model.decode_head.threshold
         return chosen.numpy().astype(np.uint8)
 
     def tiles(self, size: Sequence[int] | None, overlap: int | None) -> Tiles:
-        config: Any = self._model.test_cfg
+        config: Any = self.model.test_cfg
         if size or config.get('mode') != 'slide':
             return make_tiles(size or (), overlap)
         # The config's own windows; mmseg would hold their scores for the whole image.
@@ -109,8 +109,8 @@ class PyTorchBackend:
         return tiles
 
     def memory(self, view: View) -> tuple[int, int]:
-        needed = needed_memory(*view.size, self._model.num_classes)
-        device = next(self._model.parameters()).device
+        needed = needed_memory(*view.size, self.model.num_classes)
+        device = next(self.model.parameters()).device
         if device.type == 'cuda':
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return needed, torch.cuda.mem_get_info(device)[0] + cached

@@ -1,0 +1,121 @@
+"""The page's server, on Tornado."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from ..engine.images.reading import UnreadableError
+from ..errors import UsageError
+from ..visualization.capture import MissingLayerError
+from .segmenting import Demo
+
+MOST_BYTES = 32_000_000
+_PAGE = Path(__file__).with_name('page.html')
+
+
+class _Handler(RequestHandler):
+    demo: Demo
+    worker: ThreadPoolExecutor
+
+    def initialize(self, demo: Demo, worker: ThreadPoolExecutor) -> None:
+        self.demo, self.worker = demo, worker
+
+    async def work(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Runs what takes long, one after the other, while others are answered."""
+        return await asyncio.get_running_loop().run_in_executor(self.worker, function, *args)
+
+    def fail(self, status: int, reason: str) -> None:
+        """Answers with an error, as JSON: `{"error": "…"}`."""
+        self.set_status(status)
+        self.finish(dict(error=reason))
+
+
+class _Page(_Handler):
+    def get(self) -> None:
+        self.finish(_PAGE.read_text(encoding='utf-8'))
+
+
+class _Segment(_Handler):
+    """POST an image file as `image` of a form: JSON of what is shown of it."""
+
+    async def post(self) -> None:
+        files = self.request.files.get('image')
+        if not files:
+            self.fail(400, 'expected an image file in the field "image" of a form')
+            return
+        file = files[0]
+        name = Path(file['filename'].replace('\\', '/')).name or 'image'
+        try:
+            key = await self.work(self.demo.segment, file['body'], name)
+        except (UnreadableError, MemoryError) as error:
+            self.fail(400, f'{name}: {error or "too large for the memory"}')
+            return
+        links = {what: f'shown/{key}/{what}' for what in ('overlay.png', 'ids.png', 'filters.html')}
+        self.finish({**self.demo.describe(key), 'links': links})
+
+
+class _Shown(_Handler):
+    """GET what is shown of an image: its overlay, its class ids, the page of its filters."""
+
+    async def get(self, key: str, what: str) -> None:
+        shown = self.demo.shown.get(key)
+        if shown is None:
+            self.fail(404, 'this image is not kept any more')
+            return
+        if what == 'filters.html':
+            try:
+                page = await self.work(self.demo.filters, key)
+            except MissingLayerError:
+                page = '<p>This network has no dynamic filters.</p>'
+            self.finish(page)
+            return
+        picture = shown.overlay if what == 'overlay.png' else shown.ids
+        self.set_header('Content-Type', 'image/png')
+        self.finish(cv2.imencode('.png', picture)[1].tobytes())
+
+
+def make_application(demo: Demo) -> Application:
+    """The page, and what it asks for, of a demo."""
+    # One at a time: the network is not made for several threads, and uses all cores.
+    own = dict(demo=demo, worker=ThreadPoolExecutor(1))
+    return Application(
+        [
+            (r'/', _Page, own),
+            (r'/segment', _Segment, own),
+            (r'/shown/([\w-]+)/(overlay\.png|ids\.png|filters\.html)', _Shown, own),
+        ]
+    )
+
+
+def serve(demo: Demo, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serves the page until it is interrupted.
+
+    Args:
+        demo: what the page shows.
+        host: name or address to listen at.
+        port: 0: any that is free.
+        announce: told the page's address once it can be opened.
+
+    Raises:
+        UsageError: the port is taken, or the host is not this machine's.
+    """
+
+    async def run() -> None:
+        try:
+            sockets = bind_sockets(port, host)
+        except OSError as error:
+            raise UsageError(f'--host {host} --port {port}: {error.strerror or error}') from error
+        HTTPServer(make_application(demo), max_buffer_size=MOST_BYTES).add_sockets(sockets)
+        announce(f'http://{host}:{sockets[0].getsockname()[1]}/')
+        await asyncio.Event().wait()
+
+    asyncio.run(run())

@@ -1,0 +1,156 @@
+"""The page's server, started as its users start it, against the predictor."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('tornado', reason='Tornado is not installed')
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+from mmseg.apis import inference_model
+
+from ddf_seg.cli import predict
+from ddf_seg.demo_app import Demo, segmenting, serve
+from ddf_seg.engine.images.reading import UnreadableError
+from ddf_seg.engine.predicting.drawing import Drawing
+from ddf_seg.errors import UsageError
+from road_scenes.dataset import write_pictures
+
+
+@pytest.fixture(scope='module')
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('street')
+    write_pictures(folder, 1, (96, 128))
+    return next(iter(sorted(folder.glob('*.png'))))
+
+
+@pytest.fixture(scope='module')
+def backend() -> Any:
+    arguments = ['predict', predict.DEMO_CONFIG, predict.DEMO_CHECKPOINT, 'none']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', arguments)
+        return predict.load_backend(predict.parse_args())
+
+
+def drawing_of(backend: Any) -> Drawing:
+    return Drawing(backend.classes.names, backend.classes.palette, 0.5)
+
+
+@pytest.fixture(scope='module')
+def address() -> Iterator[str]:
+    command = [sys.executable, '-m', 'ddf_seg', 'demo-app', '--port', '0', '--max-size', '160']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            # mmengine says before what it loads.
+            line = next(line for line in process.stdout if line.startswith('open '))
+            assert line.startswith('open http://127.0.0.1:'), line
+            yield line.split()[1]
+        finally:
+            process.terminate()
+
+
+def post(address: str, content: bytes, name: str = 'street.png') -> Any:
+    boundary = b'--limit'
+    head = f'Content-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
+    body = b'--' + boundary + b'\r\n' + head + content + b'\r\n--' + boundary + b'--\r\n'
+    kind = {'Content-Type': f'multipart/form-data; boundary={boundary.decode()}'}
+    request = urllib.request.Request(f'{address}segment', body, kind)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def get(address: str, path: str = '') -> bytes:
+    with urllib.request.urlopen(address + path, timeout=60) as response:
+        return bytes(response.read())
+
+
+def refused(call: Any) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        call()
+    with caught.value as error:
+        return error.code, json.load(error)['error']
+
+
+def test_an_image_comes_back_as_the_predictor_segments_it(
+    address: str, street: Path, backend: Any
+) -> None:
+    assert b'Drop a picture' in get(address)
+    shown = post(address, street.read_bytes(), '<i>street.png')
+    image = cv2.imread(str(street))
+    ids = inference_model(backend.model, image).pred_sem_seg.data[0].numpy()
+    coloured = backend.classes.palette[ids][..., ::-1]
+    overlay = image.astype(float) / 2 + coloured.astype(float) / 2
+    links = shown['links']
+
+    def picture(what: str) -> np.ndarray:
+        return cv2.imdecode(
+            np.frombuffer(get(address, links[what]), np.uint8), cv2.IMREAD_UNCHANGED
+        )
+
+    np.testing.assert_array_equal(picture('ids.png'), ids)
+    np.testing.assert_allclose(picture('overlay.png'), overlay, atol=1)
+    assert (shown['height'], shown['width']) == ids.shape
+    names, counts = np.unique(ids, return_counts=True)
+    expected = {backend.classes.names[i]: n / ids.size for i, n in zip(names, counts, strict=True)}
+    assert {c['name']: c['share'] for c in shown['classes']} == pytest.approx(expected)
+    shares = [c['share'] for c in shown['classes']]
+    assert shares == sorted(shares, reverse=True)
+    page = get(address, links['filters.html']).decode()
+    assert 'decode_head.upsamples.0.ddf_up' in page
+    assert '&lt;i&gt;street.png' in page
+    assert '<i>street.png' not in page
+
+
+def test_large_images_are_shrunk(address: str, street: Path) -> None:
+    large = cv2.resize(cv2.imread(str(street)), (640, 480))
+    shown = post(address, cv2.imencode('.jpg', large)[1].tobytes())
+    assert (shown['width'], shown['height']) == (160, 120)
+
+
+def test_mistakes_are_said(address: str, street: Path) -> None:
+    code, message = refused(lambda: post(address, b'no image', 'a/b.png'))
+    assert code == 400
+    assert message.startswith('b.png: no image, or its beginning is damaged')
+    code, message = refused(lambda: post(address, b''))
+    assert (code, message) == (400, 'street.png: empty file')
+    code, message = refused(lambda: get(address, 'shown/none/ids.png'))
+    assert (code, message) == (404, 'this image is not kept any more')
+    request = urllib.request.Request(f'{address}segment', b'')
+    code, message = refused(lambda: urllib.request.urlopen(request, timeout=60))
+    assert code == 400
+    assert 'expected an image file in the field "image"' in message
+    # It still answers.
+    assert post(address, street.read_bytes())['classes']
+
+
+def test_old_images_are_forgotten_and_huge_ones_refused(
+    street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = Demo(backend, drawing_of(backend), kept=2)
+    keys = [demo.segment(street.read_bytes(), 'street.png') for _ in range(3)]
+    assert list(demo.shown) == keys[1:]
+    monkeypatch.setattr(segmenting, 'MOST_PIXELS', 96 * 128 - 1)
+    with pytest.raises(UnreadableError, match='128×96 pixels are too many'):
+        demo.segment(street.read_bytes(), 'street.png')
+
+
+def test_a_port_that_is_taken_is_an_error(backend: Any) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        message = f'--host 127.0.0.1 --port {port}: Address already in use'
+        with pytest.raises(UsageError, match=re.escape(message)):
+            serve(Demo(backend, drawing_of(backend)), '127.0.0.1', port, print)
