@@ -104,7 +104,7 @@ def command_lines() -> Iterator[tuple[str, str, str]]:
                 for path, command in TOOLS.items():
                     line = line.replace(path, f'ddf-seg {command}')
                 found = re.search(
-                    r'ddf-seg ((?:convert )?[a-zA-Z]\w*)(.*)', line.partition('  #')[0]
+                    r'ddf-seg ((?:convert )?[a-zA-Z][\w-]*)(.*)', line.partition('  #')[0]
                 )
                 if found:
                     yield identify(page), found[1], re.split(r' [|;&]|`', found[2])[0]
@@ -121,7 +121,7 @@ def test_options_that_are_named_exist() -> None:
         options = re.findall(r'(?<!\S)--?[a-z][\w-]*', rest)
         if name == 'COMMAND' or not options:
             continue
-        module = ROOT / 'ddf_seg/cli' / f'{command.replace(" ", "/")}.py'
+        module = ROOT / 'ddf_seg/cli' / f'{command.replace(" ", "/").replace("-", "_")}.py'
         known = module.read_text() + shared + converting + "'--help'"
         for option in options:
             assert f"'{option}'" in known, f'{page}: ddf-seg {command} {option}'
