@@ -1,0 +1,50 @@
+"""For torch.hub: the trained network, and the layers. FOLDER is a checkout.
+
+    import cv2, torch
+
+    network = torch.hub.load(FOLDER, 'ddf_camvid', source='local')
+    ids = network(torch.from_numpy(cv2.imread('street.jpg'))[None])  # (1, H, W)
+    layer = torch.hub.load(FOLDER, 'DDFUpPack', source='local', in_channels=64)
+
+The operators run compiled in a checkout that `make setup` has prepared, else in plain torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as _Path
+
+from torch.nn import Module as _Module
+
+from ddf_seg.layers import DDFPack, DDFUpPack
+
+__all__ = ['DDFPack', 'DDFUpPack', 'ddf_camvid']
+
+dependencies = ['torch', 'numpy']
+# Links do not survive torch.hub's way to unpack a repository: no `ddf_seg::…` here.
+_ROOT = _Path(__file__).resolve().parent
+
+
+def ddf_camvid(scores: bool = False) -> _Module:
+    """DDFHead on EfficientNet-Lite0, trained on CamVid (11 classes, images of 360×480).
+
+    Needs the extras `mmseg` and `demo`.
+
+    Args:
+        scores: return class scores (before softmax), not ids.
+
+    Returns:
+        A `ddf_seg.deployment.network.ImageSegmentor`: images (N, H, W, 3) uint8 in OpenCV's order
+        BGR become ids (N, H, W) uint8, or scores (N, 11, H, W) float32. Its `classes` are their
+        names.
+    """
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ddf_seg.deployment.network import ImageSegmentor, metadata_of
+    from ddf_seg.engine.config_file import read_config
+    from ddf_seg.engine.predicting.network import load_model
+
+    name = 'ddf_camvid_trainval_finetune'
+    cfg = read_config(str(_ROOT / f'configs/{name}.py'))
+    network = load_model(cfg, str(_ROOT / 'checkpoints/ddf_camvid.pth'), 'cpu')
+    segmentor = ImageSegmentor(network.model, scores).eval()
+    segmentor.classes = metadata_of(network, cfg, name)[0].classes
+    return segmentor
