@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from ..command_line import ToolParser
 from ..errors import UsageError
-from .visualize import load_visualizer
+from .visualize import add_network, load_visualizer, parse_network
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,32 +22,10 @@ def parse_args() -> argparse.Namespace:
             '    ddf_seg::ddf_camvid.pth photos',
         ],
     )
-    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('images', type=Path, nargs='+', metavar='folder', help='folder or image')
-    parser.add_argument(
-        '--layer', nargs='+', action='extend', metavar='NAME',
-        help='DDF layers, or modules that contain some, such as decode_head (default: all)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--compare', metavar='CHECKPOINT', help='show a second checkpoint beside the first'
-    )
-    parser.add_argument(
-        '--ground-truth', nargs='+', action='extend', type=Path, metavar='FILE',
-        help="label images, one for each image (default: those of the config's test dataset for "
-        'its own images)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--max-size', type=int, default=2048, metavar='N',
-        help='most pixels of the longer side; larger images are shrunk first',
-    )  # fmt: skip
+    add_network(parser)
     parser.add_argument('--port', type=int, default=8321, help='port; 0: any that is free')
-    parser.add_device()
-    parser.add_cfg_options()
     parser.set_defaults(points=None, channels=None, html=True, one_page=False, animate=False)
-    args = parser.parse_args()
-    if args.max_size < 1:
-        parser.error(f'--max-size: expected at least 1, got {args.max_size}')
+    args = parse_network(parser)
     if not 0 <= args.port <= 65535:
         parser.error(f'--port: expected 0 to 65535, got {args.port}')
     return args

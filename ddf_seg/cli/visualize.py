@@ -30,29 +30,14 @@ def parse_args() -> argparse.Namespace:
             '    ddf_seg::ddf_camvid.pth street.jpg --points 120,80 300,200 --html',
         ],
     )
-    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('images', type=Path, nargs='+', metavar='image', help='image or folder')
+    add_network(parser)
     parser.add_argument(
         '--points', nargs='+', action='extend', type=pixel, metavar='X,Y',
         help='pixels to show (default: some of each predicted class, on thin things and borders)',
     )  # fmt: skip
     parser.add_argument(
-        '--layer', nargs='+', action='extend', metavar='NAME',
-        help='DDF layers, or modules that contain some, such as decode_head (default: all in the '
-        'overview and on the page; in detail the last one and the last upsampling)',
-    )  # fmt: skip
-    parser.add_argument(
         '--channels', nargs='+', action='extend', type=int, metavar='N',
         help='channels whose effective filters to show (default: three that differ)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--compare', metavar='CHECKPOINT', help='show a second checkpoint beside the first'
-    )
-    parser.add_argument(
-        '--ground-truth', nargs='+', action='extend', type=Path, metavar='FILE',
-        help="label images, one for each image (default: those of the config's test dataset for "
-        'its own images)',
     )  # fmt: skip
     parser.add_argument(
         '--out-dir', type=Path, default=Path('filters'), help='folder for the results'
@@ -67,15 +52,40 @@ def parse_args() -> argparse.Namespace:
         help='also write scan.gif: the filters of an upsampling along a line through the image',
     )  # fmt: skip
     parser.add_argument(
-        '--max-size', type=int, default=2048, metavar='N',
-        help='most pixels of the longer side; larger images are shrunk first',
-    )  # fmt: skip
-    parser.add_argument(
         '--shared-colours', action='store_true',
         help='use one set of filter colours for all images, and all layers with the same kernel',
     )  # fmt: skip
+    return parse_network(parser)
+
+
+def add_network(parser: ToolParser) -> None:
+    """Adds what says which network runs on which images, and what is looked at."""
+    parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('images', type=Path, nargs='+', metavar='image', help='image or folder')
+    parser.add_argument(
+        '--layer', nargs='+', action='extend', metavar='NAME',
+        help='DDF layers, or modules that contain some, such as decode_head (default: all in the '
+        'overview and on the page; in detail the last one and the last upsampling)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--compare', metavar='CHECKPOINT', help='show a second checkpoint beside the first'
+    )
+    parser.add_argument(
+        '--ground-truth', nargs='+', action='extend', type=Path, metavar='FILE',
+        help="label images, one for each image (default: those of the config's test dataset for "
+        'its own images)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--max-size', type=int, default=2048, metavar='N',
+        help='most pixels of the longer side; larger images are shrunk first',
+    )  # fmt: skip
     parser.add_device()
     parser.add_cfg_options()
+
+
+def parse_network(parser: ToolParser) -> argparse.Namespace:
+    """The arguments, those of `add_network` checked."""
     args = parser.parse_args()
     if args.max_size < 1:
         parser.error(f'--max-size: expected at least 1, got {args.max_size}')
