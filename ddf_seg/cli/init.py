@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..command_line import ToolParser, running_program
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..engine.starting import Start
@@ -28,7 +29,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             '{program} my_pictures --classes road kerb person',
-            '{program} my_pictures --classes classes.csv --ignore 0,0,0',
+            '{program} my_pictures --classes classes.csv --ignore 0,0,0 \\\n'
+            '    --load-from ddf_seg::ddf_camvid.pth',
         ],
     )
     parser.add_argument('folder', type=Path, help='holds pictures and masks, in any depth')
@@ -59,6 +61,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--longest', type=int, default=1024,
         help='the longer side of the images in training; larger ones are resized',
+    )  # fmt: skip
+    parser.add_argument(
+        '--load-from', metavar='CHECKPOINT',
+        help='start from this network; its classifier starts anew where classes differ in number. '
+        "ddf_seg::ddf_camvid.pth is ours, which has seen streets (default: ImageNet's weights)",
     )  # fmt: skip
     parser.add_argument('--out-dir', type=Path, help='folder to write (default: FOLDER/ddf_seg)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='number of processes')
@@ -91,6 +98,7 @@ def main() -> int:
             ignore=args.ignore or (),
             val=args.val,
             longest=args.longest,
+            load_from=_checkpoint(args.load_from),
             jobs=args.jobs,
             ask=_ask if someone_there else None,
         )
@@ -107,6 +115,15 @@ def main() -> int:
 def _train() -> str:
     *first, last = running_program()
     return ' '.join([*first, last.replace('init', 'train')])
+
+
+def _checkpoint(name: str | None) -> str | None:
+    """A file by its whole path, as the config may be used from elsewhere; others as they are."""
+    if name is None or '::' in name or '://' in name:
+        return name
+    if not Path(name).is_file():
+        raise UsageError(f'--load-from: expected a checkpoint, and there is no file {name}')
+    return str(Path(name).resolve())
 
 
 def _below(root: Path, folder: Path) -> Path:

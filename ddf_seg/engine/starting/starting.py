@@ -38,6 +38,7 @@ class Options:
         ignore: names, ids or colours that are no class.
         val: share of the pictures that validate, where the folder has no split.
         longest: the longer side that images may have in training.
+        load_from: a checkpoint to start from; None: ImageNet's weights alone.
         jobs: number of processes.
         ask: asks for the names of classes; None: nobody is there.
     """
@@ -52,6 +53,7 @@ class Options:
     ignore: Sequence[str] = ()
     val: float = 0.2
     longest: int = 1024
+    load_from: str | None = None
     jobs: int = 1
     ask: Ask | None = None
 
@@ -216,6 +218,7 @@ def _write(
         labels=f'{below}/{_LABELS}',
         suffix=suffix,
         lists={split: f'{below}/{_LISTS}/{split}.txt' for split in splits},
+        load_from=options.load_from,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -15,7 +15,7 @@ _base_ = [
     'ddf_seg::_base_/schedules/adamw.py',
 ]
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
-
+{load_from}
 data_root = {data_root}
 classes = {classes}
 palette = {palette}
@@ -101,6 +101,7 @@ def config_text(
     labels: str,
     suffix: str,
     lists: dict[str, str],
+    load_from: str | None,
 ) -> str:
     """A config for a dataset.
 
@@ -112,6 +113,7 @@ def config_text(
         images, labels: folders.
         suffix: of the images; '' where the lists have it.
         lists: files with the names of each split: 'train', 'val' and perhaps 'test'.
+        load_from: the checkpoint to start from, if any.
     """
     head = f'dict(num_classes={len(classes.names)})'
     if recipe.class_weight:
@@ -130,6 +132,7 @@ def config_text(
         head=head,
         scale=recipe.scale,
         resize=resize if recipe.resize else '',
+        load_from=f'load_from = {load_from!r}\n' if load_from else '',
         images=images,
         labels=labels,
         suffix=suffix,

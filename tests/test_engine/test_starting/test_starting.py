@@ -63,6 +63,7 @@ def test_a_config_passes_the_check_and_trains(plain: Path) -> None:
     register_all_modules()
     init_default_scope('mmseg')
     cfg = Config.fromfile(begin(plain, classes=CLASSES).config)
+    assert cfg.load_from is None
     findings = check_all(cfg, 1).findings
     assert not [finding for finding in findings if finding.severity is Severity.ERROR]
     cfg.model.backbone.pop('init_cfg')
@@ -82,7 +83,7 @@ def test_a_config_passes_the_check_and_trains(plain: Path) -> None:
 
 
 def test_numbers_fit_the_data(plain: Path) -> None:
-    done = begin(plain, longest=64)
+    done = begin(plain, longest=64, load_from='ddf_seg::ddf_camvid.pth')
     # 128×96 becomes 64×48; 64 is the least that a crop has.
     assert done.recipe.scale == (64, 48)
     assert done.recipe.crop == (64, 64)
@@ -91,6 +92,7 @@ def test_numbers_fit_the_data(plain: Path) -> None:
         type='Resize', scale=(64, 48), keep_ratio=True
     )
     assert cfg.train_cfg.max_iters == 300
+    assert cfg.load_from == 'ddf_seg::ddf_camvid.pth'
     assert cfg.param_scheduler[-1].end == 300
     # Roads have hundreds of times the pixels of poles.
     weights = dict(zip(done.classes.names, done.recipe.class_weight or (), strict=True))
