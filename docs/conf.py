@@ -1,12 +1,16 @@
 """Sphinx builds these pages: make docs."""
 
+import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / '_extensions'))
 
 import ddf_seg
-import ddf_seg.openmmlab
+import ddf_seg.openmmlab  # noqa: F401  (mends OpenMMLab before autodoc imports the heads)
+
+# It says of every notebook that it is executed.
+logging.getLogger('traitlets').setLevel(logging.WARNING)
 
 project = 'ddf_seg'
 copyright = 'ddf_seg contributors, Apache-2.0'
