@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / '_extensions'))
 
 import ddf_seg
-import ddf_seg.openmmlab  # noqa: F401  (mends OpenMMLab before autodoc imports the heads)
+import ddf_seg.openmmlab  # mends OpenMMLab before autodoc imports the heads
 
 # It says of every notebook that it is executed.
 logging.getLogger('traitlets').setLevel(logging.WARNING)
