@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ops  # noqa: F401  (defines the operators)
+from ..ops.torch_internals import is_known
 
 Pair = Sequence[int]
 
@@ -202,12 +203,15 @@ def _filtered(
 
 
 def _to_phases(fine: Tensor, coarse: Tensor, r: int) -> Tensor:
-    """(B, n, H', W') to (B, n, r², H, W), or a row or column more: those of the last parent."""
+    """(B, n, H', W') to (B, n, r², H, W), or a row or column more: those of the last parent.
+
+    Free sizes get them wherever they may need them.
+    """
     if r == 1:
         return fine[:, :, None]
     missing = []
     for low, high in zip(coarse.shape[2:], fine.shape[2:], strict=True):
-        parents = low + 1 if high > r * low else low
+        parents = low if is_known(high <= r * low) else low + 1
         missing.append(r * parents - high)
     fine = F.pad(fine, (0, missing[1], 0, missing[0]))
     return F.pixel_unshuffle(fine, r).unflatten(1, (-1, r * r))
@@ -220,7 +224,7 @@ def _coarse_patches(x: Tensor, by_phase: Tensor, kernel_size: Pair, dilation: Pa
     """
     patches = _patches(x[:, :, None], x.shape[2:], kernel_size, dilation)
     for axis in (3, 4):
-        if by_phase.shape[axis] > patches[0].shape[axis]:
+        if is_known(by_phase.shape[axis] > patches[0].shape[axis]):
             patches = [
                 torch.cat([patch, patch.narrow(axis, patch.shape[axis] - 1, 1)], dim=axis)
                 for patch in patches

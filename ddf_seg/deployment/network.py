@@ -54,7 +54,9 @@ class ImageSegmentor(nn.Module):
         x = self._prepared(image)
         size = tuple(x.shape[2:])
         meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
-        scores: Tensor = self.model.encode_decode(x, [meta] * x.shape[0])
+        # Heads read the first one alone, so a free number of images may share it.
+        count = x.shape[0] if isinstance(x.shape[0], int) else 1
+        scores: Tensor = self.model.encode_decode(x, [meta] * count)
         scores = scores[:, :, :height, :width]
         if self.scores:
             return scores
@@ -72,12 +74,14 @@ class ImageSegmentor(nn.Module):
         if known._enable_normalize:
             x = (x - known.mean) / known.std
         to = known.test_cfg or {}
-        height, width = x.shape[2:]
-        below, right = 0, 0
+        size = tuple(x.shape[2:])
         if to.get('size') is not None:
-            below, right = max(to['size'][0] - height, 0), max(to['size'][1] - width, 0)
+            size = tuple(torch.sym_max(n, least) for n, least in zip(size, to['size'], strict=True))
         elif to.get('size_divisor') is not None:
-            below, right = -height % to['size_divisor'], -width % to['size_divisor']
+            # Written so that torch.export sees that it is positive, and what divides it.
+            divisor = to['size_divisor']
+            size = tuple((n + divisor - 1) // divisor * divisor for n in size)
+        below, right = (new - n for new, n in zip(size, x.shape[2:], strict=True))
         return F.pad(x, (0, right, 0, below), value=float(known.pad_val))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..ops.torch_internals import no_modes
+from ..ops.torch_internals import is_known, no_modes
 
 Size = tuple[int, int]
 
@@ -21,12 +20,21 @@ _FLOOR = 0.05
 _OUTSIDE = -1e4
 
 
-def _positions(source: int, size: int, align_corners: bool) -> Tensor:
-    """Where the samples of a map lie, counted in samples of the map it is interpolated from."""
-    samples = torch.arange(size, dtype=torch.float64)
+# Farther than taps can lie from a target, in the units of `_weights_on_a_line`; int32 holds it.
+_FAR = 2**30
+
+
+def _positions(source: int, size: int, align_corners: bool) -> tuple[Tensor, int]:
+    """Where the samples of a map lie, counted in samples of the map it is interpolated from.
+
+    Exactly, as numerators (size) and their denominator: in float32 other runtimes would lose
+    digits, and find samples on the wrong side of each other.
+    """
+    samples = torch.arange(size)
     if align_corners:
-        return samples * ((source - 1) / max(size - 1, 1))
-    return ((samples + 0.5) * source / size - 0.5).clamp(0, source - 1)
+        return samples * (source - 1), torch.sym_max(size - 1, 1)
+    doubled = (2 * samples + 1) * source - size
+    return doubled.clamp(0, 2 * size * (source - 1)), 2 * size
 
 
 def axis_weights(
@@ -59,41 +67,51 @@ def axis_weights(
         # Nearest neighbours of nearest neighbours are those of the source at multiples.
         nearest = torch.div(fine * low, high, rounding_mode='floor')
         return (taps == nearest).float(), inside
-    plain = _weights_on_a_line(
-        _positions(low, high, align_corners), torch.arange(low, dtype=torch.float64), taps, inside
+    target, unit = _positions(low, high, align_corners)
+    plain = (unit - (taps * unit - target).abs()).clamp(min=0) / unit
+    if is_known(source == low):
+        return plain, inside
+    continued, solved = _weights_on_a_line(
+        _positions(source, high, align_corners),
+        _positions(source, low, align_corners),
+        taps.clamp(0, low - 1),
+        inside,
     )
-    if source == low:
-        return plain.float(), inside
-    target = _positions(source, high, align_corners)
-    continued = _weights_on_a_line(target, _positions(source, low, align_corners), taps, inside)
-    solved = continued.isfinite().all(dim=0)
-    return continued.where(solved, plain).float(), inside
+    return continued.where(solved, plain), inside
 
 
-def _weights_on_a_line(target: Tensor, samples: Tensor, taps: Tensor, inside: Tensor) -> Tensor:
+def _weights_on_a_line(
+    target: tuple[Tensor, int], samples: tuple[Tensor, int], taps: Tensor, inside: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weights that meet, at each target, the line through two taps of its interval.
 
     Args:
-        target: positions to reach, (high).
-        samples: positions of the low samples, (low), ascending.
-        taps: indices of samples, (k, high), some of them outside.
-        inside: which taps are not.
+        target: positions to reach, (high), and their unit.
+        samples: positions of the low samples, (low), ascending, and their unit.
+        taps: indices of samples, (k, high).
+        inside: which taps are in the map.
 
     Returns:
-        (k, high); not a number where no tap, or a single one beside the target, is in the interval.
+        (k, high); and where they do so, (1, high): not where no tap, or a single one beside the
+        target, is in the interval.
     """
-    at = samples[taps.clamp(0, samples.shape[0] - 1)]
-    start = target.floor()
-    usable = inside & (at >= start) & (at <= start + 1)
-    distance = (at - target).abs().where(usable, math.inf)
-    near, first = distance.min(dim=0)
-    a = at.gather(0, first[None])
+    start = target[0] // target[1]
+    # From the interval's start in units of a sample, then from the target in units of both.
+    at = samples[0][taps] - start * samples[1]
+    beyond = at * target[1] - (target[0] - start * target[1]) * samples[1]
+    usable = inside & (at >= 0) & (at <= samples[1])
+    distance = beyond.abs().where(usable, _FAR)
+    first = distance.argmin(dim=0, keepdim=True)
+    near = beyond.gather(0, first)
     # Clamped ends put several samples in one place, which make no line.
-    far, second = distance.where(at != a, math.inf).min(dim=0)
-    part = (target - a) / (at.gather(0, second[None]) - a)
-    part = torch.where(far.isfinite(), part, math.nan).where(near > 0, 0.0)[0]
+    distance = distance.where(beyond != near, _FAR)
+    second = distance.argmin(dim=0, keepdim=True)
+    span = near - beyond.gather(0, second)
+    is_line = distance.gather(0, second) < _FAR
+    part = near.where(is_line, 0) / span.where(is_line, 1)
     index = torch.arange(taps.shape[0])[:, None]
-    return (index == first) * (1 - part) + (index == second) * part
+    weights = (1 - part).where(index == first, 0.0) + part.where(index == second, 0.0)
+    return weights, is_line | (near == 0)
 
 
 @functools.lru_cache(maxsize=512)

@@ -22,6 +22,19 @@ below_autograd: Callable[[], AbstractContextManager[None]] = torch._C._AutoDispa
 no_modes: Callable[[], AbstractContextManager[Any]] = _disable_current_modes
 
 
+def is_known(condition: Any) -> bool:
+    """Whether a comparison of sizes holds for all sizes that they stand for.
+
+    While a program with free sizes is exported or compiled they are symbols, and to take a branch
+    by the sizes at hand would bind the program to these.
+    """
+    if isinstance(condition, bool):
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # brings sympy
+
+    return statically_known_true(condition)
+
+
 def excluded(key: str) -> AbstractContextManager[None]:
     """Calls of operators within go past the kernels of a dispatch key."""
     keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))

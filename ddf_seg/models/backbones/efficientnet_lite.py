@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -14,6 +15,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 # Each level ends before a block of stride 2; level i has stride 2^(i + 1).
 _LEVELS = 5
 _CLASSIFIER = ('_conv_head.', '_bn1.', '_fc.')
+
+
+class _SameConv2d(nn.Conv2d):
+    """TensorFlow's 'same' padding, in whole numbers alone: torch.export follows no others far.
+
+    With odd filters of a dilation of 1, at least as large as the stride, as all are here.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
+        k, s = self.kernel_size[0], self.stride[0]
+        if s == 1:
+            return F.conv2d(x, self.weight, self.bias, padding=k // 2, groups=self.groups)
+        vertical, horizontal = ((n - 1) // s * s + k - n for n in x.shape[2:])
+        left, top = horizontal // 2, vertical // 2
+        x = F.pad(x, (left, horizontal - left, top, vertical - top))
+        return F.conv2d(x, self.weight, self.bias, s, groups=self.groups)
 
 
 @MODELS.register_module()
@@ -61,6 +79,7 @@ class EfficientNetLite(BaseModule):
         self.norm_eval = norm_eval
         try:
             from efficientnet_lite_pytorch import EfficientNet
+            from efficientnet_lite_pytorch.utils import Conv2dDynamicSamePadding
         except ModuleNotFoundError as error:
             raise ImportError(
                 'EfficientNetLite needs the package efficientnet_lite_pytorch: in a checkout of '
@@ -68,6 +87,9 @@ class EfficientNetLite(BaseModule):
             ) from error
         # Without an image size the package pads dynamically; its default is made for 224² alone.
         network = EfficientNet.from_name(f'efficientnet-{arch}', image_size=None)
+        for module in network.modules():
+            if isinstance(module, Conv2dDynamicSamePadding):
+                module.__class__ = _SameConv2d
         # The package's names, so that its weights load as they are.
         self._conv_stem, self._bn0, self._swish = network._conv_stem, network._bn0, network._swish
         last = max(self.out_indices)
