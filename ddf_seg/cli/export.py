@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n'
-            '    ddf_seg::ddf_camvid.pth --size 360 480 -o ddf_camvid.onnx',
+            '    ddf_seg::ddf_camvid.pth --dynamic -o ddf_camvid.onnx',
         ],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
@@ -30,9 +30,16 @@ def parse_args() -> argparse.Namespace:
         help='onnx (.onnx), openvino (.xml and .bin), pt2 (.pt2, for torch without ddf_seg), or '
         'aoti (.pt2, compiled for this processor, for torch in Python or C++ with our operators)',
     )  # fmt: skip
+    sizes = parser.add_mutually_exclusive_group(required=True)
+    sizes.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help='height and width of the images'
+    )
+    sizes.add_argument(
+        '--dynamic', action='store_true', help='images of any height and width, odd ones, too'
+    )
     parser.add_argument(
-        '--size', type=int, nargs=2, required=True, metavar=('H', 'W'),
-        help='height and width of the images, which come one at a time',
+        '--batch', type=_batch, default=1, metavar='N|dynamic',
+        help='how many images come at a time, or dynamic: any number (default 1)',
     )  # fmt: skip
     parser.add_argument(
         '--output', choices=('ids', 'scores'), default='ids',
@@ -41,9 +48,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('-o', '--out', type=Path, required=True, help='file to write')
     parser.add_cfg_options()
     args = parser.parse_args()
-    if min(args.size) < 1:
+    if args.size and min(args.size) < 1:
         parser.error(f'--size: expected values above 0, got {args.size}')
+    if args.format == 'aoti' and (args.dynamic or args.batch is None):
+        parser.error('--format aoti: expected --size and a number for --batch, which it is compiled for')
     return args
+
+
+def _batch(text: str) -> int | None:
+    if text == 'dynamic':
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a number above 0 or dynamic, got {text!r}')
+    return int(text)
 
 
 def main() -> int:
@@ -61,7 +78,11 @@ def main() -> int:
     if note:
         sys.stderr.write(f'note: {note}\n')
     program = export_program(
-        network.model, tuple(args.size), args.output == 'scores', compiled=args.format == 'aoti'
+        network.model,
+        tuple(args.size) if args.size else None,
+        args.output == 'scores',
+        compiled=args.format == 'aoti',
+        batch=args.batch,
     )
     with output_errors('--out'):
         write_program(program, args.format, args.out, metadata)

@@ -25,9 +25,14 @@ _LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
 
 
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
-    """The forward operators' decompositions, for `ExportedProgram.run_decompositions`."""
-    defined = torch.ops.ddf_seg
+    """The forward operators' decompositions, for `ExportedProgram.run_decompositions`.
+
+    And that of a pooling of torch's, which ONNX lacks where sizes are free.
+    """
+    defined, aten = torch.ops.ddf_seg, torch.ops.aten
     return {
+        aten.adaptive_avg_pool2d.default: adaptive_average,
+        aten._adaptive_avg_pool2d.default: adaptive_average,
         defined.ddf.default: ddf,
         defined.ddf_upsample.default: ddf_upsample,
         defined.affinity.default: affinity,
@@ -120,6 +125,21 @@ def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: T
     """`ddf_seg::depthwise_pointwise`, as the one convolution that does both."""
     weight = (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1)
     return F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
+
+
+def adaptive_average(x: Tensor, size: Pair) -> Tensor:
+    """`aten::adaptive_avg_pool2d`, as products with a matrix for each axis."""
+    if all(n == 1 for n in size):
+        return x.mean(dim=(2, 3), keepdim=True)
+    rows, columns = (_bins(n, count) for n, count in zip(x.shape[2:], size, strict=True))
+    return rows.to(x) @ x @ columns.to(x).transpose(0, 1)
+
+
+def _bins(size: int, count: int) -> Tensor:
+    """What each of `count` means takes of each of `size` samples, (count, size)."""
+    sample, index = torch.arange(size), torch.arange(count)[:, None]
+    first, end = index * size // count, ((index + 1) * size + count - 1) // count
+    return ((sample >= first) & (sample < end)) / (end - first)
 
 
 def _taps(kernel_size: Pair) -> Iterator[tuple[int, int]]:

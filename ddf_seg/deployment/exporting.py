@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from ..errors import UsageError, in_a_line
 from ..files import replacing
@@ -30,6 +30,9 @@ FORMATS = {
 OPSET = 18
 # The key under which a file has it, as JSON; runtime.py reads it.
 METADATA = 'ddf_seg'
+# Of images of free size, what torch.export is shown: both are odd, and no level is square or a
+# single row.
+_EXAMPLE = (135, 203)
 
 
 def check_target(path: Path, kind: str) -> None:
@@ -60,39 +63,55 @@ def check_target(path: Path, kind: str) -> None:
 
 
 def export_program(
-    model: Any, size: tuple[int, int], scores: bool = False, compiled: bool = False
+    model: Any,
+    size: tuple[int, int] | None,
+    scores: bool = False,
+    compiled: bool = False,
+    batch: int | None = 1,
 ) -> ExportedProgram:
     """A segmentor as a graph of torch's core operators; see `ImageSegmentor` for in- and output.
 
     Args:
         model: the segmentor, on the CPU.
-        size: height and width of the images; they come one at a time.
+        size: height and width of the images; None: any.
         scores: return class scores, not ids.
         compiled: keep our operators, where they have compiled kernels; for 'aoti'.
+        batch: number of images; None: any.
 
     Raises:
         UsageError: the network takes no such size, or cannot be exported.
     """
     network = ImageSegmentor(model.eval(), scores).eval()
-    image = torch.zeros((1, *size, 3), dtype=torch.uint8)
+    height, width = size or _EXAMPLE
+    image = torch.zeros((2 if batch is None else batch, height, width, 3), dtype=torch.uint8)
+    free = [i for i, given in enumerate((batch, size, size)) if given is None]
     with torch.no_grad():
         try:
             network(image)
         except Exception as error:
+            argument = f'--size {height} {width}' if size else '--dynamic'
             raise UsageError(
-                f'--size {size[0]} {size[1]}: the network cannot segment an image of '
-                f'{size[0]}×{size[1]} pixels: {in_a_line(error)}'
+                f'{argument}: the network cannot segment an image of '
+                f'{height}×{width} pixels: {in_a_line(error)}'
             ) from error
         try:
-            with _quiet():
-                program = torch.export.export(network, (image,))
-                table = decomposition_table()
-                if compiled:
-                    table = {op: form for op, form in table.items() if not is_compiled(op)}
+            table = decomposition_table()
+            if compiled:
+                table = {op: form for op, form in table.items() if not is_compiled(op)}
+            with _quiet(), _quick():
+                program = torch.export.export(
+                    network,
+                    (image,),
+                    dynamic_shapes=({i: Dim.DYNAMIC for i in free},) if free else None,
+                    prefer_deferred_runtime_asserts_over_guards=True,
+                )
+                _drop_assertions(program)
                 program = program.run_decompositions(table)
         except Exception as error:
+            instead = '; --size and --batch fix them, and more networks can be exported so'
             raise UsageError(
-                f'the network cannot be exported, torch.export cannot follow it: {in_a_line(error)}'
+                'the network cannot be exported, torch.export cannot follow it'
+                f'{" with free sizes" if free else ""}: {in_a_line(error)}{instead if free else ""}'
             ) from error
     if not compiled:
         _check_operators(program)
@@ -144,7 +163,7 @@ def convert_to_openvino(onnx: Path, path: Path, metadata: Metadata) -> None:
 
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
     try:
-        with _quiet():
+        with _quiet(), _quick():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -159,12 +178,37 @@ def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> Non
             '--format pt2 keeps it'
         ) from error
     assert exported is not None
+    _name_free_axes(exported.model.graph)
     for node in exported.model.graph.all_nodes():
         # Where in the code it comes from, with the paths of this machine
         node.metadata_props.clear()
     exported.model.metadata_props.clear()
     exported.model.metadata_props[METADATA] = metadata.as_json()
     exported.save(path, external_data=False)
+
+
+def _drop_assertions(program: ExportedProgram) -> None:
+    """What torch takes for granted of free sizes: more than the network needs, as 1 ≠ H."""
+    aten = torch.ops.aten
+    for node in list(program.graph.nodes):
+        if node.target in (aten._assert_scalar.default, aten._assert_tensor_metadata.default):
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+
+
+def _quick() -> contextlib.AbstractContextManager[Any]:
+    """torch's exporter without a cache that costs more than it saves, where sizes are symbols."""
+    return torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
+
+
+def _name_free_axes(graph: Any) -> None:
+    """In place of names such as s53."""
+    (image,), (result,) = graph.inputs, graph.outputs
+    names = dict(zip(image.shape, ('batch', 'height', 'width'), strict=False))
+    for value in (image, result):
+        for axis, n in enumerate(value.shape):
+            if n in names and not isinstance(n, int):
+                value.shape[axis] = names[n]
 
 
 def _check_operators(program: ExportedProgram) -> None:

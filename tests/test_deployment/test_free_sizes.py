@@ -1,0 +1,98 @@
+"""One file for images of every size and number: against the same network in PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from exported import assert_agree
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from test_heads import HEADS, filled
+from torch import Tensor, nn
+
+from ddf_seg.deployment.decompositions import adaptive_average
+from ddf_seg.deployment.exporting import convert_to_openvino, export_program, write_program
+from ddf_seg.deployment.network import ImageSegmentor, Metadata
+from ddf_seg.runtime import Segmenter
+
+ABOUT = Metadata(['a', 'b', 'c', 'd', 'e'], [[0, 0, 0]] * 5, 1, 'toy')
+BATCHES = [(1, 96, 64), (3, 61, 83), (1, 50, 37), (2, 135, 203)]
+
+
+@MODELS.register_module()
+class TwoLevels(BaseModule):
+    """Levels of 6 and 8 channels; sizes are rounded up, as most backbones do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(3, 6, 7, stride=4, padding=3)
+        self.coarse = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.fine(x)
+        return fine, self.coarse(fine)
+
+
+def segmentor(head: dict[str, Any], backbone: str, **padding: Any) -> Any:
+    preprocessing = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, **padding)
+    common = dict(
+        channels=8, num_classes=5, norm_cfg=dict(type='BN'), align_corners=False, dropout_ratio=0.0
+    )
+    network: Any = filled(
+        dict(
+            type='EncoderDecoder',
+            backbone=dict(type=backbone),
+            decode_head={**common, **head},
+            data_preprocessor=preprocessing,
+            test_cfg=dict(mode='whole'),
+        )
+    )
+    return network
+
+
+def photo(shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(sum(shape))
+    coarse = rng.integers(0, 256, (shape[0], *(n // 8 + 1 for n in shape[1:]), 3), dtype=np.uint8)
+    return np.ascontiguousarray(coarse.repeat(8, 1).repeat(8, 2)[:, : shape[1], : shape[2]])
+
+
+CASES = [(head, 'TwoLevels', {}) for head in HEADS]
+CASES.append((HEADS[0], 'TwoLevels', dict(test_cfg=dict(size_divisor=32))))
+
+
+@pytest.mark.parametrize(('head', 'backbone', 'padding'), CASES)
+def test_every_size_agrees(
+    head: dict[str, Any], backbone: str, padding: dict[str, Any], tmp_path: Path
+) -> None:
+    model = segmentor(head, backbone, **padding)
+    program = export_program(model, None, scores=True, batch=None)
+    file, ir = tmp_path / 'network.onnx', tmp_path / 'network.xml'
+    write_program(program, 'onnx', file, ABOUT)
+    convert_to_openvino(file, ir, ABOUT)
+    graph = onnx.load(file).graph
+    assert {node.domain for node in graph.node} == {''}
+    (image,) = graph.input
+    axes = [n.dim_param or n.dim_value for n in image.type.tensor_type.shape.dim]
+    assert axes == ['batch', 'height', 'width', 3]
+    runtimes = Segmenter(file, threads=1), Segmenter(ir, threads=1)
+    for shape in BATCHES:
+        images = photo(shape)
+        with torch.no_grad():
+            expected = ImageSegmentor(model, scores=True)(torch.from_numpy(images)).numpy()
+        for runtime in runtimes:
+            for found, of_torch in zip(runtime(images), expected, strict=True):
+                assert_agree(found, of_torch)
+
+
+@pytest.mark.parametrize('size', [(1, 2), (3, 3), (6, 6)])
+@pytest.mark.parametrize('shape', [(5, 7), (6, 4), (2, 1)])
+def test_pooling_is_torchs(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *shape)
+    torch.testing.assert_close(adaptive_average(x, size), F.adaptive_avg_pool2d(x, size))
