@@ -41,7 +41,7 @@ $(STAMP): $(SOURCES)
 	$(call environment,$(VENV))
 	@echo "== $(VENV): ddf_seg, compiled, and OpenMMLab"
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation \
-	  -e '.[mmseg,demo,visualization,demo-app,nuimages,onnx,openvino,dev]'
+	  -e '.[mmseg,demo,visualization,demo-app,nuimages,onnx,openvino,int8,dev]'
 	@rm -f $(VENV)/.setup-* && touch $@
 
 test: $(STAMP)  ## run the tests (PYTEST_ARGS='-k …' for some of them)

@@ -28,10 +28,11 @@ class Segmenter:
     Attributes:
         classes: names, in the order of the ids.
         palette: their colours, (classes, 3) uint8, RGB.
-        shape: of its input, (N, H, W, 3); None: any.
-        gives_scores: whether scores come out, not class ids.
+        shape: of the images it takes, (N, H, W, 3); None: any.
+        gives_scores: whether scores or probabilities come out, not class ids.
         size_divisor: what height and width are padded to multiples of, within the graph.
         config: name of the config that the network was trained with.
+        output: what comes out: 'ids', 'scores' or 'probabilities'.
         runtime: 'onnxruntime' or 'openvino'.
 
     Raises:
@@ -52,13 +53,18 @@ class Segmenter:
             ) from error
         if about is None:
             raise UsageError(f'{file}: expected a network that tools/export.py wrote')
-        self.shape: tuple[int | None, ...] = tuple(shape)
-        self.gives_scores = rank == 4
         known = json.loads(about)
         self.classes: list[str] = known['classes']
         self.palette = np.array(known['palette'], np.uint8).reshape(-1, 3)
         self.size_divisor: int = known['size_divisor']
         self.config: str = known['config']
+        self.output: str = known.get('output', 'ids')
+        self._layout = known.get('layout', 'nhwc')
+        axes = [self._layout.index(axis) for axis in 'nhwc']
+        self.shape: tuple[int | None, ...] = tuple(shape[axis] for axis in axes)
+        self.gives_scores = rank == 4
+        self._colours = known.get('colours', 'bgr')
+        self._least = known.get('least_size', 1)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segments an image, or several of one size.
@@ -67,8 +73,8 @@ class Segmenter:
             image: (H, W, 3) or (N, H, W, 3), uint8, in OpenCV's order BGR.
 
         Returns:
-            Class ids, (H, W) or (N, H, W); of a network exported with scores (classes, H, W) or (N,
-            classes, H, W).
+            Class ids, (H, W) or (N, H, W); of a network exported with scores or probabilities
+            these, (classes, H, W) or (N, classes, H, W).
 
         Raises:
             UsageError: the array is no such image, or of another size than the network was exported
@@ -90,8 +96,16 @@ class Segmenter:
             want = ', '.join('any' if n is None else str(n) for n in self.shape)
             raise UsageError(
                 f'image: the network was exported for ({want}), got {batch.shape}; resize the '
-                'image, or export with another --size'
+                'image, or export with another --size or --batch, or with --dynamic'
             )
+        if min(batch.shape[1:3]) < self._least:
+            raise UsageError(
+                f'image: expected at least {self._least} pixels a side, got {batch.shape[1:3]}'
+            )
+        if self._colours == 'rgb':
+            batch = batch[..., ::-1]
+        if self._layout == 'nchw':
+            batch = batch.transpose(0, 3, 1, 2)
         result = self._run(np.ascontiguousarray(batch))
         return result if image.ndim == 4 else result[0]
 

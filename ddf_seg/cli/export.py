@@ -42,8 +42,24 @@ def parse_args() -> argparse.Namespace:
         help='how many images come at a time, or dynamic: any number (default 1)',
     )  # fmt: skip
     parser.add_argument(
-        '--output', choices=('ids', 'scores'), default='ids',
-        help='class ids, or the scores of every class (N, classes, H, W), before softmax',
+        '--output', choices=('ids', 'scores', 'probabilities'), default='ids',
+        help='class ids, or of every class the scores before softmax or the probabilities, '
+        '(N, classes, H, W)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--input-layout', choices=('nhwc', 'nchw'), default='nhwc',
+        help='(N, H, W, 3), or (N, 3, H, W)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--input-colours', choices=('bgr', 'rgb'), default='bgr', help='their order'
+    )
+    parser.add_argument(
+        '--precision', choices=('fp32', 'fp16', 'int8'), default='fp32',
+        help='for openvino: weights in half precision, or convolutions in int8',
+    )  # fmt: skip
+    parser.add_argument(
+        '--calibration', type=Path, metavar='FOLDER',
+        help="images that int8 is calibrated with; default: the config's training set",
     )  # fmt: skip
     parser.add_argument('-o', '--out', type=Path, required=True, help='file to write')
     parser.add_cfg_options()
@@ -51,7 +67,11 @@ def parse_args() -> argparse.Namespace:
     if args.size and min(args.size) < 1:
         parser.error(f'--size: expected values above 0, got {args.size}')
     if args.format == 'aoti' and (args.dynamic or args.batch is None):
-        parser.error('--format aoti: expected --size and a number for --batch, which it is compiled for')
+        parser.error(
+            '--format aoti: expected --size and a number for --batch, which it is compiled for'
+        )
+    if args.calibration is not None and args.precision != 'int8':
+        parser.error('--calibration: expected with --precision int8 alone')
     return args
 
 
@@ -66,25 +86,26 @@ def _batch(text: str) -> int | None:
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ..deployment.exporting import check_target, export_program, write_program
-    from ..deployment.network import metadata_of
+    from ..deployment.exporting import LEAST_FREE_SIZE, check_target, export_program, write_program
+    from ..deployment.network import Interface, metadata_of
+    from ..deployment.quantizing import calibration_images
     from ..engine.config_file import read_config
     from ..engine.predicting.network import load_model
 
-    check_target(args.out, args.format)
+    check_target(args.out, args.format, args.precision)
     cfg = read_config(args.config, args.cfg_options)
+    interface = Interface(args.input_layout, args.input_colours, args.output)
+    size = None if args.dynamic else (args.size[0], args.size[1])
+    images = []
+    if args.precision == 'int8':
+        images = calibration_images(cfg, args.calibration, size, args.batch or 1, interface)
     network = load_model(cfg, args.checkpoint, 'cpu')
-    metadata, note = metadata_of(network, cfg, Path(args.config).stem)
+    least = LEAST_FREE_SIZE if args.dynamic else 1
+    metadata, note = metadata_of(network, cfg, Path(args.config).stem, interface, least)
     if note:
         sys.stderr.write(f'note: {note}\n')
-    program = export_program(
-        network.model,
-        tuple(args.size) if args.size else None,
-        args.output == 'scores',
-        compiled=args.format == 'aoti',
-        batch=args.batch,
-    )
+    program = export_program(network.model, size, interface, args.format == 'aoti', args.batch)
     with output_errors('--out'):
-        write_program(program, args.format, args.out, metadata)
+        write_program(program, args.format, args.out, metadata, args.precision, images)
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
     return 0

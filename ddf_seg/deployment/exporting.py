@@ -6,19 +6,21 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UsageError, in_a_line
 from ..files import replacing
 from .decompositions import decomposition_table
-from .network import ImageSegmentor, Metadata
+from .network import USUAL, ImageSegmentor, Interface, Metadata
 from .packaging import check_compiler, is_compiled, write_package
+from .quantizing import quantize
 
 # Each format's suffix, and the packages and the extra of ours that it takes.
 FORMATS = {
@@ -27,15 +29,18 @@ FORMATS = {
     'pt2': ('.pt2', (), ''),
     'aoti': ('.pt2', (), ''),
 }
+PRECISIONS = ('fp32', 'fp16', 'int8')
 OPSET = 18
 # The key under which a file has it, as JSON; runtime.py reads it.
 METADATA = 'ddf_seg'
 # Of images of free size, what torch.export is shown: both are odd, and no level is square or a
 # single row.
 _EXAMPLE = (135, 203)
+# Below it OpenVINO computes wrong scores, where the coarsest level is a single pixel.
+LEAST_FREE_SIZE = 64
 
 
-def check_target(path: Path, kind: str) -> None:
+def check_target(path: Path, kind: str, precision: str = 'fp32') -> None:
     """Makes sure that a format can be written to a file, before anything takes long.
 
     Raises:
@@ -43,6 +48,13 @@ def check_target(path: Path, kind: str) -> None:
             the folder.
     """
     suffix, packages, extra = FORMATS[kind]
+    if precision != 'fp32' and kind != 'openvino':
+        raise UsageError(
+            f'--precision {precision}: expected with --format openvino alone, got {kind}; TensorRT '
+            'takes an ONNX file in float32 and makes it half precision itself (--fp16)'
+        )
+    if precision == 'int8':
+        packages, extra = (*packages, 'nncf'), f'{extra},int8'
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -65,7 +77,7 @@ def check_target(path: Path, kind: str) -> None:
 def export_program(
     model: Any,
     size: tuple[int, int] | None,
-    scores: bool = False,
+    interface: Interface = USUAL,
     compiled: bool = False,
     batch: int | None = 1,
 ) -> ExportedProgram:
@@ -74,17 +86,18 @@ def export_program(
     Args:
         model: the segmentor, on the CPU.
         size: height and width of the images; None: any.
-        scores: return class scores, not ids.
+        interface: what goes in and comes out.
         compiled: keep our operators, where they have compiled kernels; for 'aoti'.
         batch: number of images; None: any.
 
     Raises:
         UsageError: the network takes no such size, or cannot be exported.
     """
-    network = ImageSegmentor(model.eval(), scores).eval()
+    network = ImageSegmentor(model.eval(), interface).eval()
     height, width = size or _EXAMPLE
-    image = torch.zeros((2 if batch is None else batch, height, width, 3), dtype=torch.uint8)
-    free = [i for i, given in enumerate((batch, size, size)) if given is None]
+    image = torch.zeros(interface.image_shape(batch or 2, (height, width)), dtype=torch.uint8)
+    free = [] if size else list(interface.size_axes)
+    free += [0] if batch is None else []
     with torch.no_grad():
         try:
             network(image)
@@ -102,7 +115,7 @@ def export_program(
                 program = torch.export.export(
                     network,
                     (image,),
-                    dynamic_shapes=({i: Dim.DYNAMIC for i in free},) if free else None,
+                    dynamic_shapes=(dict.fromkeys(free, Dim.DYNAMIC),) if free else None,
                     prefer_deferred_runtime_asserts_over_guards=True,
                 )
                 _drop_assertions(program)
@@ -118,7 +131,14 @@ def export_program(
     return program
 
 
-def write_program(program: ExportedProgram, kind: str, path: Path, metadata: Metadata) -> None:
+def write_program(
+    program: ExportedProgram,
+    kind: str,
+    path: Path,
+    metadata: Metadata,
+    precision: str = 'fp32',
+    images: Sequence[np.ndarray] = (),
+) -> None:
     """Writes a program; a file is there whole or not at all.
 
     Args:
@@ -126,6 +146,8 @@ def write_program(program: ExportedProgram, kind: str, path: Path, metadata: Met
         kind: of `FORMATS`.
         path: the file, with the format's suffix; OpenVINO's weights get a .bin beside it.
         metadata: goes into the file.
+        precision: of `PRECISIONS`, for 'openvino'.
+        images: what calibrates int8.
 
     Raises:
         UsageError: ONNX has no operator for one of the program's, or torch cannot compile it.
@@ -145,20 +167,27 @@ def write_program(program: ExportedProgram, kind: str, path: Path, metadata: Met
         with tempfile.TemporaryDirectory() as folder:
             onnx = Path(folder, 'network.onnx')
             _write_onnx(program, onnx, metadata)
-            convert_to_openvino(onnx, path, metadata)
+            convert_to_openvino(onnx, path, metadata, precision, images)
 
 
-def convert_to_openvino(onnx: Path, path: Path, metadata: Metadata) -> None:
-    """Writes an ONNX file as OpenVINO's IR, .xml and .bin."""
+def convert_to_openvino(
+    onnx: Path,
+    path: Path,
+    metadata: Metadata,
+    precision: str = 'fp32',
+    images: Sequence[np.ndarray] = (),
+) -> None:
+    """Writes an ONNX file as OpenVINO's IR, .xml and .bin; arguments as for `write_program`."""
     import openvino
 
     model = openvino.convert_model(onnx)
+    if precision == 'int8':
+        model = quantize(model, images)
     model.set_rt_info(metadata.as_json(), METADATA)
     unfinished = path.with_name(f'.{path.stem}.tmp.xml')
     weights = path.with_suffix('.bin')
     with replacing(weights, unfinished.with_suffix('.bin')), replacing(path, unfinished):
-        # Half precision would round the weights.
-        openvino.save_model(model, unfinished, compress_to_fp16=False)
+        openvino.save_model(model, unfinished, compress_to_fp16=precision == 'fp16')
 
 
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
@@ -178,7 +207,7 @@ def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> Non
             '--format pt2 keeps it'
         ) from error
     assert exported is not None
-    _name_free_axes(exported.model.graph)
+    _name_free_axes(exported.model.graph, metadata.layout)
     for node in exported.model.graph.all_nodes():
         # Where in the code it comes from, with the paths of this machine
         node.metadata_props.clear()
@@ -201,10 +230,11 @@ def _quick() -> contextlib.AbstractContextManager[Any]:
     return torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
 
 
-def _name_free_axes(graph: Any) -> None:
+def _name_free_axes(graph: Any, layout: str) -> None:
     """In place of names such as s53."""
     (image,), (result,) = graph.inputs, graph.outputs
-    names = dict(zip(image.shape, ('batch', 'height', 'width'), strict=False))
+    of_axis = {'n': 'batch', 'h': 'height', 'w': 'width', 'c': 'colours'}
+    names = {n: of_axis[axis] for n, axis in zip(image.shape, layout, strict=True)}
     for value in (image, result):
         for axis, n in enumerate(value.shape):
             if n in names and not isinstance(n, int):

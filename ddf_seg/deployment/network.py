@@ -15,6 +15,33 @@ from ..engine.predicting.network import Network, find_classes
 from ..errors import UsageError
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What an exported network takes and gives.
+
+    Attributes:
+        layout: of the images: 'nhwc' (N, H, W, 3) or 'nchw' (N, 3, H, W); uint8.
+        colours: their order, 'bgr' or 'rgb'.
+        output: 'ids': (N, H, W), uint8, for more than 256 classes int32; 'scores' before softmax,
+            or 'probabilities': (N, classes, H, W), float32.
+    """
+
+    layout: str = 'nhwc'
+    colours: str = 'bgr'
+    output: str = 'ids'
+
+    @property
+    def size_axes(self) -> tuple[int, int]:
+        """Where the images' height and width are."""
+        return (1, 2) if self.layout == 'nhwc' else (2, 3)
+
+    def image_shape(self, count: int, size: tuple[int, int]) -> tuple[int, ...]:
+        return (count, *size, 3) if self.layout == 'nhwc' else (count, 3, *size)
+
+
+USUAL = Interface()
+
+
 class ImageSegmentor(nn.Module):
     """Colour order, normalisation, padding, the segmentor of mmseg, and the choice of the class.
 
@@ -23,16 +50,16 @@ class ImageSegmentor(nn.Module):
 
     Args:
         model: the segmentor.
-        scores: return class scores (before softmax), not ids.
+        interface: what goes in and comes out.
 
     Raises:
         UsageError: its data_preprocessor is none of mmseg's.
     """
 
-    def __init__(self, model: Any, scores: bool = False) -> None:
+    def __init__(self, model: Any, interface: Interface = USUAL) -> None:
         super().__init__()
         self.model = model
-        self.scores = scores
+        self.interface = interface
         self.preprocessor = model.data_preprocessor
         if not hasattr(self.preprocessor, 'channel_conversion'):
             raise UsageError(
@@ -44,13 +71,12 @@ class ImageSegmentor(nn.Module):
         """Segments images.
 
         Args:
-            image: (N, H, W, 3), uint8, in OpenCV's order BGR.
+            image: as `interface` says.
 
         Returns:
-            Class ids (N, H, W), uint8, for more than 256 classes int32; or scores (N, classes, H,
-            W), float32.
+            As `interface` says, at the images' size.
         """
-        height, width = image.shape[1:3]
+        height, width = (image.shape[axis] for axis in self.interface.size_axes)
         x = self._prepared(image)
         size = tuple(x.shape[2:])
         meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0] * 4)
@@ -58,18 +84,26 @@ class ImageSegmentor(nn.Module):
         count = x.shape[0] if isinstance(x.shape[0], int) else 1
         scores: Tensor = self.model.encode_decode(x, [meta] * count)
         scores = scores[:, :, :height, :width]
-        if self.scores:
+        if self.interface.output == 'scores':
             return scores
         if scores.shape[1] == 1:
-            return (scores[:, 0].sigmoid() > self.model.decode_head.threshold).to(torch.uint8)
+            foreground = scores.sigmoid()
+            if self.interface.output == 'probabilities':
+                return foreground
+            return (foreground[:, 0] > self.model.decode_head.threshold).to(torch.uint8)
+        if self.interface.output == 'probabilities':
+            return scores.softmax(dim=1)
         return scores.argmax(dim=1).to(torch.uint8 if scores.shape[1] <= 256 else torch.int32)
 
     def _prepared(self, image: Tensor) -> Tensor:
         """As mmseg's SegDataPreProcessor does in testing, (N, 3, H', W')."""
         known = self.preprocessor
         # First of all a cast: TensorRT has uint8 for inputs and outputs alone.
-        x = image.float().permute(0, 3, 1, 2)
-        if known.channel_conversion:
+        x = image.float()
+        if self.interface.layout == 'nhwc':
+            x = x.permute(0, 3, 1, 2)
+        # The preprocessor expects BGR, as OpenCV reads it.
+        if known.channel_conversion != (self.interface.colours == 'rgb'):
             x = x.flip(1)
         if known._enable_normalize:
             x = (x - known.mean) / known.std
@@ -94,24 +128,38 @@ class Metadata:
         palette: their colours, RGB.
         size_divisor: what height and width are padded to multiples of, within the graph.
         config: the name of the config.
+        layout, colours, output: see `Interface`.
+        least_size: the least height and width of images.
     """
 
     classes: list[str]
     palette: list[list[int]]
     size_divisor: int
     config: str
+    layout: str = 'nhwc'
+    colours: str = 'bgr'
+    output: str = 'ids'
+    least_size: int = 1
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
 
-def metadata_of(network: Network, cfg: Config, config: str) -> tuple[Metadata, str]:
+def metadata_of(
+    network: Network,
+    cfg: Config,
+    config: str,
+    interface: Interface = USUAL,
+    least_size: int = 1,
+) -> tuple[Metadata, str]:
     """What an exported network says of itself, and what the user should know about it, or ''.
 
     Args:
         network: segmentor and checkpoint.
         cfg: its config.
         config: the config's name.
+        interface: what goes in and comes out.
+        least_size: the least height and width of images.
     """
     model = network.model
     classes = find_classes(network.meta, cfg, model.num_classes)
@@ -122,5 +170,12 @@ def metadata_of(network: Network, cfg: Config, config: str) -> tuple[Metadata, s
             'whole, and its result differs'
         )
     divisor = (model.data_preprocessor.test_cfg or {}).get('size_divisor') or 1
-    about = Metadata(classes.names, classes.palette.tolist(), divisor, config)
+    about = Metadata(
+        classes.names,
+        classes.palette.tolist(),
+        divisor,
+        config,
+        least_size=least_size,
+        **asdict(interface),
+    )
     return about, '; '.join(notes)

@@ -8,7 +8,7 @@ import pytest
 from exported import CHECKPOINT, CONFIG, SIZE, Shipped
 
 from ddf_seg.deployment.exporting import export_program, write_program
-from ddf_seg.deployment.network import metadata_of
+from ddf_seg.deployment.network import Interface, metadata_of
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.engine.predicting.network import load_model
 
@@ -19,7 +19,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     network = load_model(cfg, str(CHECKPOINT), 'cpu')
     metadata, note = metadata_of(network, cfg, CONFIG.stem)
     assert not note
-    program = export_program(network.model, SIZE, scores=True)
+    program = export_program(network.model, SIZE, Interface(output='scores'))
     file = tmp_path_factory.mktemp('shipped') / 'network.onnx'
     write_program(program, 'onnx', file, metadata)
     return Shipped(network.model, file, program, metadata)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from ddf_seg import runtime
 from ddf_seg.deployment import exporting
 from ddf_seg.deployment.exporting import check_target, export_program, write_program
-from ddf_seg.deployment.network import ImageSegmentor, Metadata
+from ddf_seg.deployment.network import ImageSegmentor, Interface, Metadata
 from ddf_seg.errors import UsageError
 from ddf_seg.runtime import Segmenter
 
@@ -73,9 +75,49 @@ def test_images_are_prepared_as_mmseg_does(settings: dict[str, Any]) -> None:
     image = torch.randint(0, 256, (2, 33, 40, 3), dtype=torch.uint8)
     data = dict(inputs=list(image.permute(0, 3, 1, 2)), data_samples=[SegDataSample()] * 2)
     expected = model.data_preprocessor(data)['inputs']
-    network = ImageSegmentor(model, scores=True)
+    network = ImageSegmentor(model, Interface(output='scores'))
     torch.testing.assert_close(network._prepared(image), expected, rtol=0, atol=0)
     torch.testing.assert_close(network(image), expected[:, :, :33, :40], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ('layout', 'colours', 'output'),
+    [('nchw', 'bgr', 'ids'), ('nhwc', 'rgb', 'scores'), ('nchw', 'rgb', 'probabilities')],
+)
+def test_in_and_output_are_as_asked_for(
+    layout: str, colours: str, output: str, tmp_path: Path
+) -> None:
+    model = Toy(bgr_to_rgb=True, **NORMALISED)
+    about = replace(ABOUT, layout=layout, colours=colours, output=output)
+    program = export_program(model, None, Interface(layout, colours, output), batch=None)
+    write_program(program, 'onnx', tmp_path / 'a.onnx', about)
+    image = np.random.default_rng(0).integers(0, 256, (2, 70, 91, 3), np.uint8)
+    scores = (image[..., ::-1] - [10.0, 20.0, 30.0]) / [2.0, 3.0, 4.0]
+    powers = np.exp(scores - scores.max(3, keepdims=True))
+    expected = {
+        'ids': scores.argmax(3),
+        'scores': scores.transpose(0, 3, 1, 2),
+        'probabilities': (powers / powers.sum(3, keepdims=True)).transpose(0, 3, 1, 2),
+    }[output]
+    network = Segmenter(tmp_path / 'a.onnx', threads=1)
+    assert network.output == output
+    np.testing.assert_allclose(network(image), expected, rtol=1e-5, atol=1e-5)
+    # What other programs see
+    (taken,) = onnx.load(tmp_path / 'a.onnx').graph.input
+    axes = [n.dim_param or n.dim_value for n in taken.type.tensor_type.shape.dim]
+    of_layout = {'nhwc': ['height', 'width', 3], 'nchw': [3, 'height', 'width']}
+    assert axes == ['batch', *of_layout[layout]]
+
+
+def test_images_below_the_least_size_are_refused(tmp_path: Path) -> None:
+    program = export_program(Toy(), None)
+    write_program(program, 'onnx', tmp_path / 'a.onnx', replace(ABOUT, least_size=20))
+    network = Segmenter(tmp_path / 'a.onnx')
+    assert network(np.zeros((20, 33, 3), np.uint8)).shape == (20, 33)
+    with pytest.raises(UsageError, match=r'at least 20 pixels a side, got \(19, 33\)'):
+        network(np.zeros((19, 33, 3), np.uint8))
+    with pytest.raises(UsageError, match=r'for \(1, any, any, 3\), got \(2, 20, 33, 3\)'):
+        network(np.zeros((2, 20, 33, 3), np.uint8))
 
 
 def test_sizes_that_the_network_refuses_are_named() -> None:
@@ -99,6 +141,13 @@ def test_targets_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         with pytest.raises(UsageError, match=message):
             check_target(path, kind)
+    for kind, precision in (('onnx', 'int8'), ('pt2', 'fp16')):
+        with pytest.raises(UsageError, match=f'--precision {precision}: .*openvino.*got {kind}'):
+            check_target(tmp_path / f'a.{kind}', kind, precision)
+    check_target(tmp_path / 'a.xml', 'openvino', 'fp16')
+    monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'nncf' else name)
+    with pytest.raises(UsageError, match=r"nncf not installed.*'\.\[onnx,openvino,int8\]'"):
+        check_target(tmp_path / 'a.xml', 'openvino', 'int8')
     monkeypatch.setattr(exporting, 'find_spec', lambda name: None if name == 'openvino' else name)
     with pytest.raises(UsageError, match=r"openvino not installed.*'\.\[onnx,openvino\]'"):
         check_target(tmp_path / 'a.xml', 'openvino')

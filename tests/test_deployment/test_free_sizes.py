@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from ddf_seg.deployment.decompositions import adaptive_average
 from ddf_seg.deployment.exporting import convert_to_openvino, export_program, write_program
-from ddf_seg.deployment.network import ImageSegmentor, Metadata
+from ddf_seg.deployment.network import ImageSegmentor, Interface, Metadata
 from ddf_seg.runtime import Segmenter
 
 ABOUT = Metadata(['a', 'b', 'c', 'd', 'e'], [[0, 0, 0]] * 5, 1, 'toy')
+SCORES = Interface(output='scores')
 BATCHES = [(1, 96, 64), (3, 61, 83), (1, 50, 37), (2, 135, 203)]
 
 
@@ -40,7 +41,7 @@ class TwoLevels(BaseModule):
         return fine, self.coarse(fine)
 
 
-def segmentor(head: dict[str, Any], backbone: str, **padding: Any) -> Any:
+def segmentor(head: dict[str, Any], **padding: Any) -> Any:
     preprocessing = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, **padding)
     common = dict(
         channels=8, num_classes=5, norm_cfg=dict(type='BN'), align_corners=False, dropout_ratio=0.0
@@ -48,7 +49,7 @@ def segmentor(head: dict[str, Any], backbone: str, **padding: Any) -> Any:
     network: Any = filled(
         dict(
             type='EncoderDecoder',
-            backbone=dict(type=backbone),
+            backbone=dict(type='TwoLevels'),
             decode_head={**common, **head},
             data_preprocessor=preprocessing,
             test_cfg=dict(mode='whole'),
@@ -63,16 +64,15 @@ def photo(shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(coarse.repeat(8, 1).repeat(8, 2)[:, : shape[1], : shape[2]])
 
 
-CASES = [(head, 'TwoLevels', {}) for head in HEADS]
-CASES.append((HEADS[0], 'TwoLevels', dict(test_cfg=dict(size_divisor=32))))
+# What the shipped network is, and a head with poolings whose steps continue each other's
+# interpolation, at sizes that are no multiples. An export with free sizes takes long.
+CASES = [(HEADS[0], dict(test_cfg=dict(size_divisor=32))), (HEADS[1], {})]
 
 
-@pytest.mark.parametrize(('head', 'backbone', 'padding'), CASES)
-def test_every_size_agrees(
-    head: dict[str, Any], backbone: str, padding: dict[str, Any], tmp_path: Path
-) -> None:
-    model = segmentor(head, backbone, **padding)
-    program = export_program(model, None, scores=True, batch=None)
+@pytest.mark.parametrize(('head', 'padding'), CASES)
+def test_every_size_agrees(head: dict[str, Any], padding: dict[str, Any], tmp_path: Path) -> None:
+    model = segmentor(head, **padding)
+    program = export_program(model, None, SCORES, batch=None)
     file, ir = tmp_path / 'network.onnx', tmp_path / 'network.xml'
     write_program(program, 'onnx', file, ABOUT)
     convert_to_openvino(file, ir, ABOUT)
@@ -85,7 +85,7 @@ def test_every_size_agrees(
     for shape in BATCHES:
         images = photo(shape)
         with torch.no_grad():
-            expected = ImageSegmentor(model, scores=True)(torch.from_numpy(images)).numpy()
+            expected = ImageSegmentor(model, SCORES)(torch.from_numpy(images)).numpy()
         for runtime in runtimes:
             for found, of_torch in zip(runtime(images), expected, strict=True):
                 assert_agree(found, of_torch)
