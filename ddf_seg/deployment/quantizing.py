@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from ..engine.images import IMAGES
-from ..engine.images.reading import ImageReader, to_picture
+from ..engine.images.pictures import read_picture
 from ..engine.predicting.inputs import find_inputs
 from ..errors import UsageError, in_a_line
 from .network import Interface
@@ -43,12 +43,11 @@ def calibration_images(
         UsageError: there are no images, or one cannot be read.
     """
     files = _of_dataset(cfg) if folder is None else list(find_inputs([folder], IMAGES).names)
-    read = ImageReader(cfg.test_dataloader.dataset.pipeline[0])
     chosen = files[:: max(len(files) // _IMAGES, 1)][:_IMAGES]
     images = []
     for file in chosen:
         try:
-            image = to_picture(read(file))
+            image = read_picture(file)
         except Exception as error:
             raise UsageError(f'--calibration: {file}: {in_a_line(error)}') from error
         if size is not None:

@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from ddf_seg.deployment.exporting import OPSET, export_program
-from ddf_seg.deployment.network import ImageSegmentor
+from ddf_seg.deployment.network import ImageSegmentor, Interface
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.engine.lookup.configs import kind_of
 from ddf_seg.errors import UsageError
@@ -169,8 +169,9 @@ def _head(cfg: Config) -> str:
 def attempt(model: Any, size: tuple[int, int]) -> Attempt:
     """Exports a segmentor, runs it in ONNX Runtime, and compares its scores."""
     image = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8)
+    scores = Interface(output='scores')
     try:
-        program = export_program(model, size, scores=True)
+        program = export_program(model, size, scores)
         # The runtime optimises for itself, and the exporter takes long over it.
         exported = torch.onnx.export(
             program, dynamo=True, verbose=False, opset_version=OPSET, optimize=False
@@ -185,7 +186,7 @@ def attempt(model: Any, size: tuple[int, int]) -> Attempt:
     except Exception as error:
         return Attempt(in_short(error))
     with torch.no_grad():
-        expected = ImageSegmentor(model.eval(), scores=True)(image).numpy()
+        expected = ImageSegmentor(model.eval(), scores)(image).numpy()
     return _compared(found[0], expected[0])
 
 

@@ -76,13 +76,7 @@ def test_half_precision_halves_the_file(onnx_file: Path, tmp_path: Path) -> None
 
 
 def config(train: object) -> Config:
-    load = [dict(type='LoadImageFromFile')]
-    return Config(
-        dict(
-            train_dataloader=train,
-            test_dataloader=dict(dataset=dict(pipeline=load)),
-        )
-    )
+    return Config(dict(train_dataloader=train))
 
 
 def test_images_come_from_the_training_set_or_a_folder(tmp_path: Path) -> None:

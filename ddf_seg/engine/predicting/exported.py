@@ -68,7 +68,7 @@ class ExportedBackend:
 
         def scores(rows: slice, columns: slice) -> np.ndarray:
             window = prepared[rows, columns]
-            found = self._segmenter(self._filled(window))
+            found = self._run(self._filled(window))
             if found.ndim == 2:
                 # Class ids: as scores of 0 and 1, they are a vote.
                 classes = np.arange(len(self.classes.names))
@@ -80,7 +80,7 @@ class ExportedBackend:
 
     def segment(self, views: Sequence[View], doubt: bool) -> Sequence[Prediction]:
         batch = np.stack([self._filled(view.prepared) for view in views])
-        found = self._segmenter(batch)
+        found = self._run(batch)
         pairs = zip(found, views, strict=True)
         return [self._at_size(each, view, doubt) for each, view in pairs]
 
@@ -114,6 +114,13 @@ class ExportedBackend:
     def memory(self, view: View) -> tuple[int, int]:
         needed = 0 if self._size else needed_memory(*view.size, len(self.classes.names))
         return needed, available_memory()
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        """Class ids or scores of an image or several."""
+        found = self._segmenter(images)
+        if self._segmenter.output != 'probabilities' or len(self.classes.names) < 2:
+            return found
+        return np.log(np.maximum(found, np.finfo(np.float32).tiny))  # softmax gives them back
 
     def _filled(self, image: np.ndarray) -> np.ndarray:
         """An image of at most the network's size, continued to it by its mirror image."""
