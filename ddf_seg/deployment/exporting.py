@@ -120,6 +120,7 @@ def export_program(
                 )
                 _drop_assertions(program)
                 program = program.run_decompositions(table)
+                _drop_assertions(program)
         except Exception as error:
             instead = '; --size and --batch fix them, and more networks can be exported so'
             raise UsageError(

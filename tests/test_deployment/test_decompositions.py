@@ -15,7 +15,11 @@ from ddf_seg.deployment.decompositions import decomposition_table
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 from ddf_seg.ops.filter_norm import filter_norm
 
-TABLE = {op.name().removeprefix('ddf_seg::'): form for op, form in decomposition_table().items()}
+TABLE = {
+    op.name().removeprefix('ddf_seg::'): form
+    for op, form in decomposition_table().items()
+    if op.namespace == 'ddf_seg'
+}
 
 
 def random(*shape: int) -> Tensor:

@@ -81,13 +81,19 @@ def test_every_size_agrees(head: dict[str, Any], padding: dict[str, Any], tmp_pa
     (image,) = graph.input
     axes = [n.dim_param or n.dim_value for n in image.type.tensor_type.shape.dim]
     assert axes == ['batch', 'height', 'width', 3]
-    runtimes = Segmenter(file, threads=1), Segmenter(ir, threads=1)
+    write_program(program, 'pt2', tmp_path / 'network.pt2', ABOUT)
+    module = torch.export.load(tmp_path / 'network.pt2').module()
+    runtimes = (
+        Segmenter(file, threads=1),
+        Segmenter(ir, threads=1),
+        lambda images: module(torch.from_numpy(images)).detach().numpy(),
+    )
     for shape in BATCHES:
         images = photo(shape)
         with torch.no_grad():
             expected = ImageSegmentor(model, SCORES)(torch.from_numpy(images)).numpy()
-        for runtime in runtimes:
-            for found, of_torch in zip(runtime(images), expected, strict=True):
+        for run in runtimes:
+            for found, of_torch in zip(run(images), expected, strict=True):
                 assert_agree(found, of_torch)
 
 
