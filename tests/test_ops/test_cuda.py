@@ -232,7 +232,9 @@ def test_plain_torch_takes_cuda_tensors_and_says_so_once(monkeypatch: pytest.Mon
     )
     with FakeTensorMode(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        tensors = [torch.empty(n, device='cuda') for n in ((1, 1, 2, 2), (1, 1, 3, 3), (1, 9, 2, 2))]
+        tensors = [
+            torch.empty(n, device='cuda') for n in ((1, 1, 2, 2), (1, 1, 3, 3), (1, 9, 2, 2))
+        ]
         for _ in range(2):
             assert kernel(*tensors, [3, 3], [1, 1], [1, 1], 'mul').device.type == 'cuda'
     (warning,) = caught

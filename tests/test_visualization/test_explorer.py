@@ -520,9 +520,19 @@ def test_the_guide_walks_through_four_steps(open_page, inspection):
     row, column = inspection.pixel(call, pointer['x'], pointer['y'])
     channel = page.run('return explorer.channel(explorer.layerOf(0))')
     filters = call.effective_filter(row, column, channel).numpy()
-    assert f'{filters.flat[np.abs(filters).argmax()]:.2f}' in texts[1]
+    strongest = filters.flat[np.abs(filters).argmax()]
+    assert f'{strongest:.2f}'.replace('-', '−') in texts[1]
     assert states[2]['pin'] == pointer
     kinds = find_kinds(call)
-    kind = kinds.labels[row, column]
+    # Of the kinds that the pixel's class has, the one that others have least
+    labels = inspection.labels(call, inspection.prediction).numpy()
+    same = labels == labels[row, column]
+    ratios = {}
+    for kind in range(len(kinds.pixels)):
+        share = (kinds.labels[same] == kind).mean()
+        if share >= 0.03:
+            ratios[kind] = share / (kinds.labels == kind).mean()
+    kind = max(ratios, key=ratios.get)
     assert states[3]['choice'] == f'kind:{kind}'
-    assert f'{100 * (kinds.labels == kind).mean():.0f} % of all' in texts[3]
+    share = (kinds.labels == kind).mean()
+    assert f'{100 * share:.{1 if share < 0.1 else 0}f} % of all' in texts[3]

@@ -13,6 +13,8 @@ from ..pictures import pick_channels, telling
 from ..points import Point, pick_points
 from ..statistics import similarity
 
+# What fewer of a class's pixels have says little of the class.
+_OFTEN = 0.03
 _WHERE = {-1: ('above', 'left'), 1: ('below', 'right')}
 
 
@@ -75,21 +77,24 @@ def make_guide(inspection: Inspection) -> list[dict[str, Any]]:
         {
             'title': 'where filters are alike',
             'text': 'The pixel is pinned; bright pixels have filters like its own. Those predicted '
-            f'{name} are {closer} alike: a mean cosine of {inside:.2f}, elsewhere {outside:.2f}.',
+            f'{name} are {closer} alike: a mean cosine of {_number(inside)}, elsewhere '
+            f'{_number(outside)}.',
             'state': {'views': view('similarity'), 'pointer': pointer, 'pin': pointer},
         }
     )
     kinds = find_kinds(call)
     assert kinds is not None
-    kind = int(kinds.labels[y, x])
-    among = float((kinds.labels == kind)[same.numpy()].mean())
+    # The kind that the class has more than others have
+    among = np.bincount(kinds.labels[same.numpy()], minlength=len(kinds.pixels)) / int(same.sum())
+    often = np.where(among >= _OFTEN, among / kinds.shares, 0)
+    kind = int(often.argmax())
     steps.append(
         {
             'title': 'kinds of filters',
             'text': f'The filters of the layer fall into {len(kinds.pixels)} kinds. Kind '
-            f'{kind + 1}, that of the pixel, is lit up: {100 * kinds.shares[kind]:.0f} % of all '
-            f'pixels have it, and {100 * among:.0f} % of those predicted {name}. Click other '
-            'kinds, or choose pixels.',
+            f'{kind + 1} is lit up: {_percent(kinds.shares[kind])} of all pixels have it, and '
+            f'{_percent(among[kind])} of those predicted {name}. Click other kinds, or choose '
+            'pixels.',
             'state': {
                 'views': view('none'),
                 'pointer': pointer,
@@ -99,6 +104,14 @@ def make_guide(inspection: Inspection) -> list[dict[str, Any]]:
         }
     )
     return steps
+
+
+def _number(value: float) -> str:
+    return f'{value:.2f}'.replace('-', '−')
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:.{1 if share < 0.1 else 0}f} %'
 
 
 def _zoom(inspection: Inspection, call: FilterCall, y: int, x: int) -> float:
@@ -123,8 +136,10 @@ def _takes(call: FilterCall, y: int, x: int, channel: int) -> str:
     moved = float((filters - against).abs().sum() / 2)
     text = (
         f'Squares are the {kh}×{kw} pixels that this one takes from, lines their weights (blue: '
-        f'negative). Most comes from the {of} {where}: {weight:.2f}. '
+        f'negative). Most comes from the {of} {where}: {_number(weight)}. '
     )
     if call.reference == 'interpolation':
-        return text + f'Interpolation would take {usual:.2f} there; {moved:.2f} in all was moved.'
-    return text + f'Beside it: {call.reference}, with {usual:.2f} there.'
+        return (
+            text + f'Interpolation would take {_number(usual)} there; {moved:.2f} in all was moved.'
+        )
+    return text + f'Beside it: {call.reference}, with {_number(usual)} there.'
