@@ -16,6 +16,7 @@ from .classes import Classes
 from .image_size import TrainingSizes, warn_of_size
 from .memory import available_memory, needed_memory
 from .network import Network
+from .optimizing import compile_network, fold_normalization
 
 
 class PyTorchBackend:
@@ -26,6 +27,7 @@ class PyTorchBackend:
         classes: names and colours.
         scale: factor by which images are resized in addition to the config's pipeline.
         sizes: of the images in training, if known.
+        optimize: compile it.
     """
 
     def __init__(
@@ -34,12 +36,15 @@ class PyTorchBackend:
         classes: Classes,
         scale: float = 1.0,
         sizes: TrainingSizes | None = None,
+        optimize: bool = False,
     ) -> None:
         self.classes = classes
         self.unusual: set[Path] = set()
         self.read = network.read
         self.convert = network.read.convert
-        self.model = network.model
+        self.model = fold_normalization(network.model)
+        if optimize:
+            compile_network(self.model)
         self._scale = scale
         self._sizes = sizes
         steps = self.model.cfg.test_pipeline

@@ -198,7 +198,10 @@ def test_mistakes_end_with_one_message(
         (['net.onnx'], r'required: input \(or --demo\)'),
         (['net.tflite', 'a.png'], r'An exported network, .* ends in \.onnx or \.xml'),
         (['net.onnx', 'net.pth', 'a.png'], r'net\.onnx is an exported network: expected INPUT'),
-        (['net.onnx', 'a.png', '--device', 'cpu'], r'--device, --cfg-options: net\.onnx'),
+        (
+            ['net.onnx', 'a.png', '--device', 'cpu'],
+            '--optimize: net.onnx is an exported network',
+        ),
         (['net.onnx', 'a.png', '--tile', '1', '2', '3'], '--tile: expected up to two numbers'),
         (['net.onnx', 'a.png', '--tile', '0'], '--tile: expected up to two numbers above 0'),
         (['net.onnx', 'a.png', '--overlap', '-1'], '--overlap: expected 0 or more'),
