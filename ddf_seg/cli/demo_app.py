@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         args.config, args.checkpoint = DEMO_CONFIG, DEMO_CHECKPOINT
     elif args.checkpoint is None:
         parser.error('the following argument is required: checkpoint')
-    args.network, args.scale = None, 1.0
+    args.network, args.scale, args.optimize = None, 1.0, False
     return args
 
 
