@@ -379,6 +379,29 @@ def test_wheel_and_fingers_zoom_where_they_are(open_page):
     after = page.place(20, 15)
     assert page.run('return explorer.state.zoom[0]') == pytest.approx(np.e)
     assert np.abs(np.subtract(before, after)).max() <= 2
+    page = open_page(size='phone')
+
+    def touch(kind, *places):
+        points = [{'x': x, 'y': y, 'id': number} for number, (x, y) in enumerate(places)]
+        page.browser.execute_cdp_cmd(
+            'Input.dispatchTouchEvent', {'type': f'touch{kind}', 'touchPoints': points}
+        )
+
+    # A finger that drags looks around, and pins nothing.
+    (x, y), end = page.place(20, 15), page.place(40, 30)
+    touch('Start', (x, y))
+    touch('Move', (x + 20, y + 10))
+    touch('Move', end)
+    touch('End')
+    page.wait("document.getElementById('place').textContent === '40, 30'")
+    assert page.run('return explorer.state.pin') is None
+    # Two that part threefold
+    touch('Start', (x - 10, y), (x + 10, y))
+    for step in range(1, 6):
+        touch('Move', (x - 10 - 4 * step, y), (x + 10 + 4 * step, y))
+    touch('End')
+    assert page.run('return explorer.state.zoom[0]') == pytest.approx(3, rel=0.1)
+    assert page.run('return explorer.state.pin') is None
 
 
 @needs_browser
