@@ -11,4 +11,5 @@ FORMS = (
     'onnxruntime',
     'openvino-f32',
     'openvino-bf16',
+    'openvino-int8',
 )

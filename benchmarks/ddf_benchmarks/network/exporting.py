@@ -13,8 +13,10 @@ from ddf_seg.errors import UsageError
 from .forms import Cell
 from .networks import build_network, image
 
-# What the suffixes of `forms.needs` are to `write_program`
-_KINDS = {'.onnx': 'onnx', '.pt2': 'aoti'}
+# What the suffixes of `forms.needs` are to `write_program`: format and precision
+_KINDS = {
+    '.onnx': ('onnx', 'fp32'), '.pt2': ('aoti', 'fp32'), '-int8.xml': ('openvino', 'int8'),
+}  # fmt: skip
 
 
 def export(cell: Cell, suffixes: list[str]) -> dict[str, str]:
@@ -35,11 +37,15 @@ def export(cell: Cell, suffixes: list[str]) -> dict[str, str]:
     np.save(cell.file('.npy'), ids)
     failed: dict[str, str] = {}
     for suffix in suffixes:
-        kind = _KINDS[suffix]
+        kind, precision = _KINDS[suffix]
         try:
-            check_target(cell.file(suffix), kind)
+            check_target(cell.file(suffix), kind, precision)
             program = export_program(network, cell.size, compiled=kind == 'aoti')
-            write_program(program, kind, cell.file(suffix), Metadata([], [], 32, cell.row))
+            # The image that is measured calibrates int8, too.
+            write_program(
+                program, kind, cell.file(suffix), Metadata([], [], 32, cell.row), precision,
+                [image(cell.size)],
+            )  # fmt: skip
         except UsageError as error:
             failed[suffix] = str(error)
     return failed

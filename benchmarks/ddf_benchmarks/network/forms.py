@@ -45,6 +45,8 @@ class Cell:
 
 def needs(form: str) -> str:
     """The suffix of the exported file that a form runs, or ''."""
+    if form == 'openvino-int8':
+        return '-int8.xml'
     suffixes = {'aoti': '.pt2', 'onnxruntime': '.onnx', 'openvino': '.onnx'}
     return suffixes.get(form.partition('-')[0], '')
 

@@ -234,7 +234,7 @@ def _measure_group(
 
 def _start(cell: Cell, limit: float) -> Running:
     process = Running(cell, image(cell.size), limit)
-    exact = not cell.form.endswith('bf16')
+    exact = not cell.form.endswith(('bf16', 'int8'))
     agreement = _agreement(process)
     if exact and agreement < _LEAST_AGREEMENT:
         process.kill()
