@@ -91,7 +91,7 @@ def side_by_side(settings: Settings, contestants: Mapping[str, Run]) -> dict[str
 def full_float32() -> Iterator[None]:
     """cuBLAS and cuDNN compute in float32 itself, not in TF32, whose 10 bits no comparison of
     values at 1e-4 passes; what was set before is set again after."""
-    settings = torch.backends.cuda.matmul, torch.backends.cudnn
+    settings: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [each.allow_tf32 for each in settings]
     for each in settings:
         each.allow_tf32 = False
