@@ -90,8 +90,8 @@ def main() -> int:
         Options(
             args.folder,
             args.out_dir,
-            images=args.images and _below(args.folder, args.images),
-            masks=args.masks and _below(args.folder, args.masks),
+            images=args.images and _below(args.folder, args.images, '--images'),
+            masks=args.masks and _below(args.folder, args.masks, '--masks'),
             mask_suffix=args.mask_suffix or '',
             skip_unpaired=args.skip_unpaired,
             classes=args.classes or (),
@@ -126,9 +126,14 @@ def _checkpoint(name: str | None) -> str | None:
     return str(Path(name).resolve())
 
 
-def _below(root: Path, folder: Path) -> Path:
-    """A folder as the user names it: below the root, or as it is."""
-    return root / folder if (root / folder).is_dir() else folder
+def _below(root: Path, folder: Path, option: str) -> Path:
+    """A folder as the user names it, from FOLDER or from here, as one below FOLDER."""
+    if (root / folder).is_dir() and not folder.is_absolute():
+        return root / folder
+    try:
+        return root / folder.resolve().relative_to(root.resolve())
+    except ValueError as error:
+        raise UsageError(f'{option}: expected a folder below {root}, got {folder}') from error
 
 
 def _ask(question: str) -> str | None:

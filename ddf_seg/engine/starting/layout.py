@@ -69,7 +69,7 @@ def find_layout(
     masks: Path | None = None,
     mask_suffix: str = '',
     skip_unpaired: bool = False,
-    leave_out: Path | None = None,
+    written: Sequence[str] = (),
 ) -> Layout:
     """Pairs the files below a folder.
 
@@ -78,7 +78,7 @@ def find_layout(
         images, masks: folders below it, where names do not tell.
         mask_suffix: what the files of masks end with, where a picture has several.
         skip_unpaired: leave pictures without a mask out.
-        leave_out: a folder to pass over.
+        written: what is in a folder that an earlier run wrote, to pass over.
 
     Raises:
         UsageError: there are no pictures or no masks, or they do not pair.
@@ -88,12 +88,11 @@ def find_layout(
     for option, folder in (('--images', images), ('--masks', masks)):
         if folder is not None and not folder.is_dir():
             raise UsageError(f'{option}: {folder} is no folder')
-    passed = leave_out.resolve() if leave_out else None
-    files = [
-        file
-        for file in files_below(root, lambda folder: folder.resolve() == passed)
-        if file.suffix.lower() in IMAGES
-    ]
+
+    def is_written(folder: Path) -> bool:
+        return bool(written) and all((folder / name).exists() for name in written)
+
+    files = [file for file in files_below(root, is_written) if file.suffix.lower() in IMAGES]
     if not files:
         raise UsageError(f'{root}: expected pictures and masks, but holds no image file')
     pictures: dict[tuple[str, ...], list[Path]] = defaultdict(list)

@@ -100,6 +100,7 @@ def start(options: Options) -> Start:
         masks=options.masks,
         mask_suffix=options.mask_suffix,
         skip_unpaired=options.skip_unpaired,
+        written=(CONFIG, _LABELS, _LISTS),
     )
     pairs = layout.all_pairs
     masks = read_masks([pair.mask for pair in pairs], options.jobs)

@@ -134,6 +134,9 @@ def test_nothing_is_overwritten(plain: Path) -> None:
     begin(plain)
     with pytest.raises(UsageError, match='exists, and nothing is overwritten'):
         begin(plain)
+    # What it wrote is no part of the dataset.
+    again = start(Options(plain, plain / 'again'))
+    assert len(labels_of(again.config, 'train')) + len(labels_of(again.config, 'val')) == NUMBER
 
 
 def test_nothing_is_left_behind_where_it_fails(plain: Path, monkeypatch: Any) -> None:
