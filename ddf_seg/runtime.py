@@ -31,6 +31,7 @@ class Segmenter:
         shape: of the images it takes, (N, H, W, 3); None: any.
         gives_scores: whether scores or probabilities come out, not class ids.
         size_divisor: what height and width are padded to multiples of, within the graph.
+        least_size: the fewest pixels of a side.
         config: name of the config that the network was trained with.
         output: what comes out: 'ids', 'scores' or 'probabilities'.
         runtime: 'onnxruntime' or 'openvino'.
@@ -64,7 +65,7 @@ class Segmenter:
         self.shape: tuple[int | None, ...] = tuple(shape[axis] for axis in axes)
         self.gives_scores = rank == 4
         self._colours = known.get('colours', 'bgr')
-        self._least = known.get('least_size', 1)
+        self.least_size: int = known.get('least_size', 1)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segments an image, or several of one size.
@@ -98,9 +99,9 @@ class Segmenter:
                 f'image: the network was exported for ({want}), got {batch.shape}; resize the '
                 'image, or export with another --size or --batch, or with --dynamic'
             )
-        if min(batch.shape[1:3]) < self._least:
+        if min(batch.shape[1:3]) < self.least_size:
             raise UsageError(
-                f'image: expected at least {self._least} pixels a side, got {batch.shape[1:3]}'
+                f'image: expected at least {self.least_size} pixels a side, got {batch.shape[1:3]}'
             )
         if self._colours == 'rgb':
             batch = batch[..., ::-1]

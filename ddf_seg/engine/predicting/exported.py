@@ -118,15 +118,22 @@ class ExportedBackend:
     def _run(self, images: np.ndarray) -> np.ndarray:
         """Class ids or scores of an image or several."""
         found = self._segmenter(images)
-        if self._segmenter.output != 'probabilities' or len(self.classes.names) < 2:
+        if self._segmenter.gives_scores and found.shape[-3] == 1:
+            raise UsageError(
+                f'{self._file} gives one score a pixel, and does not say from which on it is the '
+                'second class; export class ids'
+            )
+        if self._segmenter.output != 'probabilities':
             return found
         return np.log(np.maximum(found, np.finfo(np.float32).tiny))  # softmax gives them back
 
     def _filled(self, image: np.ndarray) -> np.ndarray:
-        """An image of at most the network's size, continued to it by its mirror image."""
-        if self._size is None:
+        """An image that is smaller than the network takes, continued by its mirror image."""
+        least = self._segmenter.least_size
+        size = self._size or [max(side, least) for side in image.shape[:2]]
+        below, right = (n - own for n, own in zip(size, image.shape, strict=False))
+        if below == right == 0:
             return image
-        below, right = (n - own for n, own in zip(self._size, image.shape, strict=False))
         return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT)
 
     def _at_size(self, found: np.ndarray, view: View, doubt: bool) -> Prediction:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
@@ -162,6 +162,8 @@ def _open_results(
     # OpenCV leaves out the last row or column of an odd number.
     beyond = (size[1] % 2, size[0] % 2)
     if predictor.ids_video:
+        with suppress(OSError):
+            folder.rmdir()
         even = (size[0] + beyond[1], size[1] + beyond[0])
         of_ids = stack.enter_context(_writing(lossless, rate, even, 'FFV1', False))
         targets.append(lossless)

@@ -131,6 +131,15 @@ def test_a_file_of_free_sizes_takes_any_image_and_several_at_once(tmp_path: Path
         np.testing.assert_array_equal(ids, scores_of(image).argmax(0))
 
 
+def test_an_image_smaller_than_the_file_takes(tmp_path: Path, run: Run) -> None:
+    image = photo(tmp_path / 'a.png', (20, 90))
+    network = write_network(tmp_path / 'net.onnx', least_size=32)
+    code, error = run(network, tmp_path / 'a.png')
+    assert code == 0, error
+    ids = read(tmp_path / 'out' / 'ids' / 'a.png')
+    np.testing.assert_array_equal(ids[:-1], scores_of(image).argmax(0)[:-1])
+
+
 def test_images_that_do_not_fit_into_memory(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,11 +176,13 @@ def test_mistakes_end_with_one_message(
     foreign = tmp_path / 'foreign.onnx'
     foreign.write_bytes(network.read_bytes().replace(b'ddf_seg', b'another'))
     (tmp_path / 'net.xml').write_text('<net/>')
+    single = write_network(tmp_path / 'single.onnx', scores=True, classes=1)
     cases = [
         ((cut, source), r'cut\.onnx: onnxruntime cannot load it'),
         ((foreign, source), r'foreign\.onnx: expected a network that tools/export\.py wrote'),
         ((tmp_path / 'no.onnx', source), r'no\.onnx: no such file'),
         ((tmp_path / 'net.xml', source), r'net\.xml: openvino cannot load it'),
+        ((single, source), r'single\.onnx gives one score a pixel'),
         ((network, tmp_path / 'no.png'), r'INPUT .*no\.png does not exist'),
         ((network, source, '--tile', 64), r'--tile 64: .* takes 60 84 \(height, width\) alone'),
         ((network, source, '--tile', '--overlap', 31), 'at most half of the window of 84×60'),

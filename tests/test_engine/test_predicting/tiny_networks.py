@@ -18,7 +18,12 @@ OFFSET = np.array([120, 128, 136], np.float32)
 
 
 def write_network(
-    path: Path, size: tuple[int, int] | None = None, scores: bool = False, batch: int | None = None
+    path: Path,
+    size: tuple[int, int] | None = None,
+    scores: bool = False,
+    batch: int | None = None,
+    least_size: int = 1,
+    classes: int = CLASSES,
 ) -> Path:
     """A 3×3 convolution, without padding's zeros at the borders to speak of.
 
@@ -27,6 +32,8 @@ def write_network(
         size: height and width; None: free.
         scores: whether scores come out, not ids.
         batch: how many images; None: free.
+        least_size: the fewest pixels of a side, as the file says.
+        classes: how many of the scores come out.
     """
     shape = [batch or 'N', *(size or ('H', 'W'))]
     nodes = [
@@ -38,20 +45,24 @@ def write_network(
         helper.make_node('Cast', ['index'], ['ids'], to=TensorProto.UINT8),
     ]
     name = 'scores' if scores else 'ids'
-    out = [shape[0], CLASSES, *shape[1:]] if scores else shape
+    out = [shape[0], classes, *shape[1:]] if scores else shape
     kind = TensorProto.FLOAT if scores else TensorProto.UINT8
     graph = helper.make_graph(
         nodes[: 4 if scores else 6],
         'tiny',
         [helper.make_tensor_value_info('image', TensorProto.UINT8, [*shape, 3])],
         [helper.make_tensor_value_info(name, kind, out)],
-        [numpy_helper.from_array(WEIGHT, 'weight'), numpy_helper.from_array(OFFSET, 'offset')],
+        [
+            numpy_helper.from_array(WEIGHT[:classes], 'weight'),
+            numpy_helper.from_array(OFFSET, 'offset'),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=10)
     about = dict(
         classes=[f'class {index}' for index in range(CLASSES)],
         palette=PALETTE.tolist(),
         size_divisor=1,
+        least_size=least_size,
         config='tiny',
     )
     helper.set_model_props(model, {'ddf_seg': json.dumps(about)})
