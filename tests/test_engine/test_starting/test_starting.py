@@ -17,6 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
+from scripts import ROOT
 
 from ddf_seg.engine.checks.dataset import Severity, check_all
 from ddf_seg.engine.starting import Options, Start, start
@@ -80,6 +81,26 @@ def test_a_config_passes_the_check_and_trains(plain: Path) -> None:
     sample = DATASETS.build(cfg.val_dataloader.dataset)[0]
     (result,) = model.test_step(pseudo_collate([sample]))
     assert result.pred_sem_seg.data.shape[1:] == SIZE
+
+
+def test_the_template_of_the_docs_works(
+    tmp_path: Path, scenes: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    page = (ROOT / 'docs/your-data.md').read_text()
+    (template,) = re.findall(r'```python\n(_base_ = .*?)```', page, re.S)
+    assert template.count("'data/mine'") == 1
+    for number, (image, ids) in enumerate(scenes):
+        split = 'train' if number < 4 else 'val'
+        save(tmp_path / f'images/{split}/{number}.jpg', image)
+        save(tmp_path / f'labels/{split}/{number}.png', ids % 3)
+    config = tmp_path / 'config.py'
+    config.write_text(template.replace('data/mine', str(tmp_path)))
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(config)
+    assert [f for f in check_all(cfg, 1).findings if f.severity is Severity.ERROR] == []
+    (sample,) = pseudo_collate([DATASETS.build(cfg.train_dataloader.dataset)[0]])['inputs']
+    assert sample.shape[1:] == cfg.crop_size
+    assert MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'init_cfg': None}})
 
 
 def test_numbers_fit_the_data(plain: Path) -> None:
