@@ -14,8 +14,8 @@ from .errors import UsageError, in_a_line
 
 _Run = Callable[[np.ndarray], np.ndarray]
 # What runs it, the input's shape, the output's number of axes, and what the file says of itself
-_Loaded = tuple[_Run, list[int | None], int, str | None]
-_KEY = 'ddf_seg'  # as deployment/exporting.py writes it
+Loaded = tuple[_Run, list[int | None], int, str | None]
+KEY = 'ddf_seg'  # as deployment/exporting.py writes it
 
 
 class Segmenter:
@@ -44,8 +44,7 @@ class Segmenter:
         file = Path(file)
         if not file.is_file():
             raise UsageError(f'{file}: no such file')
-        self.runtime = _choose_runtime(file)
-        load = _load_onnxruntime if self.runtime == 'onnxruntime' else _load_openvino
+        self.runtime, load = self._loader(file)
         try:
             self._run, shape, rank, about = load(file, threads)
         except Exception as error:
@@ -66,6 +65,11 @@ class Segmenter:
         self.gives_scores = rank == 4
         self._colours = known.get('colours', 'bgr')
         self.least_size: int = known.get('least_size', 1)
+
+    def _loader(self, file: Path) -> tuple[str, Callable[[Path, int], Loaded]]:
+        """The runtime for a file, and what loads it there."""
+        runtime = _choose_runtime(file)
+        return runtime, _load_onnxruntime if runtime == 'onnxruntime' else _load_openvino
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segments an image, or several of one size.
@@ -126,7 +130,7 @@ def _choose_runtime(file: Path) -> str:
     )
 
 
-def _load_onnxruntime(file: Path, threads: int) -> _Loaded:
+def _load_onnxruntime(file: Path, threads: int) -> Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -141,10 +145,10 @@ def _load_onnxruntime(file: Path, threads: int) -> _Loaded:
         return result
 
     rank = len(session.get_outputs()[0].shape)
-    return run, shape, rank, session.get_modelmeta().custom_metadata_map.get(_KEY)
+    return run, shape, rank, session.get_modelmeta().custom_metadata_map.get(KEY)
 
 
-def _load_openvino(file: Path, threads: int) -> _Loaded:
+def _load_openvino(file: Path, threads: int) -> Loaded:
     import openvino
 
     core = openvino.Core()
@@ -160,7 +164,7 @@ def _load_openvino(file: Path, threads: int) -> _Loaded:
         return np.array(next(iter(request.infer([batch]).values())))
 
     rank = model.output().partial_shape.rank.get_length()
-    for path in ([_KEY], ['framework', _KEY]):  # our own, and what comes from an ONNX file
+    for path in ([KEY], ['framework', KEY]):  # our own, and what comes from an ONNX file
         if model.has_rt_info(path):
             return run, shape, rank, model.get_rt_info(path).astype(str)
     return run, shape, rank, None

@@ -21,10 +21,11 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..engine.predicting.backend import Backend
+    from ..runtime import Segmenter
 
 DEMO_CONFIG = 'ddf_seg::ddf_camvid_trainval_finetune.py'
 DEMO_CHECKPOINT = 'ddf_seg::ddf_camvid.pth'
-EXPORTED = ('.onnx', '.xml')
+EXPORTED = ('.onnx', '.xml', '.pt2')
 DEMO_SCENES, DEMO_SIZE = 6, (360, 480)  # CamVid's
 
 
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(
             'checkpoint',
             nargs='?',
-            help='checkpoint file or URL; an exported file (.onnx or .xml) stands for both',
+            help='checkpoint file or URL; an exported file (.onnx, .xml, .pt2) stands for both',
         ),
         parser.add_argument('input', nargs='?', type=Path, help='image, video, or folder of such'),
     ]
@@ -135,7 +136,7 @@ def parse_args() -> argparse.Namespace:
         missing = ', '.join(file.dest for file in left) if args.network is None else 'input'
         parser.error(
             f'the following arguments are required: {missing} (or --demo). An exported network, '
-            f'which stands for config and checkpoint, ends in {" or ".join(EXPORTED)}'
+            f'which stands for config and checkpoint, ends in {", ".join(EXPORTED)}'
         )
     return args
 
@@ -145,7 +146,9 @@ def load_backend(args: argparse.Namespace) -> Backend:
     if args.network:
         from ..engine.predicting.exported import ExportedBackend
 
-        return ExportedBackend(args.network, args.scale, args.tile is not None, args.batch_size)
+        segmenter = load_segmenter(args.network)
+        tiled = args.tile is not None
+        return ExportedBackend(segmenter, args.network, args.scale, tiled, args.batch_size)
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     from ..engine.config_file import read_config
     from ..engine.predicting.image_size import training_sizes
@@ -160,6 +163,17 @@ def load_backend(args: argparse.Namespace) -> Backend:
     if classes.note:
         sys.stderr.write(f'note: {classes.note}\n')
     return PyTorchBackend(network, classes, args.scale, training_sizes(cfg), args.optimize)
+
+
+def load_segmenter(file: str) -> Segmenter:
+    """What runs an exported network: without torch, unless it is torch's own program."""
+    if file.endswith('.pt2'):
+        from ..engine.predicting.programs import ProgramSegmenter
+
+        return ProgramSegmenter(file)
+    from ..runtime import Segmenter
+
+    return Segmenter(file)
 
 
 def find_ids(wanted: Sequence[str] | None, names: Sequence[str]) -> frozenset[int] | None:

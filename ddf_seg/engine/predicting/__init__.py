@@ -3,7 +3,7 @@
 - `backend`: what runs a network, and the windows over large images
 - `pytorch`: runs a segmentor of mmseg; `network`: as config and checkpoint describe it
 - `optimizing`: makes it faster
-- `exported`: runs what `deployment` wrote
+- `exported`: runs what `deployment` wrote; `programs`: that in torch
 - `classes`: names and colours of its classes
 - `image_size`: how large it sees things, compared with its training
 - `inputs`: which files there are, and what their results are called
@@ -13,5 +13,5 @@
 - `background`: reads and writes while the network is at work
 - `tally`: counts what becomes of many inputs
 
-Only `network`, `pytorch`, `optimizing` and `image_size` need torch and OpenMMLab.
+Only `network`, `pytorch`, `optimizing` and `image_size` need OpenMMLab and torch, `programs` torch.
 """

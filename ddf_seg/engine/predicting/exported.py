@@ -25,19 +25,25 @@ class ExportedBackend:
     have another ratio, continued by its mirror image. In windows (`tiled`) images keep their size.
 
     Args:
-        file: .onnx or .xml.
+        segmenter: runs the file.
+        file: its name, for messages.
         scale: factor by which images are resized before.
         tiled: whether images are to be segmented in windows.
         batch_size: how many images it is to see together.
 
     Raises:
-        UsageError: see `Segmenter`; or the network's form does not fit the arguments.
+        UsageError: the network's form does not fit the arguments.
     """
 
     def __init__(
-        self, file: str, scale: float = 1.0, tiled: bool = False, batch_size: int = 1
+        self,
+        segmenter: Segmenter,
+        file: str,
+        scale: float = 1.0,
+        tiled: bool = False,
+        batch_size: int = 1,
     ) -> None:
-        self._segmenter = Segmenter(file)
+        self._segmenter = segmenter
         self._file = file
         self._scale = scale
         batch, *size = self._segmenter.shape[:3]

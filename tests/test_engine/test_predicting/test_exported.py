@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from processes import run as run_python
-from tiny_networks import CLASSES, PALETTE, scores_of, write_network
+from tiny_networks import CLASSES, OFFSET, PALETTE, WEIGHT, scores_of, write_network
 
 from ddf_seg import runtime
 from ddf_seg.cli import predict
@@ -84,6 +87,34 @@ def test_windows_give_what_the_whole_gives(
     np.testing.assert_array_equal(
         read(tmp_path / 'out' / 'ids' / 'a.png'), scores_of(image).argmax(0)
     )
+
+
+class _Scores(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        centred = image.float() - torch.from_numpy(OFFSET)
+        return F.conv2d(centred.permute(0, 3, 1, 2), torch.from_numpy(WEIGHT), padding=1)
+
+
+def test_a_program_of_torch(tmp_path: Path, run: Run) -> None:
+    image = photo(tmp_path / 'a.png')
+    program = torch.export.export(_Scores(), (torch.from_numpy(image)[None],))
+    about = dict(classes=list('abcde'), palette=PALETTE.tolist(), size_divisor=1, config='tiny',
+                 output='scores')  # fmt: skip
+    file = tmp_path / 'net.pt2'
+    torch.export.save(program, file, extra_files={'ddf_seg': json.dumps(about)})
+    code, error = run(file, tmp_path / 'a.png', '--show', 'doubt')
+    assert code == 0, error
+    np.testing.assert_array_equal(
+        read(tmp_path / 'out' / 'ids' / 'a.png'), scores_of(image).argmax(0)
+    )
+    torch.export.save(program, file)
+    code, error = run(file, tmp_path / 'a.png')
+    assert code == 1
+    assert 'net.pt2: expected a network that tools/export.py wrote' in error
+    file.write_text('no program')
+    code, error = run(file, tmp_path / 'a.png')
+    assert code == 1
+    assert 'net.pt2: torch cannot load it' in error
 
 
 def test_an_image_smaller_than_the_window(tmp_path: Path, run: Run) -> None:
@@ -207,7 +238,7 @@ def test_mistakes_end_with_one_message(
     ('arguments', 'message'),
     [
         (['net.onnx'], r'required: input \(or --demo\)'),
-        (['net.tflite', 'a.png'], r'An exported network, .* ends in \.onnx or \.xml'),
+        (['net.tflite', 'a.png'], r'An exported network, .* ends in \.onnx, \.xml, \.pt2'),
         (['net.onnx', 'net.pth', 'a.png'], r'net\.onnx is an exported network: expected INPUT'),
         (
             ['net.onnx', 'a.png', '--device', 'cpu'],

@@ -1,0 +1,53 @@
+"""Runs what the export wrote as torch's own program: with torch, without OpenMMLab."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...runtime import KEY, Loaded, Segmenter
+
+
+class ProgramSegmenter(Segmenter):
+    """A `Segmenter` for the .pt2 of `--format pt2`."""
+
+    def _loader(self, file: Path) -> tuple[str, Callable[[Path, int], Loaded]]:
+        return 'torch', _load
+
+
+def _load(file: Path, threads: int) -> Loaded:
+    about = {KEY: ''}
+    with _quiet():
+        program = torch.export.load(file, extra_files=about)
+    module = program.module()
+    (name,) = program.graph_signature.user_inputs
+    graph = program.graph
+    image = next(node.meta['val'] for node in graph.nodes if node.name == name)
+    output = graph.output_node().args[0][-1].meta['val']
+    shape = [n if isinstance(n, int) else None for n in image.shape]
+    if threads:
+        torch.set_num_threads(threads)
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = module(torch.from_numpy(batch)).numpy()
+        return found
+
+    return run, shape, output.dim(), about[KEY] or None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Of a damaged file, torch logs a traceback before it raises."""
+    log = logging.getLogger('torch.export')
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
