@@ -155,8 +155,9 @@ def _check(source: str, result: Exported) -> None:
     model.load_state_dict(original.state_dict(), strict=False)
     for parameter in model.parameters():
         if not parameter.any():
-            # What starts at 0 would hide the dynamic filters.
-            nn.init.normal_(parameter, std=0.1)
+            # What starts at 0 would hide the dynamic filters; large values make PyTorch itself
+            # differ from float64 by as much as is allowed here.
+            nn.init.normal_(parameter, std=0.03)
     result.swapped = attempt(model, result.size)
 
 

@@ -94,14 +94,16 @@ def _torch(cell: Cell) -> Run:
     else:
         import ddf_seg.openmmlab  # noqa: F401 isort: skip
         from ddf_seg.deployment.network import ImageSegmentor
+        from ddf_seg.engine.predicting.optimizing import compile_network, fold_normalization
 
         from .networks import build_network
 
-        network = ImageSegmentor(build_network(cell.row))
+        model = build_network(cell.row)
         if cell.form != 'eager':
-            network = _optimised(network)
+            model = fold_normalization(model)
         if cell.form == 'compiled':
-            network = torch.compile(network)
+            compile_network(model)
+        network = ImageSegmentor(model)
 
     @torch.inference_mode()
     def run(image: np.ndarray) -> np.ndarray:
@@ -109,10 +111,3 @@ def _torch(cell: Cell) -> Run:
         return ids
 
     return run
-
-
-def _optimised(network: Any) -> Any:
-    import torch
-    from mmcv.cnn.utils import fuse_conv_bn
-
-    return fuse_conv_bn(network).to(memory_format=torch.channels_last)
