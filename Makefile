@@ -116,7 +116,8 @@ format: $(STAMP)  ## let ruff and clang-format write
 DOCS_STAMP := $(VENV)/.docs
 
 $(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt $$($(BIN)/python -c \
+	@echo "== $(VENV): what builds the documentation"
+	@$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt $$($(BIN)/python -c \
 	  "import configparser as c; f = c.ConfigParser(); f.read('setup.cfg'); \
 	  print(f['options.extras_require']['docs'])")
 	@touch $@
