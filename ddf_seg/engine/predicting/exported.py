@@ -52,7 +52,7 @@ class ExportedBackend:
         self._tiled = tiled
         if self._size and scale != 1 and not tiled:
             raise UsageError(f'--scale: {file} takes images of one size, which all are resized to')
-        if batch not in (None, batch_size):
+        if batch is not None and batch_size > batch:
             raise UsageError(f'--batch-size {batch_size}: {file} takes {batch} at a time')
         self.classes = Classes(self._segmenter.classes, self._segmenter.palette)
         self.unusual: set[Path] = set()
@@ -74,7 +74,7 @@ class ExportedBackend:
 
         def scores(rows: slice, columns: slice) -> np.ndarray:
             window = prepared[rows, columns]
-            found = self._run(self._filled(window))
+            (found,) = self._run(self._filled(window)[None])
             if found.ndim == 2:
                 # Class ids: as scores of 0 and 1, they are a vote.
                 classes = np.arange(len(self.classes.names))
@@ -122,8 +122,11 @@ class ExportedBackend:
         return needed, available_memory()
 
     def _run(self, images: np.ndarray) -> np.ndarray:
-        """Class ids or scores of an image or several."""
-        found = self._segmenter(images)
+        """Class ids or scores of some images."""
+        takes = self._segmenter.shape[0] or len(images)
+        # Of a file that takes more, the last image fills the places.
+        more = images[-1:].repeat(takes - len(images), 0)
+        found = self._segmenter(np.concatenate([images, more]))[: len(images)]
         if self._segmenter.gives_scores and found.shape[-3] == 1:
             raise UsageError(
                 f'{self._file} gives one score a pixel, and does not say from which on it is the '

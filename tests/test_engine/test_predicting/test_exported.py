@@ -171,6 +171,17 @@ def test_an_image_smaller_than_the_file_takes(tmp_path: Path, run: Run) -> None:
     np.testing.assert_array_equal(ids[:-1], scores_of(image).argmax(0)[:-1])
 
 
+def test_a_file_that_takes_several_at_a_time(tmp_path: Path, run: Run) -> None:
+    images = [photo(tmp_path / 'in' / f'{index}.png', seed=index) for index in range(3)]
+    network = write_network(tmp_path / 'net.onnx', SIZE, batch=2)
+    for options in (['--batch-size', 2], [], ['--tile']):
+        code, error = run(network, tmp_path / 'in', *options)
+        assert code == 0, error
+        for index, image in enumerate(images):
+            ids = read(tmp_path / 'out' / 'ids' / f'{index}.png')
+            np.testing.assert_array_equal(ids, scores_of(image).argmax(0))
+
+
 def test_images_that_do_not_fit_into_memory(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
