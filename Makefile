@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl cuda-check demo lint format docs wheel check-wheel check-installed sanitize compile-aarch64 clean
+.PHONY: help setup test test-onedl cuda-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -173,14 +173,22 @@ sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
 	  tests/test_ops/test_checks.py tests/test_ops/test_filter_norm_op.py \
 	  tests/test_ops/test_depthwise_pointwise.py $(PYTEST_ARGS)
 
-AARCH64_CXX ?= aarch64-linux-gnu-g++
+# clang for other systems, with their headers
+ZIG = PYTHONPATH=build/zig $(BIN)/python -m ziglang c++ -std=c++17 -Wall -Wextra -Wno-psabi
+SYSTEMS ?= aarch64-linux-gnu aarch64-macos x86_64-windows-gnu
 
-compile-aarch64:  ## compile the CPU kernels for 64-bit ARM (apt install g++-aarch64-linux-gnu)
-	mkdir -p build/aarch64
-	$(AARCH64_CXX) -std=c++17 -O3 -Wall -Wextra -Wno-psabi -Wno-maybe-uninitialized \
-	  -c ops/kernels/cpu/kernels.cpp -o build/aarch64/kernels.o
-	$(AARCH64_CXX) -std=c++17 -O2 -Wall -Wextra -c ops/kernels/cpu/capability.cpp \
-	  -o build/aarch64/capability.o
+compile-elsewhere: $(STAMP) $(SYSTEMS:%=compile-for-%)  ## compile the CPU operators for 64-bit ARM, macOS and Windows
+
+build/zig/ziglang: | $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q --target build/zig ziglang
+
+compile-for-%: build/zig/ziglang
+	mkdir -p build/elsewhere/$*
+	$(ZIG) -target $* -c ops/kernels/cpu/kernels.cpp -o build/elsewhere/$*/kernels.o
+	$(ZIG) -target $* -c ops/kernels/cpu/capability.cpp -o build/elsewhere/$*/capability.o
+	$(ZIG) -target $* -DTORCH_TARGET_VERSION=0x020A000000000000 -c ops/binding/ddf_cpu.cpp \
+	  -isystem $$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')/include \
+	  -o build/elsewhere/$*/ddf_cpu.o
 
 clean:  ## remove environments and build outputs (not data, not runs)
 	rm -rf $(VENV) $(ONEDL_VENV) $(CUDA_VENV) build dist *.egg-info ddf_seg/*.so

@@ -26,6 +26,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -44,10 +45,10 @@ EXTRA_FLAGS = shlex.split(os.environ.get('DDF_SEG_BUILD_FLAGS', ''))
 TORCH_TARGET_VERSION = 0x020A000000000000
 
 COMMON_FLAGS = ['-std=c++17', '-fvisibility=hidden', '-g0', '-Wall', '-Wextra', '-Wno-psabi']
-# GCC's own AVX-512 headers trip -Wmaybe-uninitialized.
-KERNEL_FLAGS = ['-O3', '-fno-math-errno', '-fno-trapping-math', '-Wno-maybe-uninitialized']
-# A quarter of the compiler's time, for versions of loops that never run.
-GCC_FLAGS = ['-fno-version-loops-for-strides']
+KERNEL_FLAGS = ['-O3', '-fno-math-errno', '-fno-trapping-math']
+# A quarter of the compiler's time, for versions of loops that never run; and GCC's own AVX-512
+# headers trip -Wmaybe-uninitialized.
+GCC_FLAGS = ['-fno-version-loops-for-strides', '-Wno-maybe-uninitialized']
 # capability -> (C++ namespace, bytes of a vector, flags); which one runs is chosen at load.
 CAPABILITIES: dict[str, tuple[str, int, list[str]]] = {'default': ('baseline', 16, [])}
 if platform.machine().lower() in ('x86_64', 'amd64'):
@@ -179,14 +180,30 @@ class BuildNative(build_ext):
                 file=sys.stderr,
             )
 
+    def get_export_symbols(self, ext: Extension) -> list[str]:
+        # No Python modules, so they have no PyInit function, which Windows would export.
+        return []
+
+    def take_clang_cl(self) -> None:
+        """On Windows: MSVC has no vector extensions; its linker and libraries serve clang-cl."""
+        clang = shutil.which('clang-cl')
+        if clang is None:
+            raise RuntimeError('no clang-cl: install LLVM, or the Clang tools of Visual Studio')
+        self.compiler.initialize()
+        self.compiler.cc = clang
+
     def build_library(self, ext: Extension) -> None:
         torch = torch_directory()
         if torch is None or not (torch / 'include/torch/csrc/stable/library.h').is_file():
             raise RuntimeError('no torch >= 2.10 to compile against; use --no-build-isolation')
         build = Path(self.build_temp)
+        windows = self.compiler.compiler_type == 'msvc'
+        if windows:
+            self.take_clang_cl()
+        command = self.compiler.cc if windows else self.compiler.compiler_so[0]
         macros = [f'-DDDF_WITH_{name.upper()}' for name in CAPABILITIES if name != 'default']
         version = subprocess.run(
-            [self.compiler.compiler_so[0], '--version'], capture_output=True, text=True, check=True
+            [command, '--version'], capture_output=True, text=True, check=True
         ).stdout
         kernels = [*KERNEL_FLAGS, *([] if 'clang' in version else GCC_FLAGS)]
         binding = ['-O2', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}']
@@ -212,10 +229,11 @@ class BuildNative(build_ext):
 
         def compile_one(job: tuple[str, Path, list[str]]) -> list[str]:
             source, directory, flags = job
+            flags = [*COMMON_FLAGS, *flags, *EXTRA_FLAGS]
             return self.compiler.compile(
                 [source],
                 output_dir=str(directory),
-                extra_postargs=[*COMMON_FLAGS, *flags, *EXTRA_FLAGS],
+                extra_postargs=[f'/clang:{flag}' for flag in flags] if windows else flags,
                 depends=ext.depends,
             )
 

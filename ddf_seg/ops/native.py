@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +31,17 @@ class _Library:
     how_to: str
 
 
+# As Python names a library of the stable ABI
+_SUFFIX = '.pyd' if sys.platform == 'win32' else '.abi3.so'
 LIBRARIES = {
     'cpu': _Library(
-        '_C_cpu.abi3.so',
+        f'_C_cpu{_SUFFIX}',
         'ddf_seg_cpu_capability',
         f'Install from source where there is a C++17 compiler: {_SOURCE.format("")}, or install a '
         'wheel.',
     ),
     'cuda': _Library(
-        '_C_cuda.abi3.so',
+        f'_C_cuda{_SUFFIX}',
         'ddf_seg_cuda_architectures',
         "Install from source where CUDA's compiler nvcc and a CUDA build of torch are: "
         f'{_SOURCE.format("FORCE_CUDA=1 ")} (CUDA_HOME names the toolkit, TORCH_CUDA_ARCH_LIST '

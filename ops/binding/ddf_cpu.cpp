@@ -8,9 +8,10 @@
 #include <sys/mman.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -41,15 +42,16 @@ const Kernels& kernels(bool narrow = false) {
 
 // Kept by each thread from call to call: allocating it anew costs more than a small map.
 void* thread_scratch(int64_t bytes) {
+  constexpr std::align_val_t kAlignment{64};
   struct Free {
-    void operator()(void* memory) const { std::free(memory); }
+    void operator()(void* memory) const { ::operator delete(memory, kAlignment); }
   };
   thread_local std::unique_ptr<void, Free> memory;
   thread_local int64_t size = 0;
   if (bytes > size) {
     memory.reset();
     size = (bytes + 4095) / 4096 * 4096;
-    memory.reset(std::aligned_alloc(64, static_cast<size_t>(size)));
+    memory.reset(::operator new(static_cast<size_t>(size), kAlignment, std::nothrow));
     if (memory == nullptr) {
       throw std::runtime_error("ddf_seg: out of memory: no room for the " +
                                std::to_string(std::exchange(size, 0)) +
@@ -264,7 +266,12 @@ STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
 }
 
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.
-extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cpu_capability() {
+#if defined(_WIN32)
+#define DDF_EXPORT __declspec(dllexport)
+#else
+#define DDF_EXPORT __attribute__((visibility("default")))
+#endif
+extern "C" DDF_EXPORT const char* ddf_seg_cpu_capability() {
   const char* error = nullptr;
   const Kernels* chosen = ddf::select_kernels(false, &error);
   return chosen != nullptr ? chosen->capability : error;

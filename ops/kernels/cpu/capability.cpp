@@ -15,8 +15,11 @@ namespace avx2 {
 const Kernels* kernels();
 }
 static bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+#if !defined(__clang__)
+  // clang 14 does not know the name; processors with AVX2 have it.
+  if (!__builtin_cpu_supports("f16c")) return false;
+#endif
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 

@@ -1,6 +1,8 @@
 // How forward and backward pass are cut into tiles, and the memory that these need.
 #pragma once
 
+#include <initializer_list>
+
 #include "ddf_pack.h"
 
 namespace ddf::DDF_NAMESPACE {

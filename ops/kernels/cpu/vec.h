@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "../problem.h"
 
@@ -286,6 +287,29 @@ DDF_INLINE Vec<T> select(Mask<T> mask, Vec<T> value) {
 }
 
 // Every second element of 2 * kLanes<T>, and the inverse: two vectors, one element of each in turn.
+#if defined(__clang__)
+// clang has no __builtin_shuffle, and GCC has this one from 12 on.
+template <typename T, size_t... kIndex>
+DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high, std::index_sequence<kIndex...>) {
+  return __builtin_shufflevector(low, high, (2 * kIndex)...);
+}
+
+template <typename T>
+DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high) {
+  return every_second<T>(low, high, std::make_index_sequence<kLanes<T>>());
+}
+
+template <typename T, size_t kFirst, size_t... kIndex>
+DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, std::index_sequence<kIndex...>) {
+  return __builtin_shufflevector(even, odd, (kFirst + kIndex / 2 + kIndex % 2 * kLanes<T>)...);
+}
+
+template <typename T>
+DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, bool upper) {
+  const auto indices = std::make_index_sequence<kLanes<T>>();
+  return upper ? in_turn<T, kLanes<T> / 2>(even, odd, indices) : in_turn<T, 0>(even, odd, indices);
+}
+#else
 template <typename T>
 DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high) {
   Mask<T> index;
@@ -300,6 +324,7 @@ DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, bool upper) {
     index[i] = (upper ? kLanes<T> / 2 : 0) + i / 2 + (i % 2) * kLanes<T>;
   return __builtin_shuffle(even, odd, index);
 }
+#endif
 
 // Always in the same order: halves, quarters, ...
 template <typename T>
