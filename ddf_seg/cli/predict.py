@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,10 +166,22 @@ def load_backend(args: argparse.Namespace) -> Backend:
     return PyTorchBackend(network, classes, args.scale, training_sizes(cfg), args.optimize)
 
 
+@contextmanager
+def missing_packages() -> Iterator[None]:
+    """Names a package that is not installed, where torch's environment would have it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or '').partition('.')[0]
+        package = {'PIL': 'pillow', 'cv2': 'opencv-python-headless'}.get(name, name)
+        raise UsageError(f'{name} is missing: pip install {package}') from error
+
+
 def load_segmenter(file: str) -> Segmenter:
     """What runs an exported network: without torch, unless it is torch's own program."""
     if file.endswith('.pt2'):
-        from ..engine.predicting.programs import ProgramSegmenter
+        with missing_packages():
+            from ..engine.predicting.programs import ProgramSegmenter
 
         return ProgramSegmenter(file)
     from ..runtime import Segmenter
@@ -194,14 +207,18 @@ def find_ids(wanted: Sequence[str] | None, names: Sequence[str]) -> frozenset[in
 def main() -> int:
     args = parse_args()
     check_folder(args.out_dir, '--out-dir')
-    from rich.console import Console
-    from rich.progress import Progress
+    with missing_packages():
+        from rich.console import Console
+        from rich.progress import Progress
 
-    from ..engine.images import IMAGES, VIDEOS
-    from ..engine.predicting.drawing import Drawing, clear_palette
-    from ..engine.predicting.inputs import find_inputs
-    from ..engine.predicting.predictor import Predictor, check_targets, predict
-    from ..engine.predicting.results import result_paths, write_classes
+        from ..engine.images import IMAGES, VIDEOS
+        from ..engine.predicting.drawing import Drawing, clear_palette
+        from ..engine.predicting.inputs import find_inputs
+        from ..engine.predicting.predictor import Predictor, check_targets, predict
+        from ..engine.predicting.results import result_paths, write_classes
+
+        if args.legend:
+            import PIL.Image  # noqa: F401
 
     if args.demo:
         from road_scenes.dataset import write_pictures

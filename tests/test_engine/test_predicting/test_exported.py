@@ -75,6 +75,31 @@ def test_without_torch_and_openmmlab(tmp_path: Path) -> None:
     assert [row['name'] for row in rows] == [f'class {index}' for index in range(CLASSES)]
 
 
+@pytest.mark.parametrize(
+    ('hidden', 'file', 'options', 'message'),
+    [
+        ('PIL', 'net.onnx', ['--legend'], 'PIL is missing: pip install pillow'),
+        ('torch', 'net.pt2', [], 'torch is missing: pip install torch'),
+        ('rich', 'net.onnx', [], 'rich is missing: pip install rich'),
+    ],
+)
+def test_packages_that_are_missing(
+    tmp_path: Path, hidden: str, file: str, options: list[str], message: str
+) -> None:
+    photo(tmp_path / 'a.png')
+    write_network(tmp_path / file)
+    words = ['predict', tmp_path / file, tmp_path / 'a.png', '--out-dir', tmp_path / 'out']
+    done = run_python(f"""
+        block({hidden!r})
+        from ddf_seg.cli.predict import main
+        from ddf_seg.command_line import show_usage_errors
+        sys.argv = {[str(word) for word in [*words, *options]]}
+        sys.exit(show_usage_errors(main))
+    """)
+    assert done.returncode == 1
+    assert done.stderr == f'error: {message}\n'
+
+
 @pytest.mark.parametrize('scores', [False, True])
 @pytest.mark.parametrize('size', [None, (32, 48)])
 def test_windows_give_what_the_whole_gives(
