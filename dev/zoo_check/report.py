@@ -67,19 +67,26 @@ def _count(results: Sequence[Result], groups: dict[str, list[str]]) -> Counter[s
 
 
 def export_report(results: Sequence[Exported]) -> str:
-    """A row for each model, by its head: what exports and agrees, and why not, as Markdown."""
+    """A row for each model, by its head: what exports and agrees; below, why not. Markdown."""
+    reasons: list[str] = []
+
+    def said(attempt: Attempt, result: Exported) -> str:
+        reason = result.reason or attempt.reason
+        if not reason:
+            return f'agrees ({attempt.difference:.0e})'
+        if reason not in reasons:
+            reasons.append(reason)
+        return f'no ({reasons.index(reason) + 1})'
+
     rows = [
         [
             result.head or result.config.partition('/')[0],
             re.sub(r'_\d+xb.*|\.py', '', result.config.rpartition('/')[2]),
-            result.reason or _said(result.original),
+            said(result.original, result),
             result.swapped_head,
-            result.reason or _said(result.swapped),
+            said(result.swapped, result),
         ]
         for result in sorted(results, key=lambda result: (result.head == '', result.head))
     ]
-    return markdown_table(['head', 'config', 'original', 'becomes', 'swapped'], rows)
-
-
-def _said(attempt: Attempt) -> str:
-    return attempt.reason.replace('|', '/') or f'agrees ({attempt.difference:.0e})'
+    table = markdown_table(['head', 'config', 'original', 'becomes', 'swapped'], rows)
+    return '\n'.join([table, '', *(f'{i}. {reason}' for i, reason in enumerate(reasons, 1))])
