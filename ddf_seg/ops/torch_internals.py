@@ -28,8 +28,9 @@ def is_known(condition: Any) -> bool:
     While a program with free sizes is exported or compiled they are symbols, and to take a branch
     by the sizes at hand would bind the program to these.
     """
-    if isinstance(condition, bool):
-        return condition
+    if not isinstance(condition, torch.SymBool):
+        # torch.jit.trace, which counts operations for mmengine, has tensors for sizes.
+        return bool(condition)
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # brings sympy
 
     return statically_known_true(condition)
