@@ -12,6 +12,7 @@ The operators run compiled in a checkout that `make setup` has prepared, else in
 from __future__ import annotations
 
 from pathlib import Path as _Path
+from typing import Any as _Any
 
 from torch.nn import Module as _Module
 
@@ -38,13 +39,14 @@ def ddf_camvid(scores: bool = False) -> _Module:
         names.
     """
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ddf_seg.deployment.network import ImageSegmentor, metadata_of
+    from ddf_seg.deployment.network import ImageSegmentor, Interface, metadata_of
     from ddf_seg.engine.config_file import read_config
     from ddf_seg.engine.predicting.network import load_model
 
     name = 'ddf_camvid_trainval_finetune'
     cfg = read_config(str(_ROOT / f'configs/{name}.py'))
     network = load_model(cfg, str(_ROOT / 'checkpoints/ddf_camvid.pth'), 'cpu')
-    segmentor = ImageSegmentor(network.model, scores).eval()
+    interface = Interface(output='scores' if scores else 'ids')
+    segmentor: _Any = ImageSegmentor(network.model, interface).eval()
     segmentor.classes = metadata_of(network, cfg, name)[0].classes
     return segmentor

@@ -36,8 +36,11 @@ def test_the_trained_network_predicts_what_mmseg_does() -> None:
     expected = inference_model(model, image).pred_sem_seg.data[0]
     with torch.no_grad():
         ids = network(torch.from_numpy(image)[None])[0]
+        scores = load('ddf_camvid', scores=True)(torch.from_numpy(image)[None])
     assert len(expected.unique()) > 4
     assert (ids == expected).float().mean() > 0.999
+    assert scores.shape == (1, 11, 360, 480)
+    assert torch.equal(scores.argmax(1)[0], ids.long())
     assert network.classes == list(model.dataset_meta['classes'])
 
 
