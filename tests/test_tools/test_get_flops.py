@@ -117,3 +117,16 @@ def test_mistakes_end_with_one_line(count: Any, arguments: list[str], message: s
 def test_arguments_are_checked(count: Any, arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         count(*arguments)
+
+
+def test_filters_that_start_as_interpolation(count: Any, tmp_path: Path) -> None:
+    """While mmengine counts, sizes are tensors."""
+    file = tmp_path / 'pspnet.py'
+    file.write_text(
+        "_base_ = 'mmseg::_base_/models/pspnet_r50-d8.py'\n"
+        "head = dict(type='DDFGuidedHead', head='PSPHead', guide_index=[0], guide_channels=[256])\n"
+        "model = dict(pretrained=None, decode_head=head)\n"
+    )  # fmt: skip
+    code, output, error = count(file, '--shape', 32, 64)
+    assert code == 0, error
+    assert 'Params: ' in output
