@@ -137,7 +137,8 @@ def _load_onnxruntime(file: Path, threads: int) -> Loaded:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
-    (image,) = session.get_inputs()
+    # The only one, unless the file is another program's
+    image = session.get_inputs()[0]
     shape = [n if isinstance(n, int) else None for n in image.shape]
 
     def run(batch: np.ndarray) -> np.ndarray:
@@ -158,12 +159,12 @@ def _load_openvino(file: Path, threads: int) -> Loaded:
     if threads:
         settings['INFERENCE_NUM_THREADS'] = threads
     request = core.compile_model(model, 'CPU', settings).create_infer_request()
-    shape = [n.get_length() if n.is_static else None for n in model.input().partial_shape]
+    shape = [n.get_length() if n.is_static else None for n in model.inputs[0].partial_shape]
 
     def run(batch: np.ndarray) -> np.ndarray:
         return np.array(next(iter(request.infer([batch]).values())))
 
-    rank = model.output().partial_shape.rank.get_length()
+    rank = model.outputs[0].partial_shape.rank.get_length()
     for path in ([KEY], ['framework', KEY]):  # our own, and what comes from an ONNX file
         if model.has_rt_info(path):
             return run, shape, rank, model.get_rt_info(path).astype(str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ class _Handler(RequestHandler):
         """Answers with an error, as JSON: `{"error": "…"}`."""
         self.set_status(status)
         self.finish(dict(error=reason))
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """What nobody expected, as JSON too; the log says more."""
+        self.finish(dict(error=f'{status_code}: {responses.get(status_code, "unknown")}'))
 
 
 class _Page(_Handler):

@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         # Another name for this machine may be a web page's trick.
-        host = (self.headers.get('Host') or '').rpartition(':')[0]
+        host = (self.headers.get('Host') or '').partition(':')[0]
         if host not in (HOST, 'localhost'):
             self._send(b'expected 127.0.0.1', 'text/plain', HTTPStatus.FORBIDDEN)
             return

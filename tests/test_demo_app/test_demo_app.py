@@ -133,6 +133,7 @@ def test_mistakes_are_said(address: str, street: Path) -> None:
     code, message = refused(lambda: urllib.request.urlopen(request, timeout=60))
     assert code == 400
     assert 'expected an image file in the field "image"' in message
+    assert refused(lambda: get(address, 'segment')) == (405, '405: Method Not Allowed')
     # It still answers.
     assert post(address, street.read_bytes())['classes']
 

@@ -68,6 +68,8 @@ def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
         for wrong in ('page/99', 'page/-1', 'page/x', 'etc/passwd', 'page/../../etc/passwd'):
             with pytest.raises(urllib.error.HTTPError, match='404'):
                 fetch(address + wrong)
+        # As browsers do at port 80
+        assert fetch(address, 'localhost') == fetch(address)
         # Under another name, as a foreign web page might try
         with pytest.raises(urllib.error.HTTPError, match='403'):
             fetch(address, 'example.org:80')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ class ProgramSegmenter(Segmenter):
 
 def _load(file: Path, threads: int) -> Loaded:
     about = {KEY: ''}
-    with _quiet():
+    with _quiet(), _weights_only():
         program = torch.export.load(file, extra_files=about)
     module = program.module()
     (name,) = program.graph_signature.user_inputs
@@ -51,3 +52,17 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Keeps torch from running what pickled objects of a file say, as torch.export.load does."""
+    name = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+    before = os.environ.get(name)
+    os.environ[name] = '1'
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before

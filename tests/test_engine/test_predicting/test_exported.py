@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -142,6 +145,38 @@ def test_a_program_of_torch(tmp_path: Path, run: Run) -> None:
     assert 'net.pt2: torch cannot load it' in error
 
 
+class _Harmful:
+    """An object that makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_program_of_torch_runs_no_code_of_the_file(tmp_path: Path, run: Run) -> None:
+    image = photo(tmp_path / 'a.png')
+    program = torch.export.export(_Scores(), (torch.from_numpy(image)[None],))
+    whole, harmful = tmp_path / 'whole.pt2', tmp_path / 'harmful.pt2'
+    torch.save(((_Harmful(tmp_path / 'made'),), {}), tmp_path / 'inputs.pt')
+    torch.export.save(program, whole)
+    replaced = 0
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(harmful, 'w') as target:
+        for name in source.namelist():
+            of_inputs = 'sample_inputs' in name
+            replaced += of_inputs
+            target.writestr(
+                name, (tmp_path / 'inputs.pt').read_bytes() if of_inputs else source.read(name)
+            )
+    assert replaced == 1
+    code, error = run(harmful, tmp_path / 'a.png')
+    assert code == 1
+    assert 'harmful.pt2: torch cannot load it' in error
+    assert not (tmp_path / 'made').exists()
+    assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
+
+
 def test_an_image_smaller_than_the_window(tmp_path: Path, run: Run) -> None:
     image = photo(tmp_path / 'a.png', (20, 30))
     network = write_network(tmp_path / 'net.onnx', (64, 64), batch=1)
@@ -242,11 +277,15 @@ def test_mistakes_end_with_one_message(
     cut.write_bytes(network.read_bytes()[:100])
     foreign = tmp_path / 'foreign.onnx'
     foreign.write_bytes(network.read_bytes().replace(b'ddf_seg', b'another'))
+    two = onnx.load(foreign)
+    two.graph.input.append(onnx.helper.make_tensor_value_info('other', onnx.TensorProto.FLOAT, [1]))
+    onnx.save(two, tmp_path / 'two.onnx')
     (tmp_path / 'net.xml').write_text('<net/>')
     single = write_network(tmp_path / 'single.onnx', scores=True, classes=1)
     cases = [
         ((cut, source), r'cut\.onnx: onnxruntime cannot load it'),
         ((foreign, source), r'foreign\.onnx: expected a network that tools/export\.py wrote'),
+        ((tmp_path / 'two.onnx', source), r'two\.onnx: expected a network that tools/export'),
         ((tmp_path / 'no.onnx', source), r'no\.onnx: no such file'),
         ((tmp_path / 'net.xml', source), r'net\.xml: openvino cannot load it'),
         ((single, source), r'single\.onnx gives one score a pixel'),
