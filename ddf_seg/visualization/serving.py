@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _template(name: str, parts: dict[str, str]) -> bytes:
-    text = (_WEB / f'{name}.html').read_text()
+    text = (_WEB / f'{name}.html').read_text('utf-8')
     for key, value in parts.items():
         text = text.replace(f'{{{{{key}}}}}', value)
     return text.encode(errors='backslashreplace')

@@ -236,8 +236,8 @@ def _write(
         convert(relabel, jobs, options.jobs)
         for split, pairs in splits.items():
             write_list(unfinished / _LISTS / f'{split}.txt', map(name, pairs))
-        (unfinished / 'classes.csv').write_text(class_table(classes))
-        (unfinished / CONFIG).write_text(text)
+        (unfinished / 'classes.csv').write_text(class_table(classes), encoding='utf-8')
+        (unfinished / CONFIG).write_text(text, encoding='utf-8')
         unfinished.chmod(0o777 & ~_umask())
         unfinished.rename(out)
     except (OSError, ValueError) as error:

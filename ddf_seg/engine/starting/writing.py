@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from io import StringIO
 
 from .class_list import Classes
 from .recipe import BATCH, Recipe
@@ -160,8 +162,9 @@ def _wrapped(items: Sequence[str], start: str, end: str, indent: int = 0) -> str
 
 def class_table(classes: Classes) -> str:
     """classes.csv: what ids and colours mean."""
-    rows = ['index,name,red,green,blue']
-    for index, (name, colour) in enumerate(zip(classes.names, classes.palette, strict=True)):
-        quoted = f'"{name}"' if ',' in name else name
-        rows.append(f'{index},{quoted},{",".join(map(str, colour))}')
-    return '\n'.join(rows) + '\n'
+    table = StringIO(newline='')
+    writer = csv.writer(table, lineterminator='\n')
+    writer.writerow(['index', 'name', 'red', 'green', 'blue'])
+    rows = zip(classes.names, classes.palette, strict=True)
+    writer.writerows([index, name, *colour] for index, (name, colour) in enumerate(rows))
+    return table.getvalue()

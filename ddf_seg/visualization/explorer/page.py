@@ -174,8 +174,8 @@ def build_page(
     data = _data(images, title, names, bases, blobs, budget)
     parts = {
         'title': html.escape(title),
-        'style': (_WEB / 'page.css').read_text(),
-        'script': '\n'.join((_WEB / f'{name}.js').read_text() for name in SCRIPTS),
+        'style': (_WEB / 'page.css').read_text('utf-8'),
+        'script': '\n'.join((_WEB / f'{name}.js').read_text('utf-8') for name in SCRIPTS),
         # Nothing in a name may end the script element.
         'data': json.dumps(data, separators=(',', ':')).replace('<', '\\u003c'),
         'photos': '\n'.join(
@@ -186,5 +186,5 @@ def build_page(
             for number, text in enumerate(blobs.items)
         ),
     }
-    page = (_WEB / 'page.html').read_text()
+    page = (_WEB / 'page.html').read_text('utf-8')
     return re.sub(r'\{\{(\w+)\}\}', lambda match: parts[match[1]], page)

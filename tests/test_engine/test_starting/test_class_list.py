@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ddf_seg.engine.starting.class_list import Row, read_classes
+from ddf_seg.engine.starting.class_list import Classes, Row, read_classes
+from ddf_seg.engine.starting.writing import class_table
 from ddf_seg.errors import UsageError
 
 ROAD = Row('road', None, (128, 64, 128))
@@ -58,3 +59,12 @@ def test_damaged_tables(tmp_path: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(UsageError, match=said):
         read_classes([], tmp_path)
+
+
+def test_a_table_that_is_written_can_be_read_again(tmp_path: Path) -> None:
+    rows = [Row('Fußweg, 2" breit', 0, (1, 2, 3)), Row('road', 1, (4, 5, 6))]
+    colours = [row.colour for row in rows if row.colour]
+    table = class_table(Classes([row.name for row in rows], colours, {}, []))
+    file = tmp_path / 'classes.csv'
+    file.write_text(table, encoding='utf-8')
+    assert read_classes([str(file)], Path())[0] == rows
