@@ -47,6 +47,8 @@ class Segmenter:
         self.runtime, load = self._loader(file)
         try:
             self._run, shape, rank, about = load(file, threads)
+        except UsageError:
+            raise
         except Exception as error:
             raise UsageError(
                 f'{file}: {self.runtime} cannot load it: {in_a_line(error)}'

@@ -21,6 +21,7 @@ import ddf_seg
 from ddf_seg.decoders.upsampling import GuidedUpsample
 from ddf_seg.deployment.exporting import METADATA, check_target, export_program, write_program
 from ddf_seg.deployment.network import ImageSegmentor, Metadata
+from ddf_seg.engine.predicting.programs import ProgramSegmenter
 from ddf_seg.errors import UsageError
 from ddf_seg.layers import DDFPack
 from ddf_seg.ops import is_native_available
@@ -84,6 +85,12 @@ def test_python_runs_it_without_openmmlab(package: Package, tmp_path: Path) -> N
     )
     run_without(['mmengine', 'mmseg', 'cv2'], code, tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / 'ids.npy'), package.ids)
+
+
+@needs_compiler
+def test_predict_names_the_form_that_it_takes(package: Package) -> None:
+    with pytest.raises(UsageError, match=r'network\.pt2: a package of --format aoti, .* pt2$'):
+        ProgramSegmenter(package.file)
 
 
 @pytest.fixture(scope='module')

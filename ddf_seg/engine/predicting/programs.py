@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
 
+from ...errors import UsageError
 from ...runtime import KEY, Loaded, Segmenter
 
 
@@ -22,6 +24,11 @@ class ProgramSegmenter(Segmenter):
 
 
 def _load(file: Path, threads: int) -> Loaded:
+    if is_zipfile(file) and any('/aotinductor/' in name for name in ZipFile(file).namelist()):
+        raise UsageError(
+            f'{file}: a package of --format aoti, which programs of your own load; expected one of '
+            '--format pt2'
+        )
     about = {KEY: ''}
     with _quiet(), _weights_only():
         program = torch.export.load(file, extra_files=about)
