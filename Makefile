@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl cuda-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
+.PHONY: help setup test test-onedl cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -80,6 +80,12 @@ cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (nee
 	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest -n 2 tests/test_ops \
 	  --ignore tests/test_ops/test_cuda_emulation.py
 	$(BIN)/python dev/cuda_predict.py
+
+# In the environment that is active, or GPU_PYTHON's; nothing is downloaded.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+gpu-check:  ## check everything on a GPU in under 9 minutes (needs nvcc; OUT=… names the folder)
+	PYTHONPATH='$(CURDIR)' $(GPU_PYTHON) dev/gpu_check.py
 
 DEMO := work_dirs/ddf_demo
 DEMO_WEIGHTS := $(DEMO)/iter_350.pth

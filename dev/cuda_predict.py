@@ -1,223 +1,168 @@
 """What the CUDA kernels should need, on paper: python dev/cuda_predict.py
 
-Predicted, not measured. For each pass it prints the least bytes that must move (every input is read
-once, every output written once), the bytes that its blocks ask the L2 cache for (what several tiles
-or blocks need counts each time), and the longest of four times: for the bytes at EFFICIENCY of the
-memory's bandwidth, for what goes through the L1 caches, for the instructions at one per clock and
-scheduler, and for the arithmetic. Of the two times, the first holds if L2 has whatever is asked for
-again, the second if it never does. The paper's own times (RTX 2080 Ti) stand beside them.
+Predicted, not measured. For each pass it prints the least bytes that must move (every input read
+once, every output written once), the instructions an element of the kernel that takes it (counted
+in its machine code: dev/cuda_report.py), and the longer of two times: for the bytes at EFFICIENCY
+of the memory's bandwidth, and for the instructions at one per clock and scheduler.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from pathlib import Path
 
 from ddf_seg.command_line import ToolParser, markdown_table, show_usage_errors
 
+BASELINE = Path(__file__).with_name('cuda_baseline.json')
 # The share of the peak bandwidth that a plain copy reaches on these devices: an assumption.
-EFFICIENCY = 0.85
-# Instructions of a loop over channels that are neither loads nor arithmetic (addresses, counter,
-# branch): an assumption.
-LOOP = 10
-SHARED_CHANNELS = {3: 4, 5: 2}  # kChannelsShared
-# As in ops/kernels/cuda: kThreads, kEnoughBlocks, kMostStagedBytes, and a sector of the L2 cache.
-THREADS, ENOUGH_BLOCKS, STAGED_BYTES, SECTOR = 128, 1024, 16 << 10, 32
+EFFICIENCY = 0.9
+# The H100's schedulers, each with one instruction of a warp per clock.
+SCHEDULERS, WARP = 4, 32
 
 
 @dataclass(frozen=True)
 class Device:
-    """NVIDIA's data sheets: memory in GB/s, boost clock in GHz."""
+    """NVIDIA's data sheet: memory in GB/s, boost clock in GHz."""
 
     name: str
+    architecture: str
     bandwidth: float
     clock: float
     processors: int
-    lanes: int  # float32 operations per multiprocessor and clock
-    l1: int  # bytes per multiprocessor and clock
 
 
-DEVICES = (
-    Device('RTX 2080 Ti', 616, 1.545, 68, 64, 64),
-    Device('A100 40 GB', 1555, 1.41, 108, 64, 128),
-    Device('H100 SXM', 3350, 1.755, 132, 128, 128),
-)
+H100 = Device('H100 SXM', '9.0', 3350, 1.755, 132)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Features and output (B, C, H, W), one group, stride 1, contiguous."""
+    """Features (B, C, H, W), one group, kernel size 3, stride 1; whole vectors fit everywhere."""
 
     shape: tuple[int, int, int, int]
-    kernel: int = 3
-    bytes_each: int = 4
-    paper: str = ''
+    dtype: str = 'float32'
+    channels_last: bool = False
+    scale: int = 1
 
     @property
-    def elements(self) -> int:
-        """Of the features."""
+    def size(self) -> int:
+        """Bytes of an element."""
+        return 4 if self.dtype == 'float32' else 2
+
+    @property
+    def features(self) -> int:
+        """Elements of the features."""
         batch, channels, height, width = self.shape
         return batch * channels * height * width
 
     @property
-    def least(self) -> float:
-        """Bytes of the features, of the output and of the spatial filter; of any pass."""
-        return 2 * self.map_bytes + self.spatial_bytes
+    def output(self) -> int:
+        """Elements of the output."""
+        return self.features * self.scale**2
 
     @property
-    def map_bytes(self) -> float:
-        """Bytes of the features, and of the output."""
-        return self.elements * self.bytes_each
+    def spatial(self) -> int:
+        """Elements of the spatial filter."""
+        return 9 * self.output // self.shape[1]
 
     @property
-    def spatial_bytes(self) -> float:
-        return self.map_bytes * self.kernel**2 / self.shape[1]
-
-    def tile(self, vector: int) -> tuple[int, int]:
-        """Rows and columns of a block's pixels: share_pixels in plan.cuh."""
-        width = ceil(self.shape[3] / vector)
-        across = 16 if ceil(width / 16) % 2 == 1 and 16 < width < 128 else 32
-        return THREADS // across, across * vector
-
-    def with_surroundings(self, vector: int) -> float:
-        """What a tile reads over what it covers: rows above and below, a sector on each side."""
-        rows, columns = self.tile(vector)
-        row_bytes = columns * self.bytes_each
-        return (rows + self.kernel - 1) / rows * (row_bytes + 2 * SECTOR) / row_bytes
-
-    def chunks(self, vector: int) -> int:
-        """Blocks that share a tile, each with some of the channels: plan_filter_pixels."""
-        batch, channels, height, width = self.shape
-        rows, columns = self.tile(vector)
-        tiles = batch * ceil(height / rows) * ceil(width / columns)
-        filter_bytes = (ceil(self.kernel**2 / 4) | 1) * 16
-        each = min(channels, STAGED_BYTES // filter_bytes, 64)
-        while tiles * ceil(channels / each) < ENOUGH_BLOCKS and each > 8:
-            each //= 2
-        return ceil(channels / each)
-
-    @property
-    def vector(self) -> int:
-        """Pixels of a thread: kPixelPack in element.cuh; 1 where rows are no multiple."""
-        pack, most = 16 // self.bytes_each, 100 if self.bytes_each == 4 else 72
-        while pack * self.kernel**2 > most:
-            pack //= 2
-        return pack if self.shape[3] % pack == 0 else 1
+    def pack(self) -> int:
+        """Pixels of a row in a vector."""
+        width = 16 // self.size
+        while self.shape[3] % width:
+            width //= 2
+        return width
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass does; loads, instructions and operations for each element of the features.
-
-    Attributes:
-        asked: bytes that all blocks ask the L2 cache for, or store.
-        loads: bytes that a thread loads or stores through L1.
-        instructions: of a thread, of any kind.
-        operations: in float32.
-    """
+    """A pass of a case: the kernel's elements, and the elements that it must move."""
 
     name: str
-    asked: float
-    loads: float
-    instructions: float
-    operations: float
-
-    def seconds(self, case: Case, device: Device, moved: float) -> tuple[float, str]:
-        """The longest of the four times if memory moves so many bytes, and which that is."""
-        rate = device.processors * device.clock * 1e9
-        times = {
-            'bytes': moved / (device.bandwidth * 1e9 * EFFICIENCY),
-            'L1': case.elements * self.loads / (rate * device.l1),
-            'instructions': case.elements / 32 * self.instructions / (rate * 4),
-            'arithmetic': case.elements * self.operations / (rate * device.lanes),
-        }
-        bound = max(times, key=lambda key: times[key])
-        return times[bound], bound
+    kernel: str
+    elements: int
+    moved: int
 
 
 def passes(case: Case) -> Iterator[Pass]:
-    """The forward pass and each gradient, as the kernels of kernel size 3 and 5 do them."""
-    taps, vector, size = case.kernel**2, case.vector, case.bytes_each
-    operations = 2 * taps  # F ∘ S, and a multiply-add with X
-    words = -(-taps // 4)  # 128-bit loads of a channel filter, the same for a warp
-    if vector > 1:
-        edges = 2 * (case.kernel // 2)
-        loads = case.kernel * (vector + edges) * size + words + vector * size
-        instructions = case.kernel * (1 + edges) + words + operations * vector + 1 + LOOP
+    """Forward, the features' gradient, and both filters' gradient, each by its kernel."""
+    maps = case.features + case.output
+    if case.channels_last:
+        kernel, transposed = 'filter_channels<3, mul>', 'filter_channels<3, mul, transposed>'
+        filters = f'grad_channels<3, mul, {"shared" if case.scale == 1 else "any"}, 4>'
+        gathered = case.output  # of a phase at a time
+    elif case.scale == 2:
+        kernel, transposed = 'upsample<3, mul>', 'upsample_transposed<3, mul>'
+        filters, gathered = 'grad_columns<3, mul, shared>', case.output
     else:
-        loads = (taps + 1) * size + words
-        instructions = 3 * taps + words + operations + 1 + LOOP  # a tap may lie outside
-    around, spatial = case.with_surroundings(vector), case.spatial_bytes * case.chunks(vector)
-    for name, spatial_around in (('forward', 1.0), ('grad X', around)):
-        asked = case.map_bytes * (1 + around) + spatial * spatial_around
-        yield Pass(name, asked, loads / vector, instructions / vector, operations)
-    yield Pass(
-        'grad S',
-        case.map_bytes * (1 + case.with_surroundings(1)) + case.spatial_bytes,
-        (taps + 1) * size + words,
-        3 * taps + words + operations + LOOP,
-        operations,
-    )
-    each = SHARED_CHANNELS[case.kernel]
-    yield Pass(
-        'grad F',
-        # Tiles of many rows: their surroundings hardly count.
-        2 * case.map_bytes + case.spatial_bytes * case.shape[1] / each,
-        (taps + 1 + taps / each) * size,
-        3 * taps + operations + 1 + (taps + 2 * LOOP) / each,
-        operations,
-    )
+        kernel, transposed = (
+            f'filter_rows<3, mul, {case.pack}>',
+            f'filter_rows<3, mul, transposed, {case.pack}>',
+        )
+        filters, gathered = 'grad_columns<3, mul, shared>', case.output
+    yield Pass('forward', kernel, case.output, maps + case.spatial)
+    yield Pass('gradient of X', transposed, gathered, maps + case.spatial)
+    yield Pass('gradients of F and S', filters, case.output, maps + 2 * case.spatial)
 
 
+PAPER = (2, 256, 200, 300)
 CASES = (
-    Case((2, 256, 200, 300), paper='depthwise 1.0 ms, DDF 3.0 ms'),
-    Case((32, 256, 224, 224), paper='depthwise 11.97 ms, DDF 28.62 ms'),
-    Case((2, 256, 200, 300), kernel=5),
-    Case((2, 256, 200, 304), bytes_each=2),
-    Case((2, 256, 128, 256)),
+    Case(PAPER),
+    Case(PAPER, channels_last=True),
+    Case(PAPER, 'bfloat16'),
+    Case(PAPER, 'bfloat16', channels_last=True),
+    Case((32, 256, 224, 224)),
+    Case((1, 256, 120, 120), scale=2),
+    Case((1, 256, 120, 120), channels_last=True, scale=2),
 )
 
 
-def times_on(case: Case, each: Pass, device: Device) -> str:
-    """Milliseconds and what bounds them, with all of the second readings from L2 and with none."""
-    best, bound = each.seconds(case, device, case.least)
-    worst, worst_bound = each.seconds(case, device, each.asked)
-    bounds = bound if bound == worst_bound else f'{bound}, {worst_bound}'
-    return f'{1e3 * best:.2f} to {1e3 * worst:.2f} ({bounds})'
+def missing_dtypes(device: Device, baseline: dict[str, list[float]]) -> list[str]:
+    """Element types of CASES whose instructions nobody has counted for this device."""
+    counted = {key.split(' ')[1] for key in baseline if key.startswith(f'{device.architecture} ')}
+    return sorted({case.dtype for case in CASES} - counted)
 
 
-def report() -> str:
-    """All passes on all devices in Markdown, and what was assumed."""
-    head = ['features', 'k', 'bytes each', 'pass', 'least MB', 'asked MB']
-    rows = []
+def rows(device: Device, baseline: dict[str, list[float]]) -> Iterator[list[str]]:
+    """A row for each pass of each case."""
     for case in CASES:
+        if case.dtype in missing_dtypes(device, baseline):
+            continue
         for each in passes(case):
-            rows.append(
-                [
-                    '×'.join(map(str, case.shape)),
-                    str(case.kernel),
-                    str(case.bytes_each),
-                    each.name,
-                    f'{case.least / 1e6:.0f}',
-                    f'{each.asked / 1e6:.0f}',
-                    *(times_on(case, each, device) for device in DEVICES),
-                    case.paper if each.name == 'forward' else '',
-                ]
-            )
-    head += [*(device.name for device in DEVICES), 'paper, 2080 Ti, forward']
-    return f"""Predicted, not measured: milliseconds (what bounds them).
+            count = baseline[f'{device.architecture} {case.dtype} {each.kernel}'][1]
+            issue = device.processors * device.clock * 1e9 * SCHEDULERS * WARP
+            times = {
+                'bytes': each.moved * case.size / (device.bandwidth * 1e9 * EFFICIENCY),
+                'instructions': each.elements * count / issue,
+            }
+            bound = max(times, key=lambda key: times[key])
+            yield [
+                '×'.join(map(str, case.shape)) + (f', ×{case.scale}' if case.scale > 1 else ''),
+                'channels_last' if case.channels_last else 'contiguous',
+                case.dtype,
+                each.name,
+                each.kernel,
+                f'{each.moved * case.size / 1e6:.0f}',
+                f'{count:g}',
+                f'{times[bound] * 1e6:.0f} ({bound})',
+            ]
 
-{markdown_table(head, rows)}
 
-Assumed: {EFFICIENCY:.0%} of the peak bandwidth, boost clocks; a warp issues one
-instruction per clock and scheduler, and waits for nothing. Two times: if whatever is
-asked for again (rows above and below, the spatial filter for other channels) is still
-in L2, and if it never is. Blocks that run at a time share a tile: the first should be
-the nearer one.
-"""
+def report(baseline: dict[str, list[float]]) -> str:
+    """All passes in Markdown, and what was assumed."""
+    missing = ', '.join(missing_dtypes(H100, baseline))
+    note = f'\nNot counted, and left out: {missing}.\n' if missing else ''
+    head = ['features', 'layout', 'type', 'pass', 'kernel', 'least MB', 'instructions', 'µs']
+    return f"""Predicted for {H100.name}, not measured: microseconds (what bounds them).
+
+{markdown_table(head, list(rows(H100, baseline)))}
+
+Assumed: {EFFICIENCY:.0%} of the peak bandwidth, the boost clock, everything read from memory once;
+a scheduler issues an instruction in every clock. So it is the least time, not the likely one.
+{note}"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -227,7 +172,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     parse_args()
-    sys.stdout.write(report())
+    sys.stdout.write(report(json.loads(BASELINE.read_text())))
     return 0
 
 

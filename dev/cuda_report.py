@@ -1,10 +1,11 @@
 """What nvcc makes of the CUDA kernels: python dev/cuda_report.py [--architectures 8.0 9.0 …]
 
-Compiles them with warnings as errors and prints, for each kernel, element type and architecture,
-registers, spills and the occupancy that follows; looks into the machine code (cuobjdump, where it
-is found) for 128-bit loads and local memory; compares with dev/cuda_baseline.json. Fails if a
-specialised kernel (kernel size 3 or 5) spills or has a stack frame, if a kernel needs more
-registers than the baseline says, or if loads are narrower than they should be. Needs no GPU.
+Compiles them with warnings as errors. Prints, for each kernel, element type and architecture,
+registers and the occupancy that follows; and from the machine code (cuobjdump, where it is found)
+the instructions of its innermost loop for each element: of the output, or of the features for their
+gradient. Compares both with dev/cuda_baseline.json. Fails if a specialised kernel (kernel size 3 or
+5) spills, has a stack frame or a branch in its innermost loop, if a kernel needs more registers or
+instructions than the baseline says, or if loads are narrower than they should be. Needs no GPU.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cuda_sass import Function, disassemble
 from ddf_seg.command_line import ToolParser, markdown_table, show_usage_errors
+from ddf_seg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / 'ops/kernels/cuda/kernels.cu'
@@ -31,6 +34,8 @@ BASELINE = ROOT / 'dev/cuda_baseline.json'
 # As ops/kernels/problem.h lists them
 DTYPES = tuple(re.findall(r'X\((\w+), \w+\)', (ROOT / 'ops/kernels/problem.h').read_text()))
 ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
+# Of the baseline: registers and instructions on the others follow these.
+BASELINE_ARCHITECTURES = ('9.0',)
 THREADS = 128  # of a block: kThreads in ops/kernels/cuda/work.cuh
 REGISTERS = 65536  # of a multiprocessor, on all of these architectures
 # Threads of a multiprocessor: "Technical Specifications per Compute Capability" in NVIDIA's CUDA
@@ -44,11 +49,21 @@ PTXAS = re.compile(
     r'(?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers',
     re.DOTALL,
 )
-# ddf::cuda::NAME<E[, int kKernel][, bool kMultiply]>(Work)
+# ddf::cuda::NAME<E, int kKernel, bool kMultiply, further constants>(Work), the last three optional
 SYMBOL = re.compile(
-    r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)'
-    r'(?:Li(?P<kernel>\d)E)?(?:Lb(?P<multiply>[01])E)?EEvNS0_4WorkE'
+    r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_4WorkE'
 )
+CONSTANT = re.compile(r'L(?P<kind>[ib])(?P<value>\d+)E')
+# What the further constants of a kernel say: if set, if not.
+FLAGS = {
+    'filter_rows': (('transposed', ''),),
+    'filter_channels': (('transposed', ''),),
+    'filter_columns': (('transposed', ''), ('shared', 'any')),
+    'grad_columns': (('shared', 'any'),),
+    'grad_channels': (('shared', 'any'),),
+}
+# Kernels for one kernel size alone.
+SIZE_3 = ('upsample', 'upsample_transposed', 'stride_transposed')
 
 
 @dataclass(frozen=True, order=True)
@@ -62,6 +77,7 @@ class Kernel:
     stack: int
     spills: int  # bytes stored and loaded
     specialised: bool
+    instructions: float = 0  # for each element, of the innermost loop; 0: not known
 
     @property
     def key(self) -> str:
@@ -88,18 +104,41 @@ def find_tool(name: str) -> Path | None:
     return next(packages.glob(f'*/bin/{name}'), None)
 
 
-def readable(symbol: str) -> tuple[str, bool]:
-    """'filter_pixel<3, mul>' and whether its kernel size is fixed."""
+def readable(symbol: str) -> tuple[str, int]:
+    """'filter_rows<3, mul, transposed, 4>' and its kernel size if that is fixed, else 0."""
     match = SYMBOL.fullmatch(symbol)
     if match is None:
         raise ValueError(f'{symbol}: expected a kernel of ddf::cuda')
-    arguments = []
-    if match['kernel'] is not None:
-        arguments.append(match['kernel'] if match['kernel'] != '0' else 'any')
-    if match['multiply'] is not None:
-        arguments.append('mul' if match['multiply'] == '1' else 'add')
-    name = match['name'] + (f'<{", ".join(arguments)}>' if arguments else '')
-    return name, match['kernel'] not in (None, '0')
+    name = match['name']
+    constants = list(CONSTANT.finditer(match['rest'] or ''))
+    numbers = [int(c['value']) for c in constants if c['kind'] == 'i']
+    flags = [c['value'] == '1' for c in constants if c['kind'] == 'b']
+    size = 3 if name in SIZE_3 else numbers[0] if numbers else 0
+    parts = [str(size)] if size else []
+    if flags:
+        parts.append('mul' if flags[0] else 'add')
+    parts += [names[not flag] for flag, names in zip(flags[1:], FLAGS.get(name, ()), strict=True)]
+    parts += [str(n) for n in numbers[1:]]
+    return name + (f'<{", ".join(filter(None, parts))}>' if parts else ''), size
+
+
+def instructions_each(function: Function) -> float:
+    """Instructions of the main loop for each element; 0 without such a loop.
+
+    A filter has a fused multiply-add for each tap, the gradients of both filters have two. A kernel
+    for any size handles one tap at a time: its instructions are for each element and tap.
+    """
+    name, size = readable(function.symbol)
+    loop = function.main_loop
+    if loop is None:
+        return 0
+    taps = size**2 or 1
+    elements = max(
+        1, round(loop.multiply_adds / (2 * taps if name.startswith('grad_c') and size else taps))
+    )
+    if name.startswith('stride'):
+        elements *= 4  # taps are shared out among 2 x 2 pixels
+    return len(loop.instructions) / elements
 
 
 def compile_kernels(nvcc: Path, dtype: str, architectures: Iterable[str], target: Path) -> str:
@@ -119,7 +158,7 @@ def compile_kernels(nvcc: Path, dtype: str, architectures: Iterable[str], target
 def read_report(report: str, dtype: str) -> Iterator[Kernel]:
     """The kernels that ptxas reports on."""
     for match in PTXAS.finditer(report):
-        name, specialised = readable(match['symbol'])
+        name, size = readable(match['symbol'])
         yield Kernel(
             architecture=f'{match["arch"][:-1]}.{match["arch"][-1]}',
             dtype=dtype,
@@ -127,52 +166,52 @@ def read_report(report: str, dtype: str) -> Iterator[Kernel]:
             registers=int(match['registers']),
             stack=int(match['stack']),
             spills=int(match['stores']) + int(match['loads']),
-            specialised=specialised,
+            specialised=size > 0,
         )
 
 
-def sass_faults(cuobjdump: Path, objects: dict[str, Path]) -> Iterator[str]:
+def sass_faults(function: Function, dtype: str) -> Iterator[str]:
     """What the machine code should not have, or lacks."""
-    for dtype, path in objects.items():
-        done = subprocess.run(
-            [cuobjdump, '-sass', str(path)], capture_output=True, text=True, check=True
-        )
-        architecture = '?'
-        for part in re.split(r'\n(?=\s*(?:Function|code for sm_\w+)\b)', done.stdout):
-            head = re.match(r'\s*code for sm_(\w+)', part)
-            if head is not None:
-                architecture = head[1]
-            function = re.match(r'\s*Function : (\w+)', part)
-            if function is None:
-                continue
-            name, specialised = readable(function[1])
-            where = f'sm_{architecture} {dtype} {name}'
-            if specialised and re.search(r'\b(LDL|STL)\b', part):
-                yield f'{where}: local memory in the machine code'
-            # Where 16 bytes of elements leave a thread with few enough weights (element.cuh).
-            wide = name.startswith(('filter_pixel_vectors<3', 'filter_channel_vectors<3')) or (
-                dtype == 'float64' and '_vectors' in name
-            )
-            wide = wide or (dtype == 'float32' and name.startswith('filter_pixel_vectors'))
-            for instruction in ('LDG', 'STG'):
-                if wide and not re.search(rf'\b{instruction}\.[\w.]*128\b', part):
-                    yield f'{where}: no 128-bit {instruction}'
+    name, size = readable(function.symbol)
+    where = f'{function.architecture} {dtype} {name}'
+    if size and function.has(r'\b(LDL|STL)\b'):
+        yield f'{where}: local memory in the machine code'
+    loop = function.main_loop
+    if size and loop is not None and loop.branches:
+        yield f'{where}: branches in the innermost loop: {"; ".join(loop.branches)}'
+    # Where a thread has 16 bytes of a row, or of the channels of a pixel.
+    vector = re.match(r'filter_rows<.*, (\d)>', name)
+    bytes_each = {'float64': 8, 'float32': 4}.get(dtype, 2)
+    wide = int(vector[1]) * bytes_each == 16 if vector else False
+    wide = wide or (name.startswith('filter_channels') and bytes_each > 2)
+    for instruction in ('LDG', 'STG'):
+        if wide and not function.has(rf'\b{instruction}\.[\w.]*128\b'):
+            yield f'{where}: no 128-bit {instruction}'
 
 
-def faults(kernels: list[Kernel], baseline: dict[str, int]) -> Iterator[str]:
+def faults(kernels: list[Kernel], baseline: dict[str, list[float]]) -> Iterator[str]:
     """Spills, stack frames, and what differs from the baseline for the worse."""
     for kernel in kernels:
         if kernel.specialised and (kernel.spills or kernel.stack):
             yield f'{kernel.key}: {kernel.spills} bytes spilled, stack frame of {kernel.stack}'
+        if kernel.architecture not in BASELINE_ARCHITECTURES:
+            continue
         before = baseline.get(kernel.key)
         if before is None:
             yield f'{kernel.key}: not in {BASELINE.name}; --update writes it'
-        elif kernel.registers > before:
-            yield f'{kernel.key}: {kernel.registers} registers, {before} in {BASELINE.name}'
+            continue
+        registers, instructions = before
+        if kernel.registers > registers:
+            yield f'{kernel.key}: {kernel.registers} registers, {registers} in {BASELINE.name}'
+        if kernel.instructions > instructions:
+            yield (
+                f'{kernel.key}: {kernel.instructions} instructions an element, {instructions} in '
+                f'{BASELINE.name}'
+            )
 
 
 def table(kernels: list[Kernel]) -> str:
-    """Registers and occupancy per architecture, in Markdown."""
+    """Instructions, registers and occupancy per architecture, in Markdown."""
     columns = sorted({k.architecture for k in kernels}, key=float)
     rows: dict[tuple[str, str], dict[str, Kernel]] = {}
     for kernel in sorted(kernels, key=lambda k: (k.name, DTYPES.index(k.dtype))):
@@ -183,7 +222,8 @@ def table(kernels: list[Kernel]) -> str:
         for architecture in columns:
             kernel = cells[architecture]
             spill = f' spills {kernel.spills} B' if kernel.spills else ''
-            texts.append(f'{kernel.registers} ({kernel.occupancy:.0%}){spill}')
+            count = f'{kernel.instructions:g}; ' if kernel.instructions else ''
+            texts.append(f'{count}{kernel.registers} ({kernel.occupancy:.0%}){spill}')
         lines.append([*names, *texts])
     return markdown_table(['kernel', 'type', *(f'sm {a}' for a in columns)], lines)
 
@@ -222,17 +262,37 @@ def main() -> int:
         kernels = [
             k for dtype, r in zip(objects, reports, strict=True) for k in read_report(r, dtype)
         ]
+        found: list[str] = []
         cuobjdump = find_tool('cuobjdump')
-        found = list(sass_faults(cuobjdump, objects)) if cuobjdump is not None else []
-    sys.stdout.write('Registers of a thread (occupancy that they allow):\n\n')
+        if cuobjdump is not None:
+            counts = {}
+            for dtype, compiled in objects.items():
+                for function in disassemble(cuobjdump, compiled):
+                    key = f'{function.architecture} {dtype} {readable(function.symbol)[0]}'
+                    counts[key] = round(instructions_each(function), 1)
+                    found += sass_faults(function, dtype)
+            kernels = [replace(k, instructions=counts[k.key]) for k in kernels]
+        size = sum(path.stat().st_size for path in objects.values())
+    head = 'Instructions an element of the innermost loop; registers of a thread (occupancy):'
     sys.stdout.write(
-        f'{table(kernels)}\n\n{len(kernels)} kernels, no warnings; machine code '
-        + ('looked into.\n' if cuobjdump is not None else 'not looked into: no cuobjdump.\n')
+        f'{head}\n\n{table(kernels)}\n\n{len(kernels)} kernels, {size / 2**20:.1f} MiB, no '
+        f'warnings; machine code {"" if cuobjdump else "not "}looked into'
+        f'{"" if cuobjdump else ": no cuobjdump"}.\n'
     )
-    baseline: dict[str, int] = json.loads(BASELINE.read_text()) if BASELINE.is_file() else {}
+    baseline: dict[str, list[float]] = (
+        json.loads(BASELINE.read_text()) if BASELINE.is_file() else {}
+    )
     if args.update:
-        baseline.update({kernel.key: kernel.registers for kernel in kernels})
-        BASELINE.write_text(json.dumps(baseline, indent=0, sort_keys=True) + '\n')
+        if cuobjdump is None:
+            raise UsageError('--update: the baseline has instructions, too: cuobjdump is missing')
+        kept = [k for k in kernels if k.architecture in BASELINE_ARCHITECTURES]
+        whole = set(args.dtypes) == set(DTYPES)
+        whole = whole and set(args.architectures) >= set(BASELINE_ARCHITECTURES)
+        baseline = {} if whole else baseline
+        baseline.update({k.key: [k.registers, k.instructions] for k in kept})
+        # A line for each kernel.
+        lines = ',\n'.join(f'{json.dumps(k)}: {json.dumps(v)}' for k, v in sorted(baseline.items()))
+        BASELINE.write_text(f'{{\n{lines}\n}}\n')
     found += faults(kernels, baseline)
     sys.stderr.writelines(f'error: {line}\n' for line in found)
     return int(bool(found))

@@ -7,6 +7,8 @@ import functools
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +109,28 @@ def load(device_type: str) -> NativeStatus:
         raise RuntimeError(f'{built_for}, got {os.environ.get(CAPABILITY_VARIABLE)!r}')
     torch.ops.load_library(str(path))
     return NativeStatus(device_type, built_for)
+
+
+@contextmanager
+def launched_kernels() -> Iterator[list[str]]:
+    """The names of the CUDA kernels that were launched inside, in their order, once it is left.
+
+    Of all threads of this process, at most the last 64; none where there are no CUDA kernels. A
+    CUDA graph launches its kernels when it is captured, not when it is replayed.
+    """
+    names: list[str] = []
+    if load('cuda').built_for is None:
+        yield names
+        return
+    library = ctypes.CDLL(str(library_path('cuda')))
+    library.ddf_seg_cuda_launches.restype = ctypes.c_uint64
+    library.ddf_seg_cuda_launched.restype = ctypes.c_char_p
+    library.ddf_seg_cuda_launched.argtypes = [ctypes.c_uint64]
+    before = library.ddf_seg_cuda_launches()
+    yield names
+    after = library.ddf_seg_cuda_launches()
+    for number in range(max(before, after - 64), after):
+        names.append(library.ddf_seg_cuda_launched(number).decode())
 
 
 def is_native_available() -> bool:

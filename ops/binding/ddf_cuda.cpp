@@ -21,6 +21,15 @@ extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cuda_archi
   return DDF_STRING(DDF_CUDA_ARCHITECTURES);
 }
 
+// Which kernels a call took: ddf_seg.ops.native.launched_kernels.
+extern "C" __attribute__((visibility("default"))) uint64_t ddf_seg_cuda_launches() {
+  return ddf::cuda::launches();
+}
+extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cuda_launched(
+    uint64_t number) {
+  return ddf::cuda::launched(number);
+}
+
 namespace {
 
 using ddf::Problem;

@@ -73,6 +73,17 @@ LARGE = [
     call_of((1, 16, 3, 4), 5, 'channels_last', scale_factor=2, more=(-1, 0)),
     call_of((2, 20, 5, 17), 3, scale_factor=2, phased=True, more=(-1, 1)),
     call_of((1, 6, 3, 5), 5, scale_factor=4, phased=True, groups=2, more=(3, -3)),
+    call_of((2, 5, 4, 7), 3, scale_factor=2, phased=True),
+    call_of((1, 70, 3, 40), 3, scale_factor=2, groups=2),
+    call_of((1, 6, 7, 9), 3, stride=2),
+    call_of((1, 12, 6, 8), 3, 'channels_last', groups=2, stride=2),
+    call_of((1, 24, 5, 12), 3, 'channels_last', dilation=(1, 3)),
+    call_of((1, 140, 6, 9), 3, 'channels_last', scale_factor=2, phased=True),
+    call_of((1, 8, 9, 6), 3, 'channels_last', dilation=2, stride=(1, 2)),
+    call_of((1, 40, 6, 50), 3),
+    call_of((1, 5, 3, 20), 3),
+    call_of((1, 6, 7, 11), 5, dilation=(2, 1)),
+    call_of((1, 136, 5, 6), 3, 'channels_last'),
     # The filters of so many phases have no room in shared memory.
     call_of((1, 3, 1, 2), 5, scale_factor=13, phased=True, more=(2, 0)),
 ]

@@ -165,13 +165,19 @@ class Emulation:
         self._set()
 
     def _set(
-        self, seed: int = 0, grid_limit: int = 65535, dropped_barrier: int = -1, dry: bool = False
+        self,
+        seed: int = 0,
+        grid_limit: int = 65535,
+        dropped_barrier: int = -1,
+        dry: bool = False,
+        multiprocessors: int = 108,
     ) -> None:
         self.library.emulation_options(
             ctypes.c_uint(seed),
             ctypes.c_int64(grid_limit),
             ctypes.c_int64(dropped_barrier),
             ctypes.c_bool(dry),
+            ctypes.c_int(multiprocessors),
         )
 
     @contextmanager

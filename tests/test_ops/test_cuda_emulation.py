@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,13 @@ def test_only_the_gradients_asked_for(emulation: Emulation, mask: tuple[bool, ..
 def test_bits_depend_neither_on_order_nor_on_the_grid(emulation: Emulation, call: Call) -> None:
     inputs, upstream = call.tensors(torch.float32), call.grad_output(torch.float32)
     runs = []
-    for options in ({}, {'seed': 7}, {'seed': 8, 'grid_limit': 1}, {'grid_limit': 3}):
+    for options in (
+        {},
+        {'seed': 7},
+        {'seed': 8, 'grid_limit': 1},
+        {'grid_limit': 3},
+        {'multiprocessors': 1},
+    ):
         with emulation.options(**options):
             results = emulation.run(Request.of(call, inputs))
             results += emulation.run(Request.of(call, inputs, upstream))
@@ -107,6 +114,59 @@ def test_bits_depend_neither_on_order_nor_on_the_grid(emulation: Emulation, call
     for other in runs[1:]:
         for a, b in zip(runs[0], other, strict=True):
             assert torch.equal(a, b)
+
+
+def kernels_of(emulation: Emulation, *arguments: Any) -> list[str]:
+    """The names of the kernels that a run takes."""
+    emulation.launched()
+    with emulation.options(dry=True):
+        emulation.run(Request.of(*arguments))
+    return [re.match(r'_ZN3ddf4cuda\d+([a-z_]+?)I', s)[1] for s in emulation.launched()]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ('call', 'forward', 'backward'),
+    [
+        (LARGE[0], 'filter_rows', {'filter_rows', 'grad_columns'}),
+        (LARGE[5], 'filter_columns', {'filter_columns', 'grad_columns'}),
+        (LARGE[10], 'filter_channels', {'filter_channels', 'grad_channels'}),
+        (LARGE[16], 'filter_any', {'grad_features_any', 'grad_spatial_any', 'grad_channel_any'}),
+        (LARGE[21], 'upsample', {'upsample_transposed', 'grad_columns'}),
+        (LARGE[23], 'filter_columns', {'stride_transposed', 'grad_columns'}),
+        (LARGE[24], 'filter_any', {'stride_transposed', 'grad_channels'}),
+    ],
+    ids=str,
+)
+def test_kernel_of_a_call(
+    emulation: Emulation, call: Call, forward: str, backward: set[str]
+) -> None:
+    inputs, upstream = tensors_of(call, torch.float32)
+    assert kernels_of(emulation, call, inputs) == [forward]
+    second_stage = {'reduce_tiles', 'reduce_chunks'}
+    assert set(kernels_of(emulation, call, inputs, upstream)) - second_stage == backward
+
+
+def off_alignment(x: Tensor) -> Tensor:
+    """The same values and strides, one element further on in memory."""
+    memory = torch.empty(x.untyped_storage().nbytes() // x.element_size() + 1, dtype=x.dtype)
+    return memory.as_strided(x.shape, x.stride(), 1).copy_(x)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_vectors_and_single_values_give_the_same_bits(
+    emulation: Emulation, dtype: torch.dtype
+) -> None:
+    call = LARGE[0]
+    inputs, upstream = call.tensors(dtype), call.grad_output(dtype)
+    other = tuple(map(off_alignment, inputs)), off_alignment(upstream)
+    assert kernels_of(emulation, call, inputs) == ['filter_rows']
+    assert kernels_of(emulation, call, other[0]) == ['filter_columns']
+    for gradient in (False, True):
+        runs = [
+            emulation.run(Request.of(call, tensors, above if gradient else None))
+            for tensors, above in ((inputs, upstream), other)
+        ]
+        assert all(map(torch.equal, *runs))
 
 
 def test_gradient_stays_finite_beside_an_infinite_filter_tap(emulation: Emulation) -> None:
@@ -260,7 +320,7 @@ def _run_program(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
 
 SANITIZED = ('float32', 'float16')
 # One call for each kernel and way of reading.
-WATCHED = [LARGE[i] for i in (0, 2, 5, 7, 9, 10, 13, 14, 16, 17, 19, 20)]
+WATCHED = [LARGE[i] for i in (0, 2, 5, 7, 9, 10, 13, 14, 16, 17, 19, 20, 21, 22, 23, 24, 26)]
 
 
 def _requests(call: Call, dtype: torch.dtype) -> list[Request]:
@@ -309,23 +369,23 @@ def _planted(directory: Path, file: str, right: str, wrong: str) -> Path:
 def test_a_planted_read_out_of_bounds_is_found(tmp_path: Path) -> None:
     kernels = _planted(
         tmp_path,
-        'filter_pixels.cuh',
-        'taps_inside<kKernel>(w.p, centre, w.p.height, w.p.width)',
-        'taps_inside<kKernel>(w.p, centre, w.p.height + 1, w.p.width)',
+        'columns.cuh',
+        'contains(at_y, p.height)',
+        'contains(at_y, p.height + 1)',
     )
     program = build(tmp_path, ['float32'], [*SANITIZERS, '-O0'], kernels, program=True)
     request, _ = _requests(LARGE[5], torch.float32)
     finished = _run_program(program, request.line())
     assert 'heap-buffer-overflow' in finished.stderr
-    assert 'filter_pixel<float' in finished.stderr
+    assert 'filter_columns<float' in finished.stderr
 
 
 def test_a_planted_missing_barrier_is_found(tmp_path: Path) -> None:
     kernels = _planted(
         tmp_path,
-        'filter_pixels.cuh',
-        'unit.end);\n    __syncthreads();\n',
-        'unit.end);\n',
+        'filter_columns.cuh',
+        'unit.phase);\n    __syncthreads();\n',
+        'unit.phase);\n',
     )
     emulation = Emulation(build(tmp_path, ['float32'], ['-O0'], kernels))
     call = LARGE[5]

@@ -238,6 +238,17 @@ class Case:
             x, scale_factor=self.scale, mode='bilinear', align_corners=False
         )
 
+    def carafe(self, layout: str) -> Run | None:
+        """mmcv's reassembly, with one kernel for all channels; None without mmcv's CUDA kernels."""
+        if self.device.type != 'cuda':
+            return None
+        try:
+            from mmcv.ops import carafe
+        except ImportError:
+            return None
+        x, _, s = self.laid_out(layout)
+        return lambda: carafe(x, s, self.kernel_size, 1, self.scale)
+
     def assert_composition_agrees(self) -> None:
         """Raises AssertionError if `ddf_upsample` and the authors' composition differ."""
         rtol, atol = _TOLERANCES[self.dtype]

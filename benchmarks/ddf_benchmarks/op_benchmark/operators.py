@@ -65,6 +65,8 @@ def depthwise_rows(
             contestants[short] = (case.backward if backward else case.forward)(layout)
             theirs = case.depthwise_backward if backward else case.depthwise
             contestants[f'depthwise {short}'] = theirs(layout)
+        if settings.device.type == 'cuda' and not backward and case.kernel_size == 3:
+            contestants['unfold'] = case.unfold()
         times = side_by_side(settings, contestants)
         ours = min(times[short] for short in SHORT.values())
         depthwise = min(times[f'depthwise {short}'] for short in SHORT.values())
@@ -102,6 +104,7 @@ def depthwise_rows(
                 'bound by': floor.bound,
                 'fresh copy ms': _ms(times['fresh copy']),
                 'of floor': f'{100 * floor.seconds / ours:.0f} %',
+                **({'unfold ms': _ms(times['unfold'])} if 'unfold' in times else {}),
             },
             checks,
         )
@@ -112,16 +115,17 @@ def upsample_rows(settings: Settings, ceilings: Ceilings, cases: list[Case]) -> 
     for case in cases:
         case.assert_composition_agrees()
         for layout, short in SHORT.items():
-            times = side_by_side(
-                settings,
-                {
-                    'copy': case.copy(),
-                    'fresh copy': case.copy(fresh=True),
-                    'ours': case.forward(layout),
-                    'composition': case.composition(layout),
-                    'interpolate': case.interpolate(layout),
-                },
-            )
+            contestants = {
+                'copy': case.copy(),
+                'fresh copy': case.copy(fresh=True),
+                'ours': case.forward(layout),
+                'composition': case.composition(layout),
+                'interpolate': case.interpolate(layout),
+            }
+            carafe = case.carafe(layout)
+            if carafe is not None:
+                contestants['carafe'] = carafe
+            times = side_by_side(settings, contestants)
             floor = case.floor(ceilings, times['copy'])
             speedup = times['composition'] / times['ours']
             of_interpolate = times['ours'] / times['interpolate']
@@ -143,6 +147,7 @@ def upsample_rows(settings: Settings, ceilings: Ceilings, cases: list[Case]) -> 
                     'bound by': floor.bound,
                     'fresh copy ms': _ms(times['fresh copy']),
                     'of floor': f'{100 * floor.seconds / times["ours"]:.0f} %',
+                    **({'mmcv CARAFE ms': _ms(times['carafe'])} if carafe is not None else {}),
                 },
                 checks,
             )

@@ -60,20 +60,32 @@ __device__ inline Pack<E, N> load_pack(const E* p) {
   return *reinterpret_cast<const Pack<E, N>*>(p);
 }
 
+// Zeros where `there` does not hold; p is then not read. A load under a condition, not a branch:
+// the words start as zeros, whole words, of which elements of 16 bits need half as many.
+template <int N, typename E>
+__device__ inline Pack<E, N> load_pack_if(bool there, const E* p) {
+  constexpr int kBytes = sizeof(E) * N;
+  struct alignas(kBytes) Words {
+    std::conditional_t<kBytes % 4 == 0, uint32_t, uint16_t> of[kBytes % 4 == 0 ? kBytes / 4 : 1];
+  } words = {};
+  if (there) words = *reinterpret_cast<const Words*>(p);
+  return reinterpret_cast<const Pack<E, N>&>(words);
+}
+
+template <typename E>
+__device__ inline Sum<E> load_if(bool there, const E* p) {
+  return widen(load_pack_if<1>(there, p).of[0]);
+}
+
 template <int N, typename E>
 __device__ inline void store_pack(E* p, const Pack<E, N>& values) {
   *reinterpret_cast<Pack<E, N>*>(p) = values;
 }
 
-// Elements of a 128-bit load, fewer where a thread would hold more than `most` weights for them.
-constexpr int pack_of(int element_bytes, int taps, int most) {
-  int n = 16 / element_bytes;
-  while (n * taps > most) n /= 2;
-  return n;
-}
+// Pixels of a row in a vector, as many as leave a thread's weights in registers.
 template <typename E, int kKernel>
-inline constexpr int kPixelPack = pack_of(sizeof(E), kKernel* kKernel, sizeof(E) == 4 ? 100 : 72);
-template <typename E, int kKernel>
-inline constexpr int kChannelPack = pack_of(sizeof(E), kKernel* kKernel, 72);
+inline constexpr int kPixelPack = sizeof(E) == 8   ? (kKernel == 3 ? 2 : 1)
+                                  : sizeof(E) == 4 ? 4
+                                                   : (kKernel == 3 ? 8 : 2);
 
 }  // namespace ddf::cuda

@@ -1,11 +1,16 @@
-// Compiled once per element type, each time for one DDF_DTYPE of DDF_DTYPES (problem.h).
-#include "filter_any.cuh"
+// Compiled once per element type, each time for one DDF_DTYPE of DDF_DTYPES (problem.h): chooses
+// the kernel of a call and launches it.
 #include "filter_channels.cuh"
-#include "filter_pixels.cuh"
-#include "grad_channel.cuh"
-#include "grad_spatial.cuh"
+#include "filter_columns.cuh"
+#include "filter_rows.cuh"
+#include "grad_channels.cuh"
+#include "grad_columns.cuh"
 #include "plan.cuh"
+#include "plan_grad.cuh"
+#include "reduce.cuh"
+#include "stride.cuh"
 #include "typed.h"
+#include "upsample.cuh"
 
 namespace ddf::cuda {
 namespace {
@@ -16,30 +21,36 @@ constexpr int kElementBytes = sizeof(E), kSumBytes = sizeof(T);
 
 using Kernel = void (*)(Work);
 
-cudaError_t launch(Kernel kernel, const Work& w, cudaStream_t stream, dim3 grid, int threads) {
+cudaError_t launch(const char* name, Kernel kernel, const Work& w, cudaStream_t stream, dim3 grid,
+                   int threads) {
   if (w.shared_bytes > kMostShared) return cudaErrorInvalidValue;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<size_t>(w.shared_bytes);
   config.stream = stream;
+  note_launch(name);
   return cudaLaunchKernelEx(&config, kernel, w);
 }
 
-cudaError_t launch(Kernel kernel, const Work& w, cudaStream_t stream) {
-  const int64_t tiles = int64_t{w.tiles_y} * w.tiles_x;
+cudaError_t launch(const char* name, Kernel kernel, const Work& w, cudaStream_t stream) {
+  const int64_t tiles = int64_t{w.tiles_y} * w.tiles_x * w.tile_phases;
   if (tiles > INT32_MAX) return cudaErrorInvalidValue;
   const dim3 grid(static_cast<unsigned>(w.p.groups * w.chunks),
                   static_cast<unsigned>(least(tiles, DDF_GRID_LIMIT)),
                   static_cast<unsigned>(least(w.p.batch, DDF_GRID_LIMIT)));
-  return launch(kernel, w, stream, grid, w.lanes.threads());
+  return launch(name, kernel, w, stream, grid, w.lanes.threads());
+}
+
+bool aligned(const View& view, int64_t n, bool last) {
+  return is_aligned(view, n, kElementBytes, last);
 }
 
 // Calls body with the kernel size (0: any) and the way of combining as constants.
 template <typename Body>
-auto for_kernel(int kernel, bool multiply, const Body& body) {
+auto for_kernel(const Problem& p, const Body& body) {
   const auto with_size = [&](auto combine) {
-    switch (kernel) {
+    switch (special_kernel(p, kElementBytes)) {
       case 3:
         return body(std::integral_constant<int, 3>{}, combine);
       case 5:
@@ -48,106 +59,202 @@ auto for_kernel(int kernel, bool multiply, const Body& body) {
         return body(std::integral_constant<int, 0>{}, combine);
     }
   };
-  return multiply ? with_size(std::true_type{}) : with_size(std::false_type{});
+  return p.multiply ? with_size(std::true_type{}) : with_size(std::false_type{});
 }
 
-// Forward, or transposed the features' gradient of an operator with stride and scale 1.
-cudaError_t filter(const Work& w, cudaStream_t stream) {
-  const Problem& p = w.p;
-  const Size out{p.out_height, p.out_width};
-  return for_kernel(special_kernel(p, w.from), p.multiply, [&](auto kernel, auto multiply) {
-    if constexpr (kernel() != 0) {
-      using Filters = Stage<T, kernel()>;
-      const auto aligned = [](const View& view, int n, bool last) {
-        return is_aligned(view, n, kElementBytes, last);
-      };
-      if (is_channels_last(w.from) && is_channels_last(w.to)) {
-        constexpr int n = kChannelPack<E, kernel()>;
-        if (p.group_channels() % n == 0 && aligned(w.from, n, true) && aligned(w.to, n, true))
-          return launch(filter_channel_vectors<E, kernel(), multiply()>, plan_filter_channels(w, n),
-                        stream);
-      } else if (int64_t{w.phases} * Filters::kBytes <= kMostStagedBytes) {
-        constexpr int n = kPixelPack<E, kernel()>;
-        if (p.scale == 1 && p.stride_y == 1 && p.stride_x == 1 && p.dilation_x == 1 &&
-            p.width % n == 0 && aligned(w.from, n, false) && aligned(w.to, n, false) &&
-            (w.transposed || aligned(p.spatial_filter, n, false)))
-          return launch(filter_pixel_vectors<E, kernel(), multiply()>,
-                        plan_filter_pixels(w, n, Filters::kBytes), stream);
-        return launch(filter_pixel<E, kernel(), multiply()>,
-                      plan_filter_pixels(w, 1, Filters::kBytes), stream);
-      }
+// The work of a kernel that fits, and the kernel; none at first.
+struct Choice {
+  const char* name = nullptr;
+  Kernel kernel = nullptr;
+  Work work;
+};
+
+// Vectors of a row, as long as they fit.
+template <int kKernel, bool kMultiply, bool kTransposed, int kPixels>
+void choose_rows(Choice& choice, const Work& w, int64_t enough) {
+  if constexpr (kPixels > 1) {
+    if (w.p.width % kPixels == 0 && aligned(w.from, kPixels, false) &&
+        aligned(w.to, kPixels, false) &&
+        (kTransposed || aligned(w.p.spatial_filter, kPixels, false))) {
+      choice = {"filter_rows", filter_rows<E, kKernel, kMultiply, kTransposed, kPixels>,
+                plan_filter_rows(w, kPixels, Stage<T, kKernel>::kBytes, enough)};
+    } else if constexpr (sizeof(E) == 2) {
+      choose_rows<kKernel, kMultiply, kTransposed, kPixels / 2>(choice, w, enough);
     }
-    if (w.transposed)
-      return launch(grad_features_any<E, multiply()>, plan_any(w, {p.height, p.width}), stream);
-    return launch(filter_any<E, multiply()>, plan_any(w, out), stream);
+  }
+}
+
+// Specialised kernels of the forward pass, or transposed of the features' gradient.
+template <int kKernel, bool kMultiply, bool kTransposed>
+Choice choose_filter(const Work& w, int64_t enough) {
+  using Filters = Stage<T, kKernel>;
+  const Problem& p = w.p;
+  const bool dense = p.stride_y == 1 && p.stride_x == 1;
+  const bool whole = p.out_height == p.scale * p.height && p.out_width == p.scale * p.width;
+  const bool undilated = p.dilation_y == 1 && p.dilation_x == 1;
+  Choice choice;
+  if (kKernel == 3 && kTransposed && p.stride_y == kStride && p.stride_x == kStride && undilated)
+    return {"stride_transposed", stride_transposed<E, kMultiply>,
+            plan_filter_pixels(w, {p.out_height, p.out_width}, Stage<T, 3>::kBytes, enough)};
+  if (is_channels_last(w.from) && is_channels_last(w.to)) {
+    constexpr int n = kChannelPack<E>, pixels = kRowPixels<E, kKernel>;
+    const int64_t tap_bytes = kKernel * kKernel * kSumBytes * (kTransposed ? p.scale * p.scale : 1);
+    if (dense && whole && p.group_channels() % n == 0 && aligned(w.from, n, true) &&
+        aligned(w.to, n, true) && p.width >= pixels * p.dilation_x && tap_bytes * n <= kMostShared)
+      choice = {"filter_channels", filter_channels<E, kKernel, kMultiply, kTransposed>,
+                plan_filter_channels(w, n, pixels, tap_bytes, enough)};
+    return choice;
+  }
+  const bool along_x = w.from.x == 1 && dense && p.dilation_x == 1;
+  if (along_x && p.scale == 1)
+    choose_rows<kKernel, kMultiply, kTransposed, kPixelPack<E, kKernel>>(choice, w, enough);
+  if constexpr (kKernel == 3) {
+    const View& wide = kTransposed ? w.from : w.to;
+    if (along_x && p.scale == kScale && whole && undilated && aligned(wide, kScale, false))
+      choice = {kTransposed ? "upsample_transposed" : "upsample",
+                kTransposed ? upsample_transposed<E, kMultiply> : upsample<E, kMultiply>,
+                plan_filter_pixels(w, {p.height, p.width}, Filters::kBytes, enough)};
+  }
+  if (choice.kernel != nullptr || (kTransposed && (!dense || p.scale != 1))) return choice;
+  const bool shared = along_x && p.out_height <= p.scale * p.height;
+  return {"filter_columns",
+          shared ? filter_columns<E, kKernel, kMultiply, kTransposed, true>
+                 : filter_columns<E, kKernel, kMultiply, kTransposed, false>,
+          plan_filter_columns(
+              w, shared ? kFilterColumn<E, kKernel, true> : kFilterColumn<E, kKernel, false>,
+              shared, Filters::kBytes, enough)};
+}
+
+template <bool kTransposed>
+cudaError_t filter(const Problem& p, const View& from, const View& to, cudaStream_t stream) {
+  return for_kernel(p, [&](auto kernel, auto multiply) {
+    const Work w = start(p, from, to, kTransposed, kernel());
+    if constexpr (kernel() != 0) {
+      const Choice choice =
+          choose_filter<kernel(), multiply(), kTransposed>(w, kBlocksEach * multiprocessors());
+      if (choice.kernel != nullptr) return launch(choice.name, choice.kernel, choice.work, stream);
+    }
+    if constexpr (kTransposed)
+      return launch("grad_features_any", grad_features_any<E, multiply()>,
+                    plan_any(w, {p.height, p.width}), stream);
+    else
+      return launch("filter_any", filter_any<E, multiply()>,
+                    plan_any(w, {p.out_height, p.out_width}), stream);
   });
 }
 
-Work plan_channel(const Problem& p) {
-  return for_kernel(special_kernel(p, p.features), p.multiply, [&](auto kernel, auto) {
-    return plan_grad_channel(start(p, p.features, p.output, false), kSumBytes, kTapsEach<kernel()>,
-                             kChannelsShared<E, kernel()>);
+// The kernel for both filters' gradients, if there is one.
+template <int kKernel, bool kMultiply>
+Choice choose_gradients(const Work& w) {
+  constexpr int filter_bytes = Stage<T, kKernel>::kBytes, taps = kKernel * kKernel;
+  const Problem& p = w.p;
+  const bool dense = p.stride_y == 1 && p.stride_x == 1 && p.dilation_x == 1;
+  Choice choice;
+  if (is_channels_last(p.features) && is_channels_last(p.output)) {
+    constexpr int most = kGradChannels<E, kKernel>, least = most > 1 ? most / 2 : most;
+    if constexpr (most > 0) {
+      const bool fewer = p.group_channels() <= kWarp * least, shared = dense && p.scale == 1;
+      const int n = fewer ? least : most;
+      if (p.group_channels() % n == 0 && aligned(p.features, n, true) && aligned(p.output, n, true))
+        choice = {"grad_channels",
+                  shared ? (fewer ? grad_channels<E, kKernel, kMultiply, true, least>
+                                  : grad_channels<E, kKernel, kMultiply, true, most>)
+                         : (fewer ? grad_channels<E, kKernel, kMultiply, false, least>
+                                  : grad_channels<E, kKernel, kMultiply, false, most>),
+                  plan_grad_channels(w, n, taps, filter_bytes, kSumBytes)};
+    }
+    return choice;
+  }
+  const bool shared = dense && p.features.x == 1 && p.out_height <= p.scale * p.height;
+  return {
+      "grad_columns",
+      shared ? grad_columns<E, kKernel, kMultiply, true>
+             : grad_columns<E, kKernel, kMultiply, false>,
+      plan_grad_columns(w, shared ? kGradColumn<E, kKernel, true> : kGradColumn<E, kKernel, false>,
+                        shared, taps, kMultiply ? filter_bytes : 0, kSumBytes)};
+}
+
+Choice choose_gradients(const Problem& p) {
+  return for_kernel(p, [&](auto kernel, auto multiply) {
+    if constexpr (kernel() != 0)
+      return choose_gradients<kernel(), multiply()>(
+          start(p, p.features, p.output, false, kernel()));
+    return Choice{};
   });
 }
 
-cudaError_t grad_features(const Problem& p, cudaStream_t stream) {
-  const Work w = start(p, p.output, p.grad_features, true);
-  if (p.scale == 1 && p.stride_y == 1 && p.stride_x == 1) return filter(w, stream);
-  return (p.multiply
-              ? launch(grad_features_any<E, true>, plan_any(w, {p.height, p.width}), stream)
-              : launch(grad_features_any<E, false>, plan_any(w, {p.height, p.width}), stream));
+cudaError_t reduce(const char* name, Kernel kernel, Work w, int64_t sums, cudaStream_t stream) {
+  w.shared_bytes = kThreads * kSumBytes;
+  const dim3 grid(static_cast<unsigned>(least(ceil_div(sums, kSumsEach), 1 << 20)));
+  return launch(name, kernel, w, stream, grid, kThreads);
 }
 
-cudaError_t grad_of_spatial(const Problem& p, cudaStream_t stream) {
-  return for_kernel(special_kernel(p, p.features), p.multiply, [&](auto kernel, auto multiply) {
-    constexpr bool staged = kernel() != 0 && multiply();
-    constexpr int filter_bytes = staged ? Stage < T, kernel() != 0 ? kernel() : 1 > ::kBytes : 0;
-    if (staged && p.phases() * filter_bytes > kMostStagedBytes)
-      return launch(
-          grad_spatial<E, 0, multiply()>,
-          plan_grad_spatial(start(p, p.features, p.output, false), kSumBytes, 0, kTapsEach<0>),
-          stream);
-    return launch(grad_spatial<E, kernel(), multiply()>,
-                  plan_grad_spatial(start(p, p.features, p.output, false), kSumBytes, filter_bytes,
-                                    kTapsEach<kernel()>),
-                  stream);
-  });
+cudaError_t add_tiles(const Work& w, cudaStream_t stream) {
+  const Problem& p = w.p;
+  return reduce("reduce_tiles", reduce_tiles<E>, w, p.batch * w.phases * p.channels * p.taps(),
+                stream);
 }
 
-cudaError_t grad_of_channel(const Problem& p, cudaStream_t stream) {
-  const Work w = plan_channel(p);
-  const cudaError_t error =
-      for_kernel(special_kernel(p, p.features), p.multiply, [&](auto kernel, auto multiply) {
-        return launch(grad_channel_tiles<E, kernel(), multiply()>, w, stream);
-      });
-  if (error != cudaSuccess) return error;
-  Work reduce = w;
-  reduce.shared_bytes = 0;
-  const int64_t taps = p.batch * w.phases * p.channels * p.taps();
-  const dim3 grid(static_cast<unsigned>(least(ceil_div(taps, kThreads), 1 << 20)));
-  return launch(reduce_channel_tiles<E>, reduce, stream, grid, kThreads);
+// Both together.
+cudaError_t gradients(Choice choice, cudaStream_t stream) {
+  Work& w = choice.work;
+  const Problem& p = w.p;
+  const bool of_channel = p.grad_channel.data != nullptr && p.channels > 0;
+  const bool of_spatial = p.grad_spatial.data != nullptr;
+  if (w.chunks > 1 && of_spatial)
+    w.spatial_sums =
+        static_cast<char*>(p.partial_sums) + (of_channel ? channel_sums_bytes(w, kSumBytes) : 0);
+  cudaError_t error = launch(choice.name, choice.kernel, w, stream);
+  if (error == cudaSuccess && of_channel) error = add_tiles(w, stream);
+  if (error == cudaSuccess && w.spatial_sums != nullptr)
+    error = reduce("reduce_chunks", reduce_chunks<E>, w,
+                   p.batch * p.groups * p.taps() * p.out_height * p.out_width, stream);
+  return error;
+}
+
+Work plan_any_channel(const Problem& p) {
+  return plan_grad_channel_any(start(p, p.features, p.output, false, 0), kSumBytes);
+}
+
+cudaError_t gradients_any(const Problem& p, cudaStream_t stream) {
+  cudaError_t error = cudaSuccess;
+  if (p.grad_spatial.data != nullptr)
+    error = launch(
+        "grad_spatial_any", p.multiply ? grad_spatial_any<E, true> : grad_spatial_any<E, false>,
+        plan_grad_spatial_any(start(p, p.features, p.output, false, 0), kSumBytes), stream);
+  if (error != cudaSuccess || p.grad_channel.data == nullptr || p.channels == 0) return error;
+  const Work w = plan_any_channel(p);
+  error = launch("grad_channel_any",
+                 p.multiply ? grad_channel_any<E, true> : grad_channel_any<E, false>, w, stream);
+  return error == cudaSuccess ? add_tiles(w, stream) : error;
 }
 
 }  // namespace
 
 template <>
 int64_t Typed<DType::DDF_DTYPE>::partial_bytes(const Problem& p) {
-  return partial_sums_bytes(plan_channel(p), kSumBytes);
+  const bool of_channel = p.grad_channel.data != nullptr;
+  const Choice choice = choose_gradients(p);
+  if (choice.kernel == nullptr)
+    return of_channel ? channel_sums_bytes(plan_any_channel(p), kSumBytes) : 0;
+  return (of_channel ? channel_sums_bytes(choice.work, kSumBytes) : 0) +
+         (p.grad_spatial.data != nullptr ? spatial_sums_bytes(choice.work, kSumBytes) : 0);
 }
 
 template <>
 cudaError_t Typed<DType::DDF_DTYPE>::forward(const Problem& p, cudaStream_t stream) {
-  return filter(start(p, p.features, p.output, false), stream);
+  return filter<false>(p, p.features, p.output, stream);
 }
 
 template <>
 cudaError_t Typed<DType::DDF_DTYPE>::backward(const Problem& p, cudaStream_t stream) {
   cudaError_t error = cudaSuccess;
-  if (p.grad_features.data != nullptr && p.channels > 0) error = grad_features(p, stream);
-  if (error == cudaSuccess && p.grad_spatial.data != nullptr) error = grad_of_spatial(p, stream);
-  if (error == cudaSuccess && p.partial_sums != nullptr && p.channels > 0)
-    error = grad_of_channel(p, stream);
-  return error;
+  if (p.grad_features.data != nullptr && p.channels > 0)
+    error = filter<true>(p, p.output, p.grad_features, stream);
+  if (error != cudaSuccess || (p.grad_spatial.data == nullptr && p.grad_channel.data == nullptr))
+    return error;
+  const Choice choice = choose_gradients(p);
+  return choice.kernel != nullptr ? gradients(choice, stream) : gradients_any(p, stream);
 }
 
 }  // namespace ddf::cuda

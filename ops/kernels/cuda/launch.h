@@ -8,12 +8,16 @@
 
 namespace ddf::cuda {
 
-// Bytes that Problem::partial_sums needs for backward(), 0 if grad_channel is not asked for.
+// Bytes that Problem::partial_sums needs for backward().
 int64_t partial_bytes(const Problem& p);
 
 // Launch on `stream` of the current device. cudaErrorInvalidValue if a dimension does not fit 31
 // bits (the tensors' elements may be more).
 cudaError_t forward(const Problem& p, cudaStream_t stream);
 cudaError_t backward(const Problem& p, cudaStream_t stream);
+
+// How many kernels this process has launched; and the name of one of the last 64, counted from 0.
+uint64_t launches();
+const char* launched(uint64_t number);
 
 }  // namespace ddf::cuda

@@ -1,15 +1,18 @@
-// How a problem is cut into blocks: from sizes and strides alone, on the host.
+// How a call is cut into blocks, on the host. Where a gradient's bits depend on that, from sizes
+// and strides alone; else a device with many multiprocessors gets more blocks.
 #pragma once
 
 #include <cstdint>
 
 #include "filter_any.cuh"
-#include "grad_channel.cuh"
+#include "work.cuh"
 
 namespace ddf::cuda {
 
 // Blocks that keep the largest devices busy; below it, blocks are made smaller.
 inline constexpr int64_t kEnoughBlocks = 1024;
+// The same where bits do not depend on it: of each multiprocessor.
+inline constexpr int64_t kBlocksEach = 8;
 inline constexpr int kMostStagedBytes = 16 << 10;
 inline constexpr int64_t kMostShared = 48 << 10;  // without asking for more
 #if !defined(DDF_GRID_LIMIT)
@@ -25,12 +28,17 @@ inline int log_up(int64_t n) {  // the least l with 2^l >= n
 inline int least(int64_t a, int64_t b) { return static_cast<int>(a < b ? a : b); }
 inline int most(int64_t a, int64_t b) { return static_cast<int>(a > b ? a : b); }
 
-// Kernels of 3 and 5 are specialised, unless a tap's distance in memory exceeds 31 bits.
-inline int special_kernel(const Problem& p, const View& from) {
+// Kernels of 3 and 5 are specialised, unless distances in memory exceed 31 bits: of a tap, in
+// elements, and of neighbours, in bytes (Line in work.cuh).
+inline int special_kernel(const Problem& p, int64_t element_bytes) {
   if (p.kernel_y != p.kernel_x || (p.kernel_y != 3 && p.kernel_y != 5)) return 0;
-  const int64_t reach = p.kernel_y / 2;
-  const int64_t farthest = reach * (p.dilation_y * from.y + p.dilation_x * from.x);
-  return farthest <= INT32_MAX ? static_cast<int>(p.kernel_y) : 0;
+  for (const View* view : {&p.features, &p.spatial_filter, &p.output, &p.grad_features}) {
+    const int64_t reach = p.kernel_y / 2 + 4;
+    if (reach * (p.dilation_y * view->y + p.dilation_x * view->x) * p.scale > INT32_MAX ||
+        view->c * element_bytes > INT32_MAX)
+      return 0;
+  }
+  return static_cast<int>(p.kernel_y);
 }
 
 inline bool is_channels_last(const View& view) { return view.c == 1 && view.x != 1; }
@@ -46,14 +54,13 @@ struct Size {
   int64_t height, width;
 };
 
-inline Work start(const Problem& p, const View& from, const View& to, bool transposed) {
+inline Work start(const Problem& p, const View& from, const View& to, bool transposed, int kernel) {
   Work w;
   w.p = p;
   w.from = from;
   w.to = to;
   w.transposed = transposed;
   w.phases = static_cast<int>(p.phases());
-  const int kernel = special_kernel(p, from);
   for (int tap = 0; tap < kernel * kernel; ++tap) {
     const int64_t dy = tap_shift<int64_t>(tap / kernel, kernel, p.dilation_y);
     const int64_t dx = tap_shift<int64_t>(tap % kernel, kernel, p.dilation_x);
@@ -91,7 +98,7 @@ inline void set_tiles(Work& w, Size size, int64_t height, int64_t width) {
 }
 
 inline int64_t blocks_of(const Work& w) {
-  return static_cast<int64_t>(w.tiles_y) * w.tiles_x * w.p.groups * w.chunks * w.p.batch;
+  return int64_t{w.tiles_y} * w.tiles_x * w.tile_phases * w.p.groups * w.chunks * w.p.batch;
 }
 
 inline void set_chunks(Work& w, int64_t channels) {
@@ -99,30 +106,69 @@ inline void set_chunks(Work& w, int64_t channels) {
   w.chunks = most(1, ceil_div(w.p.group_channels(), w.chunk_channels));
 }
 
-// Pixels per thread (1, or a vector of a row).
-inline Work plan_filter_pixels(Work w, int64_t pixels, int filter_bytes) {
-  const Size size{w.p.out_height, ceil_div(w.p.out_width, pixels)};
+// Filters of a chunk of channels in shared memory; fewer channels where that makes enough blocks.
+inline Work stage_filters(Work w, int64_t bytes_each, int64_t enough) {
   const int64_t channels = w.p.group_channels();
-  share_pixels(w, size, channels);
-  set_tiles(w, size, w.lanes.y(), w.lanes.x());
-  w.tile_width *= static_cast<int>(pixels);
-  const int staged = most(1, kMostStagedBytes / (int64_t{w.phases} * filter_bytes));
-  set_chunks(w, least(channels, least(staged, 64)));
-  while (blocks_of(w) < kEnoughBlocks && w.chunk_channels > 8 * w.lanes.channels())
+  set_chunks(w, least(channels, least(64, most(1, kMostStagedBytes / bytes_each))));
+  while (blocks_of(w) < enough && w.chunk_channels > 8 * w.lanes.channels())
     set_chunks(w, w.chunk_channels / 2);
-  w.shared_bytes = w.chunk_channels * w.phases * filter_bytes;
+  w.shared_bytes = static_cast<int>(w.chunk_channels * bytes_each);
   return w;
 }
 
-inline Work plan_filter_channels(Work w, int64_t vector) {
-  const Size size{w.p.out_height, w.p.out_width};
-  share_channels(w, size, ceil_div(w.p.group_channels(), vector));
-  set_chunks(w, vector * w.lanes.channels());
-  // Pixels per thread, over which it reads its filters once.
-  for (int64_t each = 8; each >= 1; each /= 2) {
-    set_tiles(w, size, w.p.scale * w.lanes.y() * each, w.p.scale * w.lanes.x() * 4);
-    if (blocks_of(w) >= kEnoughBlocks) break;
+// A vector of `pixels` of a row to a thread.
+inline Work plan_filter_rows(Work w, int64_t pixels, int filter_bytes, int64_t enough) {
+  const Size size{w.p.out_height, ceil_div(w.p.out_width, pixels)};
+  share_pixels(w, size, w.p.group_channels());
+  set_tiles(w, size, w.lanes.y(), w.lanes.x());
+  w.tile_width *= static_cast<int>(pixels);
+  return stage_filters(w, filter_bytes, enough);
+}
+
+// Lines of threads that each have `pixels` pixels of a column, of one phase (Column).
+inline Size columns_of(const Problem& p, int64_t pixels, bool shared) {
+  const int64_t step = shared ? p.dilation_y : 1;
+  return {ceil_div(ceil_div(p.out_height, p.scale), step * pixels) * step,
+          ceil_div(p.out_width, p.scale)};
+}
+
+inline Work plan_filter_columns(Work w, int64_t pixels, bool shared, int filter_bytes,
+                                int64_t enough) {
+  const Size size = columns_of(w.p, pixels, shared);
+  w.tile_phases = static_cast<int>(w.p.scale * w.p.scale);
+  share_pixels(w, size, w.p.group_channels());
+  set_tiles(w, size, w.lanes.y(), w.lanes.x());
+  return stage_filters(w, filter_bytes, enough);
+}
+
+// A pixel of `size` to a thread, and filters of all phases.
+inline Work plan_filter_pixels(Work w, Size size, int filter_bytes, int64_t enough) {
+  if (is_channels_last(w.from) && is_channels_last(w.to)) {
+    share_channels(w, size, w.p.group_channels());
+  } else {
+    share_pixels(w, size, w.p.group_channels());
   }
+  set_tiles(w, size, w.lanes.y(), w.lanes.x());
+  return stage_filters(w, int64_t{w.phases} * filter_bytes, enough);
+}
+
+// A vector of channels and some pixels of a row, a dilation apart, to a thread; filters of
+// `tap_bytes` for all taps and phases that a tile needs.
+inline Work plan_filter_channels(Work w, int64_t vector, int64_t pixels, int64_t tap_bytes,
+                                 int64_t enough) {
+  const int64_t apart = w.p.dilation_x;
+  w.groups_x = static_cast<int>(ceil_div(w.p.width, apart * pixels) * apart);
+  w.tile_phases = w.transposed ? 1 : static_cast<int>(w.p.scale * w.p.scale);
+  const Size size{w.p.height, w.groups_x};
+  share_channels(w, size, ceil_div(w.p.group_channels(), vector));
+  while (w.lanes.log_channels > 0 && tap_bytes * vector * w.lanes.channels() > kMostShared)
+    --w.lanes.log_channels;
+  set_chunks(w, vector * w.lanes.channels());
+  for (int64_t each = 8; each >= 1; each /= 2) {  // groups of pixels to a thread
+    set_tiles(w, size, w.lanes.y() * each, w.lanes.x());
+    if (blocks_of(w) >= enough) break;
+  }
+  w.shared_bytes = static_cast<int>(least(tap_bytes * vector * w.lanes.channels(), INT32_MAX));
   return w;
 }
 
@@ -137,59 +183,6 @@ inline Work plan_any(Work w, Size size) {
   set_tiles(w, size, w.lanes.y(), w.lanes.x());
   set_chunks(w, kChannelsEach * w.lanes.channels());
   return w;
-}
-
-// One output pixel per thread; fewer pixels and more channels where that makes enough blocks.
-inline Work plan_grad_spatial(Work w, int sum_bytes, int filter_bytes, int taps_each) {
-  const Size size{w.p.out_height, w.p.out_width};
-  const int64_t channels = w.p.group_channels();
-  if (is_channels_last(w.from) && is_channels_last(w.p.output)) {
-    share_channels(w, size, channels);
-  } else {
-    share_pixels(w, size, channels);
-  }
-  set_tiles(w, size, w.lanes.y(), w.lanes.x());
-  while (blocks_of(w) < kEnoughBlocks && w.lanes.log_channels < least(5, log_up(channels)) &&
-         w.lanes.log_x + w.lanes.log_y > 3) {
-    --(w.lanes.log_y > 0 ? w.lanes.log_y : w.lanes.log_x);
-    ++w.lanes.log_channels;
-    set_tiles(w, size, w.lanes.y(), w.lanes.x());
-  }
-  set_chunks(w, channels);
-  if (filter_bytes > 0)
-    w.stage_channels =
-        least(w.chunk_channels, most(1, kMostStagedBytes / (int64_t{w.phases} * filter_bytes)));
-  else
-    w.stage_channels = w.chunk_channels;
-  const int sums = taps_each * w.lanes.pixels() * padded_channels(w.lanes) * sum_bytes;
-  w.shared_bytes = most(sums, int64_t{w.stage_channels} * w.phases * filter_bytes);
-  return w;
-}
-
-// A tile of pixels per block, of `each` channels per thread.
-inline Work plan_grad_channel(Work w, int sum_bytes, int taps_each, int each) {
-  const int64_t scale = w.phases == 1 ? 1 : w.p.scale;  // a block's phases have threads in turn
-  const Size phase{ceil_div(w.p.out_height, scale), ceil_div(w.p.out_width, scale)};
-  const int64_t channels = ceil_div(w.p.group_channels(), each);
-  if (is_channels_last(w.from) && is_channels_last(w.p.output)) {
-    share_channels(w, phase, channels);
-  } else {
-    share_pixels(w, phase, channels);
-    w.lanes.log_channels = least(w.lanes.log_channels, 5);
-  }
-  set_chunks(w, int64_t{each} * w.lanes.channels());
-  const Size size{w.p.out_height, w.p.out_width};
-  // Pixels per thread and phase: many make the second stage short, few make enough blocks.
-  for (int64_t rows = 64, columns = 4; rows >= 4; rows /= 2) {
-    set_tiles(w, size, scale * w.lanes.y() * rows, scale * w.lanes.x() * columns);
-    if (blocks_of(w) >= kEnoughBlocks) break;
-  }
-  w.shared_bytes = taps_each * w.lanes.channels() * (w.lanes.pixels() + 1) * sum_bytes;
-  return w;
-}
-
-inline int64_t partial_sums_bytes(const Work& w, int sum_bytes) {
-  return w.p.batch * w.tiles_y * w.tiles_x * w.phases * w.p.channels * w.p.taps() * sum_bytes;
 }
 
 }  // namespace ddf::cuda

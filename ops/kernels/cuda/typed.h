@@ -5,6 +5,11 @@
 
 namespace ddf::cuda {
 
+// Of the current device.
+int64_t multiprocessors();
+// For last_kernels() (launch.h).
+void note_launch(const char* name);
+
 template <DType>
 struct Typed {
   static int64_t partial_bytes(const Problem& p);

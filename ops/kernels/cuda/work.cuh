@@ -5,6 +5,7 @@
 
 #include "../formula.h"
 #include "element.cuh"
+#include "line.cuh"
 
 namespace ddf::cuda {
 
@@ -55,38 +56,53 @@ struct Work {
   bool transposed = false;
   Lanes lanes;
   int tile_height = 1, tile_width = 1, tiles_y = 1, tiles_x = 1;  // in pixels
-  int chunk_channels = 1, chunks = 1;                             // of a group
-  int stage_channels = 1;  // whose filters lie in shared memory at a time
-  int phases = 1;          // of the channel filter
+  int groups_x = 1;     // of pixels a dilation apart that a thread has at once, in a row
+  int tile_phases = 1;  // tiles that lie in one place, each with the pixels of one phase
+  int chunk_channels = 1, chunks = 1;  // of a group
+  int stage_channels = 1;              // whose filters lie in shared memory at a time
+  int phases = 1;                      // of the channel filter
   int shared_bytes = 0;
   // Of the specialised kernels, in elements: a tap of `from`, from the centre; its spatial weight,
   // from tap 0 of the pixel in hand; its channel filter, from tap 0 of the filter.
   int tap_offset[kMostTaps] = {};
   int64_t spatial_offset[kMostTaps] = {};
   int64_t filter_offset[kMostTaps] = {};
+
+  // Sums of the spatial filter's gradient over each chunk of channels, where there are several.
+  void* spatial_sums = nullptr;
+
+  DDF_HOST_DEVICE int tiles() const { return tiles_y * tiles_x * tile_phases; }
+  // Over which the channel filter's gradient of one phase is summed up; where the phases share a
+  // filter, those of all phases.
+  DDF_HOST_DEVICE int64_t channel_parts() const {
+    return phases == 1 ? tiles() : int64_t{tiles_y} * tiles_x;
+  }
 };
 
 // What one pass of a block computes.
 struct Unit {
   int image, group;
   int first, end;  // channels
-  int y, x;        // of the tile
-  int tile;
+  int chunk;
+  int y, x;  // of the tile
+  int tile, phase;
 };
 
 // Passes, one after another, whose number no limit of the grid's y and z bounds.
 template <typename Body>
 __device__ inline void for_each_unit(const Work& w, const Body& body) {
   const int group_channels = static_cast<int>(w.p.group_channels());
-  const int slice = static_cast<int>(blockIdx.x), tiles = w.tiles_y * w.tiles_x;
+  const int slice = static_cast<int>(blockIdx.x), tiles = w.tiles();
   Unit unit;
   unit.group = slice / w.chunks;
-  unit.first = unit.group * group_channels + slice % w.chunks * w.chunk_channels;
+  unit.chunk = slice % w.chunks;
+  unit.first = unit.group * group_channels + unit.chunk * w.chunk_channels;
   unit.end = min(unit.first + w.chunk_channels, (unit.group + 1) * group_channels);
   for (unit.image = blockIdx.z; unit.image < w.p.batch; unit.image += gridDim.z)
     for (unit.tile = blockIdx.y; unit.tile < tiles; unit.tile += gridDim.y) {
-      unit.y = unit.tile / w.tiles_x * w.tile_height;
-      unit.x = unit.tile % w.tiles_x * w.tile_width;
+      unit.phase = unit.tile % w.tile_phases;
+      unit.y = unit.tile / w.tile_phases / w.tiles_x * w.tile_height;
+      unit.x = unit.tile / w.tile_phases % w.tiles_x * w.tile_width;
       body(unit);
     }
 }
@@ -114,6 +130,23 @@ __device__ inline const E* filter_at(const FilterView& view, int64_t image, int6
   return static_cast<const E*>(view.data) + image * view.b + phase * view.p + channel * view.c;
 }
 
+// A value of the spatial filter's gradient, or its share of this chunk of channels.
+template <typename E>
+__device__ inline void store_spatial(const Work& w, const Unit& unit, int tap, int y, int x,
+                                     Sum<E> sum) {
+  const Problem& p = w.p;
+  const int64_t map = unit.group * p.taps() + tap;
+  if (w.chunks == 1) {
+    *const_cast<E*>(at<E>(p.grad_spatial, unit.image, map, y, x)) = narrow<E>(sum);
+  } else {
+    const int64_t maps = p.groups * p.taps();
+    static_cast<Sum<E>*>(
+        w.spatial_sums)[(((unit.chunk * p.batch + unit.image) * maps + map) * p.out_height + y) *
+                            p.out_width +
+                        x] = sum;
+  }
+}
+
 // Where the neighbourhood of an output pixel lies.
 struct Centre {
   int y, x;
@@ -133,22 +166,6 @@ __device__ inline bool contains(int i, int64_t size) {
   return static_cast<unsigned>(i) < static_cast<unsigned>(size);
 }
 
-// One bit per tap of a kKernel * kKernel kernel: whether it lies in a map of this size.
-template <int kKernel>
-__device__ inline unsigned taps_inside(const Problem& p, Centre centre, int64_t height,
-                                       int64_t width) {
-  unsigned inside = 0;
-#pragma unroll
-  for (int iy = 0; iy < kKernel; ++iy)
-#pragma unroll
-    for (int ix = 0; ix < kKernel; ++ix) {
-      const int y = centre.y + tap_shift(iy, kKernel, static_cast<int>(p.dilation_y));
-      const int x = centre.x + tap_shift(ix, kKernel, static_cast<int>(p.dilation_x));
-      if (contains(y, height) && contains(x, width)) inside |= 1u << (iy * kKernel + ix);
-    }
-  return inside;
-}
-
 // Channel filters in shared memory: [channel][phase][tap], each filter padded to an odd number of
 // 16-byte words, so that neither 128-bit nor scalar loads of neighbouring filters share a bank.
 template <typename T, int kKernel>
@@ -159,12 +176,13 @@ struct Stage {
   static constexpr int kBytes = kPitch * static_cast<int>(sizeof(T));
 
   template <typename E>
-  __device__ static void fill(T* filters, const Work& w, int image, int first, int end) {
+  __device__ static void fill(T* filters, const Work& w, int image, int first, int end, int phase) {
     const FilterView& f = w.p.channel_filter;
-    const int count = (end - first) * w.phases;
+    const int count = end - first;
+    if (w.phases == 1) phase = 0;
     for (int i = static_cast<int>(threadIdx.x); i < count * kTaps; i += blockDim.x) {
       const int filter = i / kTaps, tap = i % kTaps;
-      const E* source = filter_at<E>(f, image, filter % w.phases, first + filter / w.phases);
+      const E* source = filter_at<E>(f, image, phase, first + filter);
       filters[filter * kPitch + tap] = widen(source[w.filter_offset[tap]]);
     }
   }

@@ -11,4 +11,9 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
 };
 
+// The device, whose multiprocessors decide into how many blocks a call is cut.
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+
 using cudaStream_t = struct EmulatedStream*;

@@ -100,11 +100,13 @@ int run(Problem p, bool backward) {
 
 extern "C" {
 
-void emulation_options(unsigned seed, int64_t grid_limit, int64_t dropped_barrier, bool dry) {
+void emulation_options(unsigned seed, int64_t grid_limit, int64_t dropped_barrier, bool dry,
+                       int multiprocessors) {
   emulation::options.seed = seed;
   emulation::options.grid_limit = grid_limit;
   emulation::options.dropped_barrier = dropped_barrier;
   emulation::options.dry = dry;
+  emulation::options.multiprocessors = multiprocessors;
 }
 
 int64_t emulation_barriers() {

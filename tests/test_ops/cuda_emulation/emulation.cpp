@@ -1,7 +1,8 @@
 // Runs a grid on the CPU. The threads of a block are fibers (ucontext): each runs until it meets a
-// barrier, in an order drawn anew for every round, so that a result which depends on the order
-// shows. Shared memory is allocated anew for each block, exactly as large as the launch says and
-// filled with NaN: reading what nobody wrote shows, and so (AddressSanitizer) does reading past it.
+// barrier, or exchanges values with its warp, in an order drawn anew for every round, so that a
+// result which depends on the order shows. Shared memory is allocated anew for each block, exactly
+// as large as the launch says and filled with NaN: reading what nobody wrote shows, and so
+// (AddressSanitizer) does reading past it.
 #include <dlfcn.h>
 #include <ucontext.h>
 
@@ -31,11 +32,16 @@ namespace {
 
 constexpr size_t kStack = 256 << 10;
 
+constexpr unsigned kWarp = 32;
+
+enum class State { ready, at_barrier, at_exchange, finished };
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack{new char[kStack]};
   int64_t barriers = 0;
-  bool finished = true;
+  State state = State::finished;
+  uint64_t given = 0, shown = 0;  // to the warp: for the next exchange, and in the last one
 };
 
 std::vector<Fiber> fibers;
@@ -85,7 +91,7 @@ void enter(Fiber& fiber) {
 void thread_main() {
   entered(nullptr);
   (*running)();
-  current->finished = true;
+  current->state = State::finished;
   leaving(nullptr);  // for good
   swapcontext(&current->context, &scheduler);
 }
@@ -97,10 +103,24 @@ void prepare(Fiber& fiber) {
   fiber.context.uc_link = nullptr;
   makecontext(&fiber.context, thread_main, 0);
   fiber.barriers = 0;
-  fiber.finished = false;
+  fiber.state = State::ready;
 }
 
-// False if some threads wait at a barrier that others never reach.
+// Lets the threads from `begin` to `end` go on, if all of them that still run wait for `what`.
+bool release(unsigned begin, unsigned end, State what) {
+  const auto first = fibers.begin() + begin, last = fibers.begin() + end;
+  const bool some = std::any_of(first, last, [&](const Fiber& f) { return f.state == what; });
+  // A barrier and an exchange want every thread: one that has ended never comes.
+  if (!some || std::any_of(first, last, [&](const Fiber& f) { return f.state != what; }))
+    return false;
+  std::for_each(first, last, [](Fiber& f) {
+    f.state = State::ready;
+    f.shown = f.given;
+  });
+  return true;
+}
+
+// False if some threads wait for others that never come.
 bool run_block(unsigned threads, std::mt19937& random) {
   for (unsigned i = 0; i < threads; ++i) prepare(fibers[i]);
   std::vector<unsigned> order(threads);
@@ -110,13 +130,23 @@ bool run_block(unsigned threads, std::mt19937& random) {
     size_t finished = 0;
     for (const unsigned i : order) {
       threadIdx = dim3(i, 0, 0);
-      enter(fibers[i]);
-      finished += fibers[i].finished;
+      if (fibers[i].state == State::ready) enter(fibers[i]);
+      finished += fibers[i].state == State::finished;
     }
     barriers = std::max(barriers, fibers[0].barriers);
     if (finished == threads) return true;
-    if (finished > 0) return false;
+    bool released = release(0, threads, State::at_barrier);
+    for (unsigned warp = 0; warp < threads; warp += kWarp)
+      released |= release(warp, std::min(warp + kWarp, threads), State::at_exchange);
+    if (!released) return false;
   }
+}
+
+void wait_for(State what) {
+  const dim3 thread = threadIdx;
+  current->state = what;
+  leave();
+  threadIdx = thread;
 }
 
 }  // namespace
@@ -161,12 +191,26 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* address,
   return cudaSuccess;
 }
 
+uint64_t exchange(uint64_t bits, unsigned from_lane) {
+  current->given = bits;
+  wait_for(State::at_exchange);
+  return fibers[threadIdx.x / kWarp * kWarp + from_lane].shown;
+}
+
 }  // namespace emulation
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = emulation::options.multiprocessors;
+  return cudaSuccess;
+}
 
 void __syncthreads() {
   using namespace emulation;
   if (current->barriers++ == options.dropped_barrier) return;
-  const dim3 thread = threadIdx;
-  leave();
-  threadIdx = thread;
+  wait_for(State::at_barrier);
 }

@@ -1,0 +1,81 @@
+"""Runs every specialised CUDA kernel once: for NVIDIA's profiler and memory checker.
+
+Prints which kernels each call took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ddf_seg.command_line import ToolParser, show_usage_errors
+from ddf_seg.errors import UsageError
+
+# Shape of the features, layout, stride, scale factor; widths that are whole vectors, and not.
+SMALL = (
+    ((2, 12, 6, 40), 'contiguous', 1, 1),
+    ((1, 6, 7, 37), 'contiguous', 1, 1),
+    ((1, 8, 9, 10), 'contiguous', 2, 1),
+    ((1, 10, 5, 8), 'contiguous', 1, 2),
+    ((2, 136, 6, 9), 'channels_last', 1, 1),
+    ((1, 64, 6, 8), 'channels_last', 2, 1),
+    ((1, 16, 5, 6), 'channels_last', 1, 2),
+)
+LARGE = (
+    ((2, 256, 200, 300), 'contiguous', 1, 1),
+    ((2, 256, 200, 300), 'channels_last', 1, 1),
+    ((1, 256, 120, 120), 'contiguous', 1, 2),
+    ((1, 256, 120, 120), 'channels_last', 1, 2),
+    ((2, 256, 200, 300), 'contiguous', 2, 1),
+)
+DTYPES = ('float32', 'bfloat16')
+
+
+def run(large: bool, device: str) -> None:
+    """Forward and backward of each case."""
+    import torch
+
+    from ddf_seg.ops import ddf, ddf_upsample, native
+
+    for shape, layout, stride, scale in LARGE if large else SMALL:
+        for dtype in DTYPES:
+            batch, channels, height, width = shape
+            size = (-(-height // stride) * scale, -(-width // stride) * scale)
+            phases = (scale**2,) if scale > 1 else ()
+            shapes = (shape, (batch, *phases, channels, 3, 3), (batch, 9, *size))
+            x, f, s = (
+                torch.randn(n, device=device).to(getattr(torch, dtype)).requires_grad_()
+                for n in shapes
+            )
+            to = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
+            features = x.contiguous(memory_format=to)
+            spatial = s.contiguous(memory_format=to)
+            with native.launched_kernels() as names:
+                if scale > 1:
+                    output = ddf_upsample(features, f, spatial, 3, scale)
+                else:
+                    output = ddf(features, f, spatial, 3, 1, stride)
+                output.sum().backward()
+            sizes = '×'.join(map(str, shape))
+            print(f'{sizes} {layout} {dtype}, stride {stride}, scale {scale}: {", ".join(names)}')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = ToolParser(description=__doc__, examples=['python dev/gpu_cases.py --large'])
+    parser.add_argument('--large', action='store_true', help="the paper's map, for the profiler")
+    parser.add_argument('--device', default='cuda', help='cuda, or cpu to try this program')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    import torch
+
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise UsageError(f'--device: expected a GPU, torch {torch.__version__} sees none')
+    run(args.large, args.device)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(show_usage_errors(main))

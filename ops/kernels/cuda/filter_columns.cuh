@@ -1,0 +1,76 @@
+// A filter of maps of any width, layout, stride, dilation and scale: a thread holds the spatial
+// weights of its pixels in registers and passes through the channels, whose filters come from
+// shared memory. The forward pass; and transposed (work.cuh), stride and scale 1, the features'
+// gradient.
+#pragma once
+
+#include "columns.cuh"
+
+namespace ddf::cuda {
+
+// Pixels of a thread, as many as leave their weights in registers.
+template <typename E, int kKernel, bool kShared>
+inline constexpr int kFilterColumn = kShared && kKernel == 3 ? (sizeof(E) < 8 ? 4 : 2)
+                                     : sizeof(E) < 8 && (kShared || kKernel == 3) ? 2
+                                                                                  : 1;
+
+template <typename E, int kKernel, bool kMultiply, bool kTransposed, bool kShared>
+__global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_constant__ Work w) {
+  using T = Sum<E>;
+  using Filters = Stage<T, kKernel>;
+  constexpr int kTaps = kKernel * kKernel, kPixels = kFilterColumn<E, kKernel, kShared>;
+  using Around = Window<E, kKernel, kPixels, kShared>;
+  T* const filters = shared_memory<T>();
+  const Lane lane = lane_of(w.lanes);
+  const View& s = w.p.spatial_filter;
+  for_each_unit(w, [&](const Unit& unit) {
+    __syncthreads();  // the last pass has read its filters
+    Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, unit.phase);
+    __syncthreads();
+    const Column<kPixels, kShared> column(w, unit, lane);
+    if (column.pixels == 0) return;
+    const Around around(w, w.from, unit.image, unit.first, column);
+    T spatial[kPixels][kTaps];
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) {
+      const E* const here =
+          at<E>(s, unit.image, unit.group * kTaps, column.y + i * column.apart, column.x);
+#pragma unroll
+      for (int tap = 0; tap < kTaps; ++tap) {
+        const bool there = column.has(i) && (!kTransposed || around.inside(i, tap));
+        spatial[i][tap] = load_if(there, here + w.spatial_offset[tap]);
+      }
+    }
+    unsigned mask_y[Around::kRows], mask_x[kKernel];
+#pragma unroll
+    for (int row = 0; row < Around::kRows; ++row) mask_y[row] = around.inside_y[row] ? ~0u : 0u;
+#pragma unroll
+    for (int ix = 0; ix < kKernel; ++ix) mask_x[ix] = around.inside_x[ix] ? ~0u : 0u;
+    Line<E> to[kPixels];
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i)
+      to[i] = Line<E>::of(
+          true, at<E>(w.to, unit.image, unit.first, column.y + i * column.apart, column.x), w.to.c);
+#pragma unroll 1
+    for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
+      T values[Around::kRows][kKernel], weights[Filters::kPitch];
+      around.load(values, c);
+      Filters::load(filters + c * Filters::kPitch, weights);
+#pragma unroll
+      for (int i = 0; i < kPixels; ++i) {
+        T sum = 0;
+#pragma unroll
+        for (int tap = 0; tap < kTaps; ++tap) {
+          const int row = Around::row_of(i, tap), ix = tap % kKernel;
+          T weight = combine<kMultiply>(weights[tap], spatial[i][tap]);
+          // An output that does not exist adds nothing, however large the weight.
+          if (kTransposed && tap != kTaps / 2) weight = masked(weight, mask_y[row] & mask_x[ix]);
+          sum += weight * values[row][ix];
+        }
+        if (column.has(i)) *const_cast<E*>(to[i].at(c)) = narrow<E>(sum);
+      }
+    }
+  });
+}
+
+}  // namespace ddf::cuda

@@ -1,0 +1,163 @@
+// Upsampling by 2 with kernels of 3 x 3 on contiguous maps: a thread makes the four outputs of a
+// pixel, so that it reads its neighbourhood once; transposed, it gathers the pixel's gradient from
+// the four outputs of each neighbour. It holds the spatial weights of all of them in registers and
+// passes through the channels, whose filters come from shared memory.
+#pragma once
+
+#include "columns.cuh"
+
+namespace ddf::cuda {
+
+inline constexpr int kScale = 2, kPhases = 4;
+
+// The filters of a chunk of channels, [phase][channel]; of one phase where all share them.
+template <typename E>
+struct PhaseFilters {
+  using T = Sum<E>;
+  using Filters = Stage<T, 3>;
+  T* data;
+  int apart;  // from phase to phase
+
+  __device__ PhaseFilters(const Work& w, const Unit& unit)
+      : data(shared_memory<T>()), apart(w.phases == 1 ? 0 : w.chunk_channels * Filters::kPitch) {
+    __syncthreads();  // the last pass has read its filters
+    for (int phase = 0; phase < w.phases; ++phase)
+      Filters::template fill<E>(data + phase * apart, w, unit.image, unit.first, unit.end, phase);
+    __syncthreads();
+  }
+  __device__ void load(int phase, int channel, T (&to)[Filters::kPitch]) const {
+    Filters::load(data + phase * apart + channel * Filters::kPitch, to);
+  }
+};
+
+template <typename E, bool kMultiply>
+__global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
+    upsample(const __grid_constant__ Work w) {
+  using T = Sum<E>;
+  constexpr int kTaps = 9;
+  const Problem& p = w.p;
+  const Lane lane = lane_of(w.lanes);
+  for_each_unit(w, [&](const Unit& unit) {
+    const PhaseFilters<E> filters(w, unit);
+    const int y = unit.y + lane.y, x = unit.x + lane.x;
+    if (y >= p.height || x >= p.width) return;
+    Line<E> rows[3];
+    bool inside_x[3];
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const int at_y = y + tap_shift(i, 3, 1);
+      inside_x[i] = i == 1 || contains(x + tap_shift(i, 3, 1), p.width);
+      rows[i] = Line<E>::of(contains(at_y, p.height),
+                            at<E>(w.from, unit.image, unit.first, at_y, x), w.from.c);
+    }
+    const int64_t first_tap = unit.group * kTaps;
+    T spatial[kPhases][kTaps];
+    Line<E> to[kScale];
+#pragma unroll
+    for (int py = 0; py < kScale; ++py) {
+      const int out_y = y * kScale + py;
+      to[py] = Line<E>::of(true, at<E>(w.to, unit.image, unit.first, out_y, x * kScale), w.to.c);
+#pragma unroll
+      for (int px = 0; px < kScale; ++px)
+#pragma unroll
+        for (int tap = 0; tap < kTaps; ++tap)
+          spatial[py * kScale + px][tap] =
+              widen(*at<E>(p.spatial_filter, unit.image, first_tap + tap, out_y, x * kScale + px));
+    }
+#pragma unroll 1
+    for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
+      T values[kTaps];
+#pragma unroll
+      for (int i = 0; i < kTaps; ++i)
+        values[i] = load_if(inside_x[i % 3], rows[i / 3].at(c) + i % 3 - 1);
+#pragma unroll
+      for (int py = 0; py < kScale; ++py) {
+        Pack<E, kScale> out;
+#pragma unroll
+        for (int px = 0; px < kScale; ++px) {
+          const int phase = py * kScale + px;
+          T weights[PhaseFilters<E>::Filters::kPitch], sum = 0;
+          filters.load(phase, c, weights);
+#pragma unroll
+          for (int tap = 0; tap < kTaps; ++tap)
+            sum += combine<kMultiply>(weights[tap], spatial[phase][tap]) * values[tap];
+          out.of[px] = narrow<E>(sum);
+        }
+        store_pack(const_cast<E*>(to[py].at(c)), out);
+      }
+    }
+  });
+}
+
+template <typename E, bool kMultiply>
+__global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
+    upsample_transposed(const __grid_constant__ Work w) {
+  using T = Sum<E>;
+  constexpr int kTaps = 9;
+  const Problem& p = w.p;
+  const Lane lane = lane_of(w.lanes);
+  for_each_unit(w, [&](const Unit& unit) {
+    const PhaseFilters<E> filters(w, unit);
+    const int y = unit.y + lane.y, x = unit.x + lane.x;
+    if (y >= p.height || x >= p.width) return;
+    const int64_t last_tap = unit.group * kTaps + kTaps - 1;
+    // Of both rows of outputs: neighbours as pairs.
+    Line<E> rows[kScale][3];
+    unsigned mask_y[3], mask_x[3];
+    bool inside_x[3];
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const int at_y = y + tap_shift(i, 3, 1), at_x = x + tap_shift(i, 3, 1);
+      inside_x[i] = i == 1 || contains(at_x, p.width);
+      mask_x[i] = inside_x[i] ? ~0u : 0u;
+      mask_y[i] = contains(at_y, p.height) ? ~0u : 0u;
+#pragma unroll
+      for (int py = 0; py < kScale; ++py)
+        rows[py][i] = Line<E>::of(
+            mask_y[i] != 0, at<E>(w.from, unit.image, unit.first, at_y * kScale + py, x * kScale),
+            w.from.c);
+    }
+    T spatial[kPhases][kTaps];
+#pragma unroll
+    for (int phase = 0; phase < kPhases; ++phase)
+#pragma unroll
+      for (int i = 0; i < kTaps; ++i) {
+        const int at_y = y + tap_shift(i / 3, 3, 1), at_x = x + tap_shift(i % 3, 3, 1);
+        // The output there reads this pixel by the tap that is turned by half a turn, as are the
+        // filters in shared memory.
+        spatial[phase][i] =
+            load_if((mask_y[i / 3] & mask_x[i % 3]) != 0,
+                    at<E>(p.spatial_filter, unit.image, last_tap - i,
+                          at_y * kScale + phase / kScale, at_x * kScale + phase % kScale));
+      }
+    const Line<E> to = Line<E>::of(true, at<E>(w.to, unit.image, unit.first, y, x), w.to.c);
+#pragma unroll 1
+    for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
+      T sum = 0;
+#pragma unroll
+      for (int py = 0; py < kScale; ++py) {
+        Pack<E, kScale> values[kTaps];
+#pragma unroll
+        for (int i = 0; i < kTaps; ++i)
+          values[i] =
+              load_pack_if<kScale>(inside_x[i % 3], rows[py][i / 3].at(c) + (i % 3 - 1) * kScale);
+#pragma unroll
+        for (int px = 0; px < kScale; ++px) {
+          const int phase = py * kScale + px;
+          T weights[PhaseFilters<E>::Filters::kPitch];
+          filters.load(phase, c, weights);
+#pragma unroll
+          for (int i = 0; i < kTaps; ++i) {
+            const T weight = combine<kMultiply>(weights[i], spatial[phase][i]);
+            // An output that does not exist adds nothing, however large the weight.
+            sum += (i == kTaps / 2 ? weight : masked(weight, mask_y[i / 3] & mask_x[i % 3])) *
+                   widen(values[i].of[px]);
+          }
+        }
+      }
+      *const_cast<E*>(to.at(c)) = narrow<E>(sum);
+    }
+  });
+}
+
+}  // namespace ddf::cuda
