@@ -283,13 +283,16 @@ BARRIERS = [
 
 
 @pytest.mark.parametrize('call', BARRIERS, ids=str)
-@pytest.mark.parametrize('which', range(4), ids=['forward', 'X', 'F', 'S'])
-def test_every_barrier_is_needed(emulation: Emulation, call: Call, which: int) -> None:
-    """Without any one of its barriers, but the first, a kernel gives something else."""
+@pytest.mark.parametrize('gradients', ['', 'X', 'FS', 'S'])
+def test_every_barrier_is_needed(emulation: Emulation, call: Call, gradients: str) -> None:
+    """Without any one of its barriers, but the first, a kernel gives something else.
+
+    For F's gradient alone, the filters that barriers keep apart are not read.
+    """
     call = Call(**{**call.__dict__, 'batch': 2})
     inputs = call.tensors(torch.float32)
-    upstream = call.grad_output(torch.float32) if which else None
-    request = Request.of(call, inputs, upstream, [which == i for i in (1, 2, 3)])
+    upstream = call.grad_output(torch.float32) if gradients else None
+    request = Request.of(call, inputs, upstream, [name in gradients for name in 'XFS'])
 
     def run(seed: int, dropped: int = -1) -> list[Tensor] | int:
         for result in request.results:

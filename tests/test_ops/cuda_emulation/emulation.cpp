@@ -1,8 +1,8 @@
 // Runs a grid on the CPU. The threads of a block are fibers (ucontext): each runs until it meets a
-// barrier, or exchanges values with its warp, in an order drawn anew for every round, so that a
-// result which depends on the order shows. Shared memory is allocated anew for each block, exactly
-// as large as the launch says and filled with NaN: reading what nobody wrote shows, and so
-// (AddressSanitizer) does reading past it.
+// barrier, or exchanges values with its warp, in an order drawn anew for every round, and one warp
+// lags behind, so that a result which depends on the order shows. Shared memory is allocated anew
+// for each block, exactly as large as the launch says and filled with NaN: reading what nobody
+// wrote shows, and so (AddressSanitizer) does reading past it.
 #include <dlfcn.h>
 #include <ucontext.h>
 
@@ -125,12 +125,19 @@ bool run_block(unsigned threads, std::mt19937& random) {
   for (unsigned i = 0; i < threads; ++i) prepare(fibers[i]);
   std::vector<unsigned> order(threads);
   std::iota(order.begin(), order.end(), 0u);
+  // One warp is so slow that it goes on only where all others wait.
+  const auto slow = static_cast<unsigned>(random() % ((threads + kWarp - 1) / kWarp));
   for (;;) {
     std::shuffle(order.begin(), order.end(), random);
+    const auto is_ready = [](const Fiber& f) { return f.state == State::ready; };
+    const auto first = fibers.begin();
+    const bool others =
+        std::any_of(first, first + slow * kWarp, is_ready) ||
+        std::any_of(first + std::min(threads, (slow + 1) * kWarp), first + threads, is_ready);
     size_t finished = 0;
     for (const unsigned i : order) {
       threadIdx = dim3(i, 0, 0);
-      if (fibers[i].state == State::ready) enter(fibers[i]);
+      if (is_ready(fibers[i]) && (i / kWarp != slow || !others)) enter(fibers[i]);
       finished += fibers[i].state == State::finished;
     }
     barriers = std::max(barriers, fibers[0].barriers);
@@ -138,7 +145,7 @@ bool run_block(unsigned threads, std::mt19937& random) {
     bool released = release(0, threads, State::at_barrier);
     for (unsigned warp = 0; warp < threads; warp += kWarp)
       released |= release(warp, std::min(warp + kWarp, threads), State::at_exchange);
-    if (!released) return false;
+    if (!released && !std::any_of(first, first + threads, is_ready)) return false;
   }
 }
 
