@@ -75,7 +75,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     write_cityscapes(tmp_path / 'data', num_train=12)
     environment = {
         **os.environ,
-        'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
+        'PYTHONPATH': os.pathsep.join(str(ROOT / name) for name in ('', 'tests', 'dev')),
         'OMP_NUM_THREADS': '1',
         'MASTER_ADDR': '127.0.0.1',
         'MASTER_PORT': str(free_port()),
