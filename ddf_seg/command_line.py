@@ -40,11 +40,13 @@ def near(path: str | Path) -> str:
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the description, and shows the default of each option that has one."""
+    """Keeps the lines of the description, and shows defaults where the text does not say them."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or '', action.default
         if not action.option_strings or default in (None, False, argparse.SUPPRESS):
+            return text
+        if '(default: ' in text:
             return text
         if isinstance(default, (list, tuple)):
             default = ' '.join(map(str, default))

@@ -58,6 +58,8 @@ def test_help_is_there_in_no_time(tool: str) -> None:
         if line.startswith('  -'):
             # The text stands beside the option, or where that is long, below it.
             assert '  ' in line.strip() or below.startswith('      '), line
+    for option in ' '.join(' '.join(lines).split()).split(' -'):
+        assert option.count('(default') < 2, option
 
 
 @pytest.mark.parametrize('tool', MOVED)

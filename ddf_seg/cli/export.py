@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--batch', type=_batch, default=1, metavar='N|dynamic',
-        help='how many images come at a time, or dynamic: any number (default 1)',
+        help='how many images come at a time, or dynamic: any number',
     )  # fmt: skip
     parser.add_argument(
         '--output', choices=('ids', 'scores', 'probabilities'), default='ids',

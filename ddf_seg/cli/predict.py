@@ -118,7 +118,7 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--overlap: expected 0 or more pixels, got {args.overlap}')
     if args.batch_size < 1:
         parser.error(f'--batch-size: expected 1 or more, got {args.batch_size}')
-    given = [file.dest for file in files if getattr(args, file.dest) is not None]
+    given = [str(path) for file in files if (path := getattr(args, file.dest)) is not None]
     if args.demo and given:
         parser.error(f'--demo: expected no further file, got {", ".join(given)}')
     if args.demo:

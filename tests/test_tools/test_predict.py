@@ -682,7 +682,7 @@ def test_demo_takes_no_files(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, message in (
-        (['--demo', 'config.py'], '--demo: expected no further file, got config'),
+        (['--demo', 'config.py'], '--demo: expected no further file, got config.py'),
         (['config.py'], 'required: checkpoint, input (or --demo)'),
     ):
         monkeypatch.setattr(sys, 'argv', ['predict', *arguments])
