@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ def fold_normalization(model: Any) -> Any:
     """The segmentor with BatchNorm folded into the convolutions before it.
 
     mmcv folds what stands behind a convolution in the order of definition. Where a network
-    computes in another order, that would change what it says: then it stays as it is.
+    computes in another order, that would change what it says: then it stays as it is, and a warning
+    says so.
 
     Args:
         model: the segmentor, in evaluation mode; stays as it is.
@@ -35,11 +37,18 @@ def fold_normalization(model: Any) -> Any:
     try:
         folded = fuse_conv_bn(copy.deepcopy(model))
         plain, quick = (_scores(each, 2 * image - 1) for each in (model, folded))
-    except Exception:
+    except Exception as error:
         # It takes no such image (other channels, another size), so it cannot be compared.
-        return model
+        return _unfolded(model, in_a_line(error))
     limit = _TOLERANCE * (plain.max() - plain.min())
-    return folded if (plain - quick).abs().max() <= limit else model
+    if (plain - quick).abs().max() <= limit:
+        return folded
+    return _unfolded(model, 'it would change the scores')
+
+
+def _unfolded(model: Any, reason: str) -> Any:
+    warnings.warn(f'runs a little slower, with BatchNorm not folded: {reason}', stacklevel=3)
+    return model
 
 
 def compile_network(model: Any) -> None:
