@@ -55,11 +55,17 @@ class Segmenter:
             ) from error
         if about is None:
             raise UsageError(f'{file}: expected a network that tools/export.py wrote')
-        known = json.loads(about)
-        self.classes: list[str] = known['classes']
-        self.palette = np.array(known['palette'], np.uint8).reshape(-1, 3)
-        self.size_divisor: int = known['size_divisor']
-        self.config: str = known['config']
+        try:
+            known = json.loads(about)
+            self.classes: list[str] = known['classes']
+            self.palette = np.array(known['palette'], np.uint8).reshape(-1, 3)
+            self.size_divisor: int = known['size_divisor']
+            self.config: str = known['config']
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f'{file}: what it says of itself is damaged, or of another version of ddf_seg '
+                f'({type(error).__name__}: {in_a_line(error)}); export the network again'
+            ) from error
         self.output: str = known.get('output', 'ids')
         self._layout = known.get('layout', 'nhwc')
         axes = [self._layout.index(axis) for axis in 'nhwc']

@@ -178,11 +178,16 @@ def test_files_that_are_no_exported_network_are_refused(
     foreign, damaged = tmp_path / 'foreign.onnx', tmp_path / 'damaged.onnx'
     onnx.save(model, foreign)
     damaged.write_bytes(b'no network')
+    ours = {'a list.onnx': '[]', 'cut.onnx': '{"classes": ["a', 'short.onnx': '{"classes": []}'}
+    for name, about in ours.items():
+        onnx.helper.set_model_props(model, {exporting.METADATA: about})
+        onnx.save(model, tmp_path / name)
     other = tmp_path / 'a.txt'
     other.write_text('')
     for file, message in (
         (foreign, r'expected a network that tools/export\.py wrote'),
         (damaged, 'onnxruntime cannot load it'),
+        *((tmp_path / name, 'damaged, or of another version') for name in ours),
         (tmp_path / 'none.onnx', 'no such file'),
         (other, r'ends in \.onnx or \.xml'),
     ):
