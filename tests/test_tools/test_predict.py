@@ -24,7 +24,7 @@ from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.config_file import read_config
 from ddf_seg.engine.images.reading import ImageReader
-from ddf_seg.engine.predicting import pytorch, videos
+from ddf_seg.engine.predicting import pytorch, results, videos
 from ddf_seg.engine.predicting.backend import segment_view
 from ddf_seg.engine.predicting.network import find_classes, load_model
 from ddf_seg.engine.predicting.predictor import Predictor
@@ -469,14 +469,21 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
 ) -> None:
     for name in ('a.png', 'b.png', 'c.png'):
         write_image(tmp_path / 'in' / name)
-    write = Path.write_bytes
+    write, write_bytes = results.write_png, Path.write_bytes
+    # Each thread's: which files find no room must not depend on which thread is first.
+    disk = threading.local()
+
+    def write_here(path: Path, image: np.ndarray) -> None:
+        disk.is_full = path.name != 'a.png'
+        write(path, image)
 
     def fill(path: Path, content: bytes) -> int:
-        if (tmp_path / 'out' / 'overlays' / 'a.png').exists():
-            write(path, content[:10])
+        if getattr(disk, 'is_full', False):
+            write_bytes(path, content[:10])
             raise OSError(errno.ENOSPC, 'No space left on device')
-        return write(path, content)
+        return write_bytes(path, content)
 
+    monkeypatch.setattr(results, 'write_png', write_here)
     monkeypatch.setattr(Path, 'write_bytes', fill)
     code, error = run(tmp_path / 'in')
     assert code == 1
