@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -21,6 +21,23 @@ def hint(name: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
     """`" (did you mean 'channels'?)"`, or an empty string where no valid name is near."""
     near = get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return f' (did you mean {near[0]!r}?)' if near else ''
+
+
+def counted(number: int, thing: str, things: str = '') -> str:
+    """`'1 mask'`, `'2 masks'`; `things` is for words that take more than an s."""
+    return f'{number} {thing if number == 1 else things or thing + "s"}'
+
+
+def listed(items: Sequence[object], most: int = 5) -> str:
+    """The first items in a line, and how many more there are: `'a, b and 3 more'`."""
+    more = f' and {len(items) - most} more' if len(items) > most else ''
+    return ', '.join(map(str, items[:most])) + more
+
+
+def listed_below(items: Sequence[object], most: int = 5) -> str:
+    """As `listed`, each item in an indented line, which begins with the line's end before it."""
+    more = [f'… and {len(items) - most} more'] if len(items) > most else []
+    return ''.join(f'\n  {item}' for item in [*items[:most], *more])
 
 
 def in_a_line(error: BaseException) -> str:

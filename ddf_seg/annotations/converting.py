@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..command_line import ToolParser
-from ..errors import UsageError
+from ..errors import UsageError, counted, listed_below
 from ..files import files_below, is_disk_error, mapped, write_whole
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
@@ -88,8 +88,8 @@ def find(folder: Path, pattern: str) -> list[Path]:
     if len(near) > len(found):
         first = next(file for file in near if file not in set(found))
         raise ValueError(
-            f'{len(near) - len(found)} files would match {pattern} in another case, the first is '
-            f'{first}: rename them'
+            f'{counted(len(near) - len(found), "file")} would match {pattern} in another case, the '
+            f'first is {first}: give small and capital letters as in the pattern'
         )
     if not found:
         state = 'holds no such file' if folder.is_dir() else 'does not exist'
@@ -141,8 +141,7 @@ def convert(
 
 def summarise(messages: Sequence[str], what: str) -> str:
     """How many messages there are, and the first five of them."""
-    more = f'\n  … and {len(messages) - 5} more' if len(messages) > 5 else ''
-    return f'{len(messages)} {what}:' + ''.join(f'\n  {text}' for text in messages[:5]) + more
+    return f'{len(messages)} {what}:{listed_below(messages)}'
 
 
 class _Work:

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from ..errors import UsageError, in_a_line
+from ..errors import UsageError, counted, in_a_line
 from ..files import mapped
 from .class_tables import IGNORE
 from .encodings import index_colours
@@ -106,8 +106,8 @@ def _all_coloured(records: dict[Path, MaskRecord]) -> bool:
         both = [file for file in with_ids if records[file].colours is None]
         if both:
             raise UsageError(
-                f'{len(both)} masks hold ids (the first is {both[0]}), and {len(without)} hold '
-                f'colours (the first is {without[0]}): expected one kind'
+                f'ids in {counted(len(both), "mask")} (the first is {both[0]}), colours in '
+                f'{len(without)} (the first is {without[0]}): expected one kind'
             )
     if without:
         return True

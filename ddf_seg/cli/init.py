@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..command_line import ToolParser, running_program
-from ..errors import UsageError
+from ..errors import UsageError, counted
 
 if TYPE_CHECKING:
     from ..engine.starting import Start
@@ -148,7 +148,7 @@ def _summary(done: Start) -> str:
     splits = ', '.join(f'{len(pairs)} {split}' for split, pairs in done.splits.items())
     whose = 'divided by name' if done.divided else "the folder's own"
     (size, _), *others = done.sizes.most_common()
-    more = f' and {len(others)} other sizes' if others else ''
+    more = f' and {counted(len(others), "other size")}' if others else ''
     lines = [
         f'pictures:    {splits} ({whose})',
         f'size:        {size[0]}×{size[1]}{more}',
@@ -156,7 +156,7 @@ def _summary(done: Start) -> str:
         *(f'             {note}' for note in classes.notes),
     ]
     if done.left_out:
-        lines.append(f'left out:    {done.left_out} pictures without a mask')
+        lines.append(f'left out:    {counted(done.left_out, "picture")} without a mask')
     height, width = recipe.crop
     scaled = f' of images of {recipe.scale[0]}×{recipe.scale[1]}' if recipe.resize else ''
     weights = 'weighted, as the classes are unbalanced' if recipe.class_weight else 'not weighted'

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from ..command_line import ToolParser, output_errors
+from ..errors import counted
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +38,7 @@ def main() -> int:
     with output_errors('--out'):
         drawn = write_dataset(args.out, counts, tuple(args.size), args.seed, args.jobs)
     if drawn:
-        print(f'{args.out}: {args.train} scenes to train on, {args.val} to validate')
+        print(f'{args.out}: {counted(args.train, "scene")} to train on, {args.val} to validate')
     else:
         print(f'{args.out}: complete already, nothing to do')
     return 0

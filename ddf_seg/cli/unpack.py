@@ -16,6 +16,7 @@ from ..annotations import converter
 from ..annotations.archives import Survey
 from ..annotations.converting import check_space, summarise
 from ..command_line import ToolParser
+from ..errors import counted
 
 
 @converter
@@ -45,7 +46,7 @@ def main() -> None:
                 problems.append(str(error))
         check_space(args.out, sum(survey.needed for survey in surveys))
         count = sum(survey.unpack(progress) for survey in surveys)
-    print(f'{args.out}: {count} files written')
+    print(f'{args.out}: {counted(count, "file")} written')
     problems += [problem for survey in surveys for problem in survey.problems]
     if problems:
         raise ValueError(summarise(problems, 'archives or members could not be unpacked'))

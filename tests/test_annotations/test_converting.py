@@ -127,7 +127,7 @@ def test_what_counts_as_a_file(kitti: Path) -> None:
         folder / 'semantic/lost_10.png',
     ]
     (folder / 'semantic/000000_10.png').rename(folder / 'semantic/000000_10.PNG')
-    with pytest.raises(ValueError, match=r'1 files would match \*_10.png in .*000000_10\.PNG'):
+    with pytest.raises(ValueError, match=r'1 file would match \*_10.png in .*000000_10\.PNG'):
         find(folder, '*_10.png')
 
 

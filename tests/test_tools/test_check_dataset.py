@@ -34,7 +34,7 @@ def test_it_reports_to_people_and_programs(
     arguments = [roads / 'config.py', '--json', file, '--jobs', '2', '--cfg-options', *options]
     code, out, error = check(environment, *arguments)
     assert code == 4, error
-    assert 'ERROR train: 1 labels have ids that are no class: 19 (8192 pixels)' in out
+    assert 'ERROR train: 1 label with ids that are no class: 19 (8192 pixels)' in out
     assert 'town_2_gtFine_labelTrainIds.png' in out
     assert 'caf\\udce9_gtFine_labelTrainIds.png' in out
     assert 'median_frequency: [' in out
@@ -62,7 +62,7 @@ def test_training_starts_with_a_quick_form_of_it(roads: Path, tmp_path: Path, ru
     arguments = [roads / 'config.py', '--work-dir', tmp_path / 'work', '--cfg-options', prefix]
     code, error = run('train', *arguments)
     assert code == 1
-    for part in ('train: 4 labels have more than 8 bits', 'up to 2834', 'town_0_gtFine_label'):
+    for part in ('train: 4 labels with more than 8 bits', 'up to 2834', 'town_0_gtFine_label'):
         assert part in error
     assert 'dataset_check=False' in error
     code, error = run('train', *arguments, 'dataset_check=False')

@@ -19,6 +19,7 @@ from ...annotations import (
     write_list,
 )
 from ...annotations.converting import find
+from ...errors import counted
 
 SUFFIX = '_labelTrainIds.png'
 SPOILT = {'15188', '15617', '17705'}
@@ -58,8 +59,8 @@ def main() -> None:
     write_list(args.root / 'splits/train.txt', [file.stem for file in sound])
     jobs = [Job(file, file.with_name(file.stem + SUFFIX)) for file in sound]
     written = convert(partial(map_ids, indices=id_map('cityscapes_ids')), jobs, args.jobs)
-    left_out = len(labels) - len(sound)
-    print(f'{args.root}: {written} of {len(jobs)} labels written, {left_out} images left out')
+    left_out = counted(len(labels) - len(sound), 'image')
+    print(f'{args.root}: {written} of {len(jobs)} labels written, {left_out} left out')
     if damaged:
         raise ValueError(
             f'{len(damaged)} of them because a file cannot be read, the first: {damaged[0]}'

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...annotations import IGNORE
 from ...annotations.masks import MOST_CLASSES, Colour, Masks, packed, unpacked
-from ...errors import UsageError, hint
+from ...errors import UsageError, counted, hint, listed_below
 
 # Where a folder may say what its classes are
 FILES = (
@@ -175,7 +175,7 @@ def choose_classes(
     kept = {row: value for row, value in valued.items() if value not in void}
     if not 2 <= len(kept) <= MOST_CLASSES:
         raise UsageError(
-            f'expected 2 to {MOST_CLASSES} classes, got {len(kept)}: {_shown(masks, kept.values())}'
+            f'expected 2 to {MOST_CLASSES} classes, got {len(kept)}:{_shown(masks, kept.values())}'
         )
     if not masks.coloured and set(masks.pixels) == {0, 255} and 255 in kept.values():
         notes.append('the masks hold 0 and 255, which become 0 and 1')
@@ -226,7 +226,7 @@ def _values_of_rows(masks: Masks, rows: Sequence[Row], source: str) -> dict[Row,
         if value is None:
             raise UsageError(
                 f'{source}: the masks hold colours, and {row.name} has none. Give a file with '
-                f'lines such as "road 128 64 128". The masks hold:\n{_shown(masks, masks.pixels)}'
+                f'lines such as "road 128 64 128". The masks hold:{_shown(masks, masks.pixels)}'
             )
         found[row] = value
     return found
@@ -279,10 +279,10 @@ def _foreign(masks: Masks, values: Sequence[int], source: str) -> str:
         for file, record in masks.records.items()
         if values[0] in ((record.colours if masks.coloured else record.ids) or {})
     )
-    kind = 'colours' if masks.coloured else 'ids'
+    kind = 'colour' if masks.coloured else 'id'
     return (
-        f'the masks hold {len(values)} {kind} that {source} does not name; the first is in '
-        f'{example}. Name them there, or leave them out with --ignore:\n{_shown(masks, values)}'
+        f'the masks hold {counted(len(values), kind)} that {source} does not name; the first is in '
+        f'{example}. Name all there, or leave some out with --ignore:{_shown(masks, values)}'
     )
 
 
@@ -291,13 +291,11 @@ def _shown(masks: Masks, values: Iterable[int]) -> str:
     total = sum(masks.pixels.values()) or 1
     ordered = sorted(values, key=lambda value: -masks.pixels[value])
     lines = [
-        f'  {" ".join(map(str, unpacked(value))) if masks.coloured else value}   '
+        f'{" ".join(map(str, unpacked(value))) if masks.coloured else value}   '
         f'({100 * masks.pixels[value] / total:.2g} % of the pixels)'
-        for value in ordered[:40]
+        for value in ordered
     ]
-    if len(ordered) > 40:
-        lines.append(f'  … and {len(ordered) - 40} more')
-    return '\n'.join(lines)
+    return listed_below(lines, 40)
 
 
 def _colour(index: int) -> Colour:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, counted, listed
 from ...files import files_below
 from ..images import IMAGES
 
@@ -27,7 +27,6 @@ _IMAGE_WORDS = (
     'leftimg8bit', 'jpegimages', 'pictures', 'picture', 'images', 'image', 'photos', 'frames',
     'inputs', 'imgs', 'img', 'rgb',
 )  # fmt: skip
-_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,15 @@ def find_layout(
     foreign = [labels[key][0] for key in sorted(labels) if key not in pictures]
     if foreign:
         raise UsageError(
-            f'{len(foreign)} masks have no picture: {_listed(foreign)}. A picture and its mask '
-            'need the same name, apart from words such as _mask. Say where they are with --images '
-            'and --masks, which end like masks with --mask-suffix, or move these away'
+            f'{counted(len(foreign), "mask")} without a picture: {listed(foreign)}. A picture and '
+            'its mask need the same name, apart from words such as _mask. Say where they are with '
+            '--images and --masks, which end like masks with --mask-suffix, or move away what has '
+            'none'
         )
     if alone and not skip_unpaired:
         raise UsageError(
-            f'{len(alone)} pictures have no mask: {_listed(alone)}. --skip-unpaired leaves them out'
+            f'{counted(len(alone), "picture")} without a mask: {listed(alone)}. '
+            '--skip-unpaired leaves out what has none'
         )
     pairs: dict[str, list[Pair]] = defaultdict(list)
     for key in sorted(set(pictures) & set(labels)):
@@ -188,9 +189,9 @@ def _check_found(
     if not labels:
         ending = f' that end in {mask_suffix}' if mask_suffix else ''
         raise UsageError(
-            f'{root}: found {len(pictures)} pictures and no masks{ending}. Masks are looked for in '
-            'folders named masks, labels, annotations or gtFine, and in files named …_mask, '
-            '…_label or …_gt. Say where they are with --masks'
+            f'{root}: found {counted(len(pictures), "picture")} and no masks{ending}. Masks are '
+            'looked for in folders named masks, labels, annotations or gtFine, and in files named '
+            '…_mask, …_label or …_gt. Say where they are with --masks'
         )
     if not pictures:
         raise UsageError(
@@ -202,10 +203,5 @@ def _check_single(what: str, found: dict[tuple[str, ...], list[Path]], remedy: s
     for key, files in sorted(found.items()):
         if len(files) > 1:
             raise UsageError(
-                f'{what}: {len(files)} files belong to {"/".join(key)}: {_listed(files)}. {remedy}'
+                f'{what}: {len(files)} files belong to {"/".join(key)}: {listed(files)}. {remedy}'
             )
-
-
-def _listed(files: Sequence[Path]) -> str:
-    more = f' and {len(files) - _LISTED} more' if len(files) > _LISTED else ''
-    return ', '.join(map(str, files[:_LISTED])) + more

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...annotations import IGNORE, Job, convert, write_list
 from ...annotations.masks import Masks, read_masks, relabel
-from ...errors import UsageError, in_a_line
+from ...errors import UsageError, counted, in_a_line, listed_below
 from ..images.headers import read_header
 from .class_list import Ask, Classes, choose_classes, read_classes
 from .division import divide
@@ -92,7 +92,7 @@ def start(options: Options) -> Start:
     if options.out.exists():
         raise UsageError(
             f'--out-dir: {options.out} exists, and nothing is overwritten: give another folder, '
-            'or remove it'
+            'or move it away, with the networks that were trained in it'
         )
     layout = find_layout(
         options.root,
@@ -136,22 +136,22 @@ def _sizes(pairs: Sequence[Pair], masks: Masks) -> dict[Path, tuple[int, int]]:
         found = list(pool.map(read, pairs))
     if damaged := [size for size in found if isinstance(size, str)]:
         raise UsageError(
-            f'{len(damaged)} pictures cannot be read:' + ''.join(f'\n  {x}' for x in damaged[:5])
+            f'{counted(len(damaged), "picture")} could not be read:{listed_below(damaged)}'
         )
     sizes = {
         pair.image: size
         for pair, size in zip(pairs, found, strict=True)
         if not isinstance(size, str)
     }
-    differing = [pair for pair in pairs if sizes[pair.image] != masks.records[pair.mask].size]
+    differing = [
+        f'{pair.mask}: {_by(masks.records[pair.mask].size)}, its picture {_by(sizes[pair.image])}'
+        for pair in pairs
+        if sizes[pair.image] != masks.records[pair.mask].size
+    ]
     if differing:
-        shown = ''.join(
-            f'\n  {pair.mask}: {_by(masks.records[pair.mask].size)}, '
-            f'its picture {_by(sizes[pair.image])}'
-            for pair in differing[:5]
-        )
         raise UsageError(
-            f'{len(differing)} masks have another size than their picture:{shown}\n'
+            f'{counted(len(differing), "mask")} of another size than the picture:'
+            f'{listed_below(differing)}\n'
             'Resize masks without smoothing (nearest neighbour), or mend the pairs'
         )
     return sizes
@@ -166,8 +166,8 @@ def _splits(layout: Layout, share: float) -> tuple[dict[str, list[Pair]], bool]:
     if 'train' in pairs and 'val' in pairs:
         if '' in pairs:
             raise UsageError(
-                f'{len(pairs[""])} pictures are in no folder named train, val or test, and others '
-                f'are; the first is {pairs[""][0].image}: move them'
+                f'{counted(len(pairs[""]), "picture")} in no folder named train, val or test, '
+                f'where others are; the first is {pairs[""][0].image}: move what has none'
             )
         return pairs, False
     if 'val' in pairs and 'train' not in pairs and '' not in pairs:

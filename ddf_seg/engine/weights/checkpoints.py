@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...command_line import output_errors
-from ...errors import UsageError, in_a_line
+from ...errors import UsageError, in_a_line, listed
 from ...files import write_whole
 from ...layers import DDFPack, DDFUpPack
 
@@ -206,4 +206,4 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _neighbours(path: Path) -> str:
     others = [file.name for file in _newest_first(path.parent) if file != path]
-    return f'; {path.parent} holds {", ".join(others[:5])}' if others else ''
+    return f'; {path.parent} holds {listed(others)}' if others else ''

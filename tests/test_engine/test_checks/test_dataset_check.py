@@ -95,4 +95,5 @@ def test_several_processes_and_json(roads: Path) -> None:
         1,
     )
     text = format_report(result)
-    assert f'ERROR train: 1 image files cannot be read, the first: empty file\n    {roads}' in text
+    expected = 'ERROR train: 1 image file could not be read, the first: empty file'
+    assert f'{expected}\n    {roads}' in text

@@ -106,7 +106,7 @@ def test_an_orientation_that_labels_do_not_follow(roads: Path, orientation: int)
     assert finding.files == [str(roads / 'images/train/3.jpg')]
     for part in (f'{orientation} (1)', 'color_ignore_orientation', 'imdecode_backend'):
         assert part in finding.message
-    with pytest.raises(UsageError, match=r'train: 1 images have an EXIF .*train/3\.jpg'):
+    with pytest.raises(UsageError, match=r'train: 1 image with an EXIF .*train/3\.jpg'):
         check_quickly(cfg, ('train', 'val'))
     # The remedy
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -132,7 +132,7 @@ def test_labels_that_were_drawn_on_the_turned_image(roads: Path) -> None:
 def test_a_label_of_another_size_outside_the_sample(roads: Path, size: tuple[int, int]) -> None:
     make_more(roads, 70)
     write_label(roads / 'labels/train/031.png', np.zeros(size, np.uint8))
-    with pytest.raises(UsageError, match=r'1 labels have another size .*031\.png') as error:
+    with pytest.raises(UsageError, match=r'1 label of another size .*031\.png') as error:
         check_quickly(make_config(roads), ('train',))
     assert f'{size[1]}×{size[0]} for an image of 10×8' in str(error.value)
 
@@ -144,8 +144,9 @@ def test_damaged_files_outside_the_sample(roads: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-25])
     with pytest.raises(UsageError) as error:
         check_quickly(make_config(roads), ('train',))
-    assert f'image files cannot be read, the first: empty file ({roads}/images/' in str(error.value)
-    assert 'label files cannot be read, the first: image file is trunc' in str(error.value)
+    first = f'image file could not be read, the first: empty file ({roads}/images/'
+    assert first in str(error.value)
+    assert 'label file could not be read, the first: image file is trunc' in str(error.value)
     assert str(cut) in str(error.value)
 
 
@@ -172,7 +173,7 @@ def test_images_that_are_left_unused(roads: Path) -> None:
     (roads / 'images/train/0.webp').touch()  # an image that is used in another format
     finding = find(make_config(roads))['unused-images']
     assert finding.files == [str(roads / f'images/train/{index}.PNG') for index in (1, 3)]
-    assert 'beside 3 that end in .png: 2 .PNG' in finding.message
+    assert 'beside 3 of suffix .png: 2 .PNG' in finding.message
     assert any('2 images in' in text for text in check_quickly(make_config(roads), ('train',)))
     # A list names what is to be used, and may name it wrongly.
     (roads / 'list.txt').write_text('0\n1\n')

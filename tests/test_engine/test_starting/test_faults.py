@@ -26,14 +26,14 @@ def test_no_folder_no_pictures_no_masks(tmp_path: Path) -> None:
     assert 'expected a folder' in refusal(tmp_path / 'nowhere')
     assert 'holds no image file' in refusal(tmp_path)
     save(tmp_path / 'images/1.png', np.zeros((8, 8, 3), np.uint8))
-    assert 'found 1 pictures and no masks' in refusal(tmp_path)
+    assert 'found 1 picture and no masks' in refusal(tmp_path)
     assert '--masks: labels is no folder' in refusal(tmp_path, masks=Path('labels'))
 
 
 def test_files_that_do_not_pair(plain: Path) -> None:
     (plain / 'masks/2.png').unlink()
     message = refusal(plain)
-    assert '1 pictures have no mask' in message
+    assert '1 picture without a mask: ' in message
     assert 'images/2.jpg' in message
     (plain / 'images/3.jpg').unlink()
     assert 'masks/3.png' in refusal(plain)
@@ -56,6 +56,21 @@ def test_several_masks_of_a_picture(plain: Path) -> None:
 def test_sizes_that_differ(plain: Path) -> None:
     save(plain / 'masks/1.png', np.zeros((48, 128), np.uint8))
     assert '128×48, its picture 128×96' in refusal(plain)
+    for number in range(6):
+        save(plain / f'masks/{number}.png', np.zeros((48, 128), np.uint8))
+    message = refusal(plain)
+    assert message.startswith('6 masks of another size than the picture:\n')
+    assert message.count('128×48, its picture 128×96') == 5
+    assert '\n  … and 1 more\n' in message
+
+
+def test_pictures_that_cannot_be_read(plain: Path) -> None:
+    for number in range(6):
+        (plain / f'images/{number}.jpg').write_text('no image')
+    message = refusal(plain)
+    assert message.startswith('6 pictures could not be read:\n')
+    assert message.count('.jpg: UnidentifiedImageError') == 5
+    assert message.endswith('\n  … and 1 more')
 
 
 @pytest.mark.parametrize(
@@ -90,8 +105,8 @@ def test_colours_of_a_photo(plain: Path) -> None:
 def test_ids_beside_colours(plain: Path) -> None:
     save(plain / 'masks/1.png', coloured(np.arange(96 * 128, dtype=np.uint8).reshape(96, 128) % 5))
     message = refusal(plain)
-    assert '5 masks hold ids' in message
-    assert '1 hold colours' in message
+    assert 'ids in 5 masks' in message
+    assert 'colours in 1 (' in message
 
 
 def test_classes_that_do_not_fit(plain: Path) -> None:

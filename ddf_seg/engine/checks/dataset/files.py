@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from ....errors import counted
 from ....files import files_below
 from ...explanations.dataset_faults import ORIENTATION_REMEDY, explain_missing, explain_sizes
 from ...images import IMAGES
@@ -50,7 +51,9 @@ def _unreadable(split: Split, part: Part, read: Read) -> Iterator[Finding]:
         if kind == 'missing':
             message = explain_missing(what, files, len(read))
         else:
-            message = f'{len(found)} {what} files cannot be read, the first: {found[0][1]}'
+            message = (
+                f'{counted(len(found), f"{what} file")} could not be read, the first: {found[0][1]}'
+            )
         yield Finding(Severity.ERROR, f'{kind}-{what}', split.name, message, files)
 
 
@@ -70,8 +73,8 @@ def _extents(split: Split, part: Part, read: Read) -> Iterator[Finding]:
             width, height = sizes[large[0]]
             yield Finding(
                 Severity.ERROR, f'too-large-{what}', split.name,
-                f'{len(large)} {what} files have more pixels than {decoder.backend} decodes '
-                f'({decoder.most_pixels:,}), the first {width}×{height}: cut them into tiles',
+                f'{counted(len(large), f"{what} file")} of more pixels than {decoder.backend} '
+                f'decodes ({decoder.most_pixels:,}), the first {width}×{height}: cut into tiles',
                 large,
             )  # fmt: skip
         thin = [file for file, size in sizes.items() if min(size) < 2]
@@ -79,8 +82,8 @@ def _extents(split: Split, part: Part, read: Read) -> Iterator[Finding]:
             width, height = sizes[thin[0]]
             yield Finding(
                 Severity.ERROR, 'too-small-label', split.name,
-                f'{len(thin)} label files are 1 pixel wide or high, the first {width}×{height}, '
-                'which mmseg does not take',
+                f'{counted(len(thin), "label file")} of 1 pixel in width or height, the first '
+                f'{width}×{height}, which mmseg does not take',
                 thin,
             )  # fmt: skip
 
@@ -117,7 +120,7 @@ def _sizes(split: Split, part: Part, read: Read) -> Iterator[Finding]:
         _, image, label = differing[0]
         yield Finding(
             Severity.ERROR, 'sizes-differ', split.name,
-            f'{len(differing)} labels have another size than their image, the first '
+            f'{counted(len(differing), "label")} of another size than the image, the first '
             + explain_sizes(image, label),
             [file for file, _, _ in differing],
         )  # fmt: skip
@@ -131,8 +134,8 @@ def _orientation(split: Split, found: list[tuple[str, Header]]) -> Finding:
     listed = ', '.join(f'{tag} ({number})' for tag, number in sorted(tags.items()))
     return Finding(
         Severity.ERROR, 'orientation', split.name,
-        f'{len(found)} images have an EXIF orientation: {listed}. They are turned or mirrored when '
-        f'they are read, their labels are not. {ORIENTATION_REMEDY}',
+        f'{counted(len(found), "image")} with an EXIF orientation: {listed}. Such images are '
+        f'turned or mirrored when they are read, their labels are not. {ORIENTATION_REMEDY}',
         [image for image, _ in found],
     )  # fmt: skip
 
@@ -164,9 +167,9 @@ def _unused(split: Split) -> Iterator[Finding]:
             listed = ', '.join(f'{number} {name}' for name, number in sorted(suffixes.items()))
             yield Finding(
                 Severity.WARNING, 'unused-images', split.name,
-                f'{len(left_out)} images in {images} are not used, beside {len(part.pairs)} that '
-                f'end in {suffix}: {listed}. Rename them, or join a second dataset with that '
-                'img_suffix (ConcatDataset)',
+                f'{counted(len(left_out), "image")} in {images} not used, beside '
+                f'{len(part.pairs)} of suffix {suffix}: {listed}. Rename such, or join a second '
+                'dataset with that img_suffix (ConcatDataset)',
                 left_out,
             )  # fmt: skip
 
@@ -253,8 +256,8 @@ def find_duplicates(splits: Sequence[Split], records: Records) -> Iterator[Findi
             first = min(both)
             yield Finding(
                 Severity.WARNING, 'duplicates', split.name,
-                f'{len(both)} images have the same pixels as one of {other.name} (the first as '
-                f'{both[first]}): its score does not tell how well the model generalises',
+                f'{counted(len(both), "image")} with the same pixels as one of {other.name} (the '
+                f'first as {both[first]}): its score does not tell how well the model generalises',
                 sorted(both),
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from PIL.ImageMode import getmode
 
+from ....errors import counted
 from ...explanations.dataset_faults import explain_foreign_ids
 from .findings import Finding, Severity
 from .scan import Read, Records
@@ -44,8 +45,9 @@ def _channels(split: Split, read: Read) -> Iterator[Finding]:
         modes_found = ', '.join(sorted(set(colours.values())))
         yield Finding(
             Severity.ERROR, 'colour-labels', split.name,
-            f'{len(colours)} labels have several channels (mode {modes_found}): expected one '
-            'channel of class ids. Does this dataset need one of tools/dataset_converters?',
+            f'{counted(len(colours), "label")} with several channels (mode {modes_found}): '
+            'expected one channel of class ids. Does this dataset need one of '
+            'tools/dataset_converters?',
             list(colours),
         )  # fmt: skip
 
@@ -66,7 +68,7 @@ def _widths(split: Split, read: Read) -> Iterator[Finding]:
         )
         yield Finding(
             Severity.ERROR if wraps else Severity.WARNING, 'wide-labels', split.name,
-            f'{len(wide)} labels have more than 8 bits a pixel; {consequence}',
+            f'{counted(len(wide), "label")} with more than 8 bits a pixel; {consequence}',
             [file for file, _ in wide],
         )  # fmt: skip
 
@@ -88,10 +90,12 @@ def _foreign(split: Split, part: Part, read: Read) -> Iterator[Finding]:
             pixels.update({index: record.pixels[index] for index in foreign})
     if files:
         first, ids = next(iter(files.items()))
-        counts = ', '.join(f'{index} ({pixels[index]} pixels)' for index in sorted(pixels))
+        counts = ', '.join(
+            f'{index} ({counted(pixels[index], "pixel")})' for index in sorted(pixels)
+        )
         yield Finding(
             Severity.ERROR, 'foreign-ids', split.name,
-            f'{len(files)} labels have ids that are no class: {counts}. '
+            f'{counted(len(files), "label")} with ids that are no class: {counts}. '
             + explain_foreign_ids(
                 first, ids, split.num_classes, split.ignore_index, part.name, seen=seen
             ),
@@ -110,8 +114,8 @@ def _classes(split: Split, statistics: Statistics, complete: bool) -> Iterator[F
     seen = [name for index, name in names.items() if statistics.pixels[index]]
     unseen = [name for index, name in names.items() if not statistics.pixels[index]]
     ignored = f'{statistics.ignored_share:.1f} % of the pixels are ignored'
-    which = 'labels' if complete else f'{statistics.images} labels that were read'
-    consequence = 'cannot be learned' if split.name == 'train' else 'have no score'
+    which = 'labels' if complete else f'{counted(statistics.images, "label")} that could be read'
+    consequence = 'cannot be learned' if split.name == 'train' else 'cannot be scored'
     if not seen:
         if statistics.ignored:
             yield Finding(
@@ -134,5 +138,6 @@ def _classes(split: Split, statistics: Statistics, complete: bool) -> Iterator[F
     elif unseen and complete:
         yield Finding(
             Severity.WARNING, 'unseen-classes', split.name,
-            f'{len(unseen)} classes do not occur and {consequence}: {", ".join(unseen)}; {ignored}',
+            f'{counted(len(unseen), "class", "classes")} without a pixel {consequence}: '
+            f'{", ".join(unseen)}; {ignored}',
         )  # fmt: skip

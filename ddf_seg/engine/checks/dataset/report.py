@@ -6,6 +6,7 @@ from typing import Any
 
 from prettytable import PrettyTable
 
+from ....errors import counted
 from .findings import Result, Severity
 
 # 1 and 2 mean that config or command line cannot be used.
@@ -61,7 +62,7 @@ def _format_split(result: Result, name: str) -> str:
     item = result.statistics[name]
     labelled = int(item.pixels.sum())
     ignored = f'{item.ignored_share:.1f} % of the pixels ignored'
-    title = f'{name}: {item.images} images'
+    title = f'{name}: {counted(item.images, "image")}'
     if not labelled:
         return f'{title}, no labelled pixel' + (f', {ignored}' if item.ignored else '')
     table = PrettyTable(['class', 'pixels', 'share %', 'images'])
