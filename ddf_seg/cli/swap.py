@@ -100,6 +100,9 @@ def main() -> int:
     check_target(args)
     original = load_config(args.config)
     swap = plan_swap(original, args.head, args.upsample, args.convs, args.backbone)
+    if original.get('work_dir'):
+        # Inherited, it would mix the runs of both.
+        swap.options['work_dir'] = f'work_dirs/{args.out.stem}'
     files = {}
     if args.checkpoint:
         weights = args.out.with_suffix('.pth')

@@ -151,6 +151,15 @@ def test_a_full_disk_leaves_nothing_and_loses_nothing(
     assert {file.name for file in tmp_path.iterdir()} == {'configs', 'ddf.py'}
 
 
+def test_it_has_runs_of_its_own(swap: Any, narrow: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'new' / 'ddf.py'
+    assert swap(narrow, '-o', out)[0] == 0
+    assert 'work_dir' not in out.read_text()
+    narrow.write_text(NARROW + "work_dir = 'runs/narrow'\n")
+    assert swap(narrow, '-o', out, '--force')[0] == 0
+    assert load_config(str(out)).work_dir == 'work_dirs/ddf'
+
+
 @pytest.fixture
 def swapped(swap: Any, narrow: Path) -> Path:
     out = narrow.with_name('swapped.py')

@@ -18,6 +18,8 @@ _base_ = [
 ]
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
 {load_from}
+# Checkpoints and logs; --work-dir names another folder.
+work_dir = '{{{{ fileDirname }}}}/work_dir'
 data_root = {data_root}
 classes = {classes}
 palette = {palette}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,13 @@ def test_the_template_of_the_docs_works(
     (sample,) = pseudo_collate([DATASETS.build(cfg.train_dataloader.dataset)[0]])['inputs']
     assert sample.shape[1:] == cfg.crop_size
     assert MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'init_cfg': None}})
+
+
+def test_runs_of_two_folders_are_kept_apart(plain: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other' / plain.name
+    shutil.copytree(plain, other)
+    folders = [Path(Config.fromfile(begin(root).config).work_dir) for root in (plain, other)]
+    assert folders == [root / 'ddf_seg' / 'work_dir' for root in (plain, other)]
 
 
 def test_numbers_fit_the_data(plain: Path) -> None:
