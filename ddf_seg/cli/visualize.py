@@ -154,7 +154,7 @@ def main() -> int:
     visualizer = load_visualizer(args, inputs)
     with Progress(console=Console(stderr=True)) as progress:
         tally = visualize(visualizer, inputs, args.out_dir, args.shared_colours, progress)
-    print(f'{tally} images shown, see {args.out_dir}')
+    print(f'{tally} shown, see {args.out_dir}')
     if args.one_page:
         print(f'  {args.out_dir / PAGE}')
     for file in tally.finished if args.html and not args.one_page else ():

@@ -132,10 +132,7 @@ def open_server(port: int) -> Server:
 def serve(server: Server, pages: Pages) -> None:
     """Answers until Ctrl-C."""
     server.pages = pages
-    try:
-        server.serve_forever(0.2)
-    except KeyboardInterrupt:
-        sys.stderr.write('ended\n')
+    server.serve_forever(0.2)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -274,7 +274,8 @@ def visualize(
             progress.advance(task)
         if visualizer.gathered:
             progress.update(task, description='page')
-            write_page(visualizer.gathered, out_dir / PAGE, bases)
+            with tally.concluding(out_dir / PAGE):
+                write_page(visualizer.gathered, out_dir / PAGE, bases)
     return tally
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import re
 import signal
@@ -132,6 +133,35 @@ def test_one_page_of_all_images(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.usefixtures('overview_alone')
+@pytest.mark.parametrize(
+    ('error', 'reason'),
+    [
+        (OSError(errno.ENOSPC, 'No space left on device'), '--out-dir: No space left on device'),
+        (PermissionError(errno.EACCES, 'Permission denied'), '--out-dir: Permission denied'),
+        (MemoryError('8 GB'), 'too large for the memory (MemoryError: 8 GB)'),
+    ],
+)
+def test_a_page_of_all_images_that_cannot_be_written(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    write_image(tmp_path / 'in' / 'first.png')
+    (tmp_path / 'in' / 'broken.png').write_text('no image')
+    monkeypatch.setattr(visualizing, 'write_page', fail)
+    code, said = run(tmp_path / 'in', '--one-page')
+    assert code == 1
+    out = tmp_path / 'out'
+    _, _, message = said.partition('error: ')
+    assert message.startswith(
+        f'{reason}, {out}/explorer.html is not written; 1 of 2 inputs shown, see {out}\n'
+        f'failed before:\n  {tmp_path}/in/broken.png: '
+    )
+    assert (out / 'first' / 'overview.png').exists()
+
+
+@pytest.mark.usefixtures('overview_alone')
 @pytest.mark.parametrize('name', ['...png', '..png', '.png'])
 def test_an_image_of_dots_stays_in_its_folder(tmp_path: Path, run: Run, name: str) -> None:
     write_image(tmp_path / 'street.png').rename(tmp_path / name)
@@ -175,7 +205,7 @@ def test_ctrl_c_keeps_what_is_finished(
     monkeypatch.setattr(visualizing, 'draw_overview', draw_overview)
     code, error = run(tmp_path / 'in')
     assert code == 130
-    assert error.endswith(f'interrupted, 1 of 3 done, see {tmp_path / "out"}\n')
+    assert error.endswith(f'interrupted, 1 of 3 inputs done, see {tmp_path / "out"}\n')
     files = {str(file.relative_to(tmp_path / 'out')) for file in (tmp_path / 'out').rglob('*.*')}
     assert files == {'a/overview.png', 'a/overview.pdf'}
 

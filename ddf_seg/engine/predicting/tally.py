@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import UsageError, in_a_line
+from ...errors import UsageError, counted, in_a_line
 from ...files import is_disk_error
 from ..images.pictures import UnreadableError
 
@@ -30,7 +30,7 @@ class Tally:
         self._out_dir = out_dir
 
     def __str__(self) -> str:
-        return f'{len(self.finished)} of {self.total}'
+        return f'{len(self.finished)} of {counted(self.total, "input")}'
 
     @property
     def done(self) -> int:
@@ -54,16 +54,34 @@ class Tally:
             raise
         except OSError as error:
             if is_disk_error(error):
-                raise UsageError(
-                    f'--out-dir: {error.strerror}, {files[0]} is not written; {self} {self._done}, '
-                    f'see {self._out_dir}{self._failures()}'
-                ) from error
+                raise self._not_written(files[0], f'--out-dir: {error.strerror}') from error
             self._failed.update(dict.fromkeys(files, str(error)))
         except Exception as error:
             self._failed.update(dict.fromkeys(files, _explain(error)))
         else:
             if last:
                 self.finished += files
+
+    @contextmanager
+    def concluding(self, file: Path) -> Iterator[None]:
+        """Writes a file about all inputs.
+
+        Raises:
+            UsageError: it is not written; also says which inputs failed before.
+        """
+        try:
+            yield
+        except OSError as error:
+            reason = f'--out-dir: {error.strerror or error}'
+            raise self._not_written(file, reason) from error
+        except Exception as error:
+            raise self._not_written(file, _explain(error)) from error
+
+    def _not_written(self, file: Path, reason: str) -> UsageError:
+        return UsageError(
+            f'{reason}, {file} is not written; {self} {self._done}, see {self._out_dir}'
+            f'{self._failures()}'
+        )
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -88,7 +106,7 @@ class Tally:
         """
         if self._failed:
             raise UsageError(
-                f'{len(self._failed)} of {self.total} inputs could not be {self._done}:'
+                f'{len(self._failed)} of {counted(self.total, "input")} could not be {self._done}:'
                 f'{self._failures("")}'
             )
 
