@@ -33,6 +33,9 @@ DEMO_SCENES, DEMO_SIZE = 6, (360, 480)  # CamVid's
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
+        usage='%(prog)s [-h] [options] config checkpoint input\n'
+        '       %(prog)s [-h] [options] network.onnx input\n'
+        '       %(prog)s [-h] [options] --demo',
         examples=[
             '{program} --demo',
             '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n'
@@ -251,6 +254,6 @@ def main() -> int:
         tally = predict(predictor, inputs, args.out_dir, progress)
     unusual = len(backend.unusual)
     note = f' ({unusual} of a size far from those of the training)' if unusual else ''
-    print(f'{tally} inputs segmented{note}, see {args.out_dir}')
+    print(f'{tally} segmented{note}, see {args.out_dir}')
     tally.check()
     return 0

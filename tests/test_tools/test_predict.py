@@ -24,7 +24,7 @@ from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.config_file import read_config
 from ddf_seg.engine.images.reading import ImageReader
-from ddf_seg.engine.predicting import pytorch, results, videos
+from ddf_seg.engine.predicting import background, pytorch, results, videos
 from ddf_seg.engine.predicting.backend import segment_view
 from ddf_seg.engine.predicting.network import find_classes, load_model
 from ddf_seg.engine.predicting.predictor import Predictor
@@ -302,6 +302,41 @@ def test_an_image_that_does_not_fit_into_memory(
     assert (tmp_path / 'out' / 'ids' / 'b.png').exists()
 
 
+def test_a_scale_beyond_all_measure(tmp_path: Path, run: Run) -> None:
+    write_image(tmp_path / 'street.png')
+    code, error = run(tmp_path / 'street.png', '--scale', 1000)
+    assert code == 1
+    assert '1 of 1 input could not be segmented:' in error
+    assert (
+        '--scale 1000 would make 128000×64000 pixels of its 128×64: expected at most 1,0' in error
+    )
+
+
+def test_large_pictures_are_read_one_by_one(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('a.png', 'b.png', 'c.png'):
+        write_image(tmp_path / 'in' / name)
+    done: list[str] = []
+    read_file, segment = ImageReader.__call__, PyTorchBackend.segment
+
+    def note_reading(self: ImageReader, file: Path) -> Any:
+        done.append(file.stem)
+        return read_file(self, file)
+
+    def note_segmenting(*arguments: Any) -> Any:
+        done.append('segmented')
+        return segment(*arguments)
+
+    monkeypatch.setattr(ImageReader, '__call__', note_reading)
+    monkeypatch.setattr(PyTorchBackend, 'segment', note_segmenting)
+    # A picture of 128×64 has 24,576 bytes.
+    monkeypatch.setattr(background, 'ROOM', 30_000)
+    code, error = run(tmp_path / 'in')
+    assert code == 0, error
+    assert done == ['a', 'segmented', 'b', 'segmented', 'c', 'segmented']
+
+
 def test_several_at_once(tmp_path: Path, run: Run) -> None:
     for index in range(5):
         write_image(tmp_path / 'in' / f'{index}.png', index)
@@ -488,7 +523,9 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
     code, error = run(tmp_path / 'in')
     assert code == 1
     message = error.partition('error: ')[2]
-    assert re.match(r'--out-dir: No space left on device, .*b\.png is not written; 1 of 3', message)
+    assert re.match(
+        r'--out-dir: No space left on device, .*b\.png is not written; 1 of 3 i', message
+    )
     files = {str(file.relative_to(tmp_path / 'out')) for file in (tmp_path / 'out').rglob('*.*')}
     assert files == {'classes.csv', 'ids/a.png', 'overlays/a.png'}
 
@@ -516,7 +553,7 @@ def test_ctrl_c_keeps_what_is_finished(
     interrupt_at(monkeypatch, 2)
     code, error = run(tmp_path / 'in')
     assert code == 130
-    message = f'interrupted, 1 of 4 done, see {tmp_path / "out"}\nfailed before:\n  '
+    message = f'interrupted, 1 of 4 inputs done, see {tmp_path / "out"}\nfailed before:\n  '
     assert message in error
     assert 'a.png: damaged, cut off, or no image' in error
     assert 'Traceback' not in error
@@ -531,7 +568,7 @@ def test_ctrl_c_in_a_video_keeps_its_frames(
     interrupt_at(monkeypatch, 4)
     code, error = run(tmp_path / 'drive.avi')
     assert code == 130
-    message = f'interrupted, 0 of 1 done (and 3 of 6 frames of {tmp_path / "drive.avi"}), see'
+    message = f'interrupted, 0 of 1 input done (and 3 of 6 frames of {tmp_path / "drive.avi"}), see'
     assert message in error
     out = tmp_path / 'out'
     assert len(list((out / 'ids' / 'drive').iterdir())) == 3
@@ -695,4 +732,8 @@ def test_demo_takes_no_files(
         monkeypatch.setattr(sys, 'argv', ['predict', *arguments])
         with pytest.raises(SystemExit):
             predict.parse_args()
-        assert message in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert message in error
+        # How it is called stands above, in a line for each way.
+        assert error.count('\n') == 4
+        assert 'predict [-h] [options] network.onnx input\n' in error

@@ -74,6 +74,11 @@ class View:
     choose: Choose
     prepared: Any
 
+    def bytes_with(self, image: np.ndarray) -> int:
+        """About how many bytes the image that it is of and its own copy of it take."""
+        (height, width), (own_height, own_width) = self.image_size, self.size
+        return image.nbytes + image.nbytes * own_height * own_width // (height * width)
+
 
 class Prediction(NamedTuple):
     """What a network says of an image.

@@ -15,7 +15,7 @@ from ...runtime import Segmenter
 from ..images.pictures import read_picture
 from .backend import Prediction, Tiles, View, highest, make_tiles, segment_view
 from .classes import Classes
-from .memory import available_memory, needed_memory
+from .memory import available_memory, check_scaled, needed_memory
 
 
 class ExportedBackend:
@@ -69,6 +69,7 @@ class ExportedBackend:
         scale = self._scale
         if self._size and not self._tiled:
             scale = min(self._size[0] / height, self._size[1] / width)
+        check_scaled(height, width, scale)
         seen = (max(1, round(scale * height)), max(1, round(scale * width)))
         prepared = _resized(image, seen, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 

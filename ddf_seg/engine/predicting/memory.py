@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..images.pictures import UnreadableError
+
 # Bytes for every pixel that a network sees, and for every pixel and class: an upper estimate of
 # what was measured, see docs/deployment.md.
 _PER_PIXEL, _PER_CLASS = 1000, 8
+# As many as OpenCV decodes. A CPU of two cores needs minutes for them.
+MOST_PIXELS = 1 << 30
 
 
 def needed_memory(height: int, width: int, classes: int) -> int:
     """About how many bytes a network takes that sees an image of this size at once."""
     return height * width * (_PER_PIXEL + _PER_CLASS * classes)
+
+
+def check_scaled(height: int, width: int, scale: float) -> None:
+    """Makes sure that an image is not resized beyond all measure.
+
+    Args:
+        height, width: of the image, in pixels.
+        scale: the factor.
+
+    Raises:
+        UnreadableError: it would have more than `MOST_PIXELS`.
+    """
+    larger = max(1, round(scale * height)), max(1, round(scale * width))
+    if larger[0] * larger[1] > MOST_PIXELS:
+        raise UnreadableError(
+            f'--scale {scale:g} would make {larger[1]}×{larger[0]} pixels of its {width}×{height}: '
+            f'expected at most {MOST_PIXELS:,}. The scale is a factor: 1 keeps the size'
+        )
 
 
 def available_memory(root: Path = Path('/')) -> int:

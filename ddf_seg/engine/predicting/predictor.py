@@ -33,6 +33,8 @@ from .videos import predict_video
 
 # Files that are read ahead of the network, and results that wait to be written behind it
 _AHEAD, _BEHIND = 2, 2
+# Bytes that a byte of a JPEG or PNG becomes, the image and its copy for the network: rather many
+_UNPACKED = 20
 
 
 @dataclass
@@ -184,15 +186,30 @@ def _predict_images(
             future.result()
         progress.advance(task)
 
+    def size(image: _Image) -> int:
+        return image.view.bytes_with(image.pixels)
+
     depth = max(_AHEAD, predictor.batch_size)
-    with Writer(_BEHIND, _BEHIND) as writer, read_ahead(read, files, depth, _AHEAD) as read_files:
+    ahead = read_ahead(read, files, size, _guess_size, depth, _AHEAD)
+    with Writer(_BEHIND, _BEHIND) as writer, ahead as read_files:
         for batch in _batches(read_files, predictor.batch_size, tally):
             found: Sequence[Prediction] = ()
             with tally.counting(*(image.file for image in batch), last=False):
                 found = predictor.segment([image.view for image in batch], batch[0].file, progress)
             for image, each in zip(batch, found, strict=False):
-                writer.submit(partial(written, image.file), write, image.file, image.pixels, each)
+                # The overlay is as large as the image.
+                held = 2 * image.pixels.nbytes + each.ids.nbytes
+                done = partial(written, image.file)
+                writer.submit(held, done, write, image.file, image.pixels, each)
     progress.update(task, completed=tally.done)
+
+
+def _guess_size(file: Path) -> int:
+    try:
+        return _UNPACKED * file.stat().st_size
+    except OSError:
+        # Whoever reads it says why.
+        return 0
 
 
 def _batches(

@@ -14,7 +14,7 @@ from ..lookup.configs import kind_of
 from .backend import Prediction, Tiles, View, doubt_of, highest, make_tiles
 from .classes import Classes
 from .image_size import TrainingSizes, warn_of_size
-from .memory import available_memory, needed_memory
+from .memory import available_memory, check_scaled, needed_memory
 from .network import Network
 from .optimizing import compile_network, fold_normalization
 
@@ -54,6 +54,7 @@ class PyTorchBackend:
         self._dtype = np.uint8 if len(classes.names) <= 256 else np.uint16
 
     def view(self, image: np.ndarray) -> View:
+        check_scaled(image.shape[0], image.shape[1], self._scale)
         prepared = self._prepare(dict(img=image))
         seen = prepared['img']
 

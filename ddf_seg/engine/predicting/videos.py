@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import Progress
 
 from ...command_line import say
+from ...errors import counted
 from ..images.pictures import UnreadableError
 from .backend import Backend, Prediction, View
 from .background import Writer, read_ahead
@@ -91,7 +92,8 @@ def predict_video(
                 for batch in _batches(frames, predictor.batch_size):
                     found = predictor.segment([view for _, view in batch], file, progress)
                     for (image, _), each in zip(batch, found, strict=True):
-                        writer.submit(advance, write, next(index), image, each)
+                        held = 2 * image.nbytes + each.ids.nbytes
+                        writer.submit(held, advance, write, next(index), image, each)
         except KeyboardInterrupt:
             of = f' of {expected}' if expected else ''
             raise KeyboardInterrupt(f'and {written}{of} frames of {file}') from None
@@ -99,7 +101,7 @@ def predict_video(
             video.release()
             progress.remove_task(task)
     seconds = time.perf_counter() - started
-    say(f'{file}: {written} frames in {seconds:.1f} s, {written / seconds:.1f} a second')
+    say(f'{file}: {counted(written, "frame")} in {seconds:.1f} s, {written / seconds:.1f} a second')
     for target in targets:
         with plain_name(target) as path:
             held = int(cv2.VideoCapture(path).get(cv2.CAP_PROP_FRAME_COUNT))
@@ -132,7 +134,11 @@ def _frames(
                 return
             yield frame
 
-    with read_ahead(read, count(), max(_DEPTH, predictor.batch_size)) as decoded:
+    def size(frame: _Frame | None) -> int:
+        return frame[1].bytes_with(frame[0]) if frame else 0
+
+    depth = max(_DEPTH, predictor.batch_size)
+    with read_ahead(read, count(), size, lambda _: 2 * first.nbytes, depth) as decoded:
         yield until_the_end(decoded)
 
 
