@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from ..command_line import ToolParser
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .visualize import add_network, load_visualizer, parse_network
 
 
@@ -52,6 +52,8 @@ def main() -> int:
     server = open_server(args.port)
     with server:
         pages = Pages(load_visualizer(args, inputs), list(inputs.names))
-        print(f'{len(inputs.names)} images at {server.address} (Ctrl-C ends)', flush=True)
+        print(
+            f'{counted(len(inputs.names), "image")} at {server.address} (Ctrl-C ends)', flush=True
+        )
         serve(server, pages)
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
 from ..engine.images.reading import UnreadableError
 from ..errors import UsageError
@@ -20,19 +20,43 @@ from ..visualization.capture import MissingLayerError
 from .segmenting import Demo
 
 MOST_BYTES = 32_000_000
+# Pictures that wait or are worked on; each takes seconds.
+MOST_WAITING = 8
+_BUSY = f'{MOST_WAITING} others wait already: try again in a minute'
 _PAGE = Path(__file__).with_name('page.html')
+
+
+class _BusyError(HTTPError):
+    """Too many wait already."""
+
+    def __init__(self) -> None:
+        super().__init__(503)
+
+
+class _Worker:
+    """Runs what takes long, one after the other, while others are answered."""
+
+    def __init__(self) -> None:
+        # One at a time: the network is not made for several threads, and uses all cores.
+        self._pool = ThreadPoolExecutor(1)
+        self._open = 0
+
+    async def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self._open == MOST_WAITING:
+            raise _BusyError
+        self._open += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+        finally:
+            self._open -= 1
 
 
 class _Handler(RequestHandler):
     demo: Demo
-    worker: ThreadPoolExecutor
+    work: _Worker
 
-    def initialize(self, demo: Demo, worker: ThreadPoolExecutor) -> None:
-        self.demo, self.worker = demo, worker
-
-    async def work(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Runs what takes long, one after the other, while others are answered."""
-        return await asyncio.get_running_loop().run_in_executor(self.worker, function, *args)
+    def initialize(self, demo: Demo, work: _Worker) -> None:
+        self.demo, self.work = demo, work
 
     def fail(self, status: int, reason: str) -> None:
         """Answers with an error, as JSON: `{"error": "…"}`."""
@@ -41,7 +65,8 @@ class _Handler(RequestHandler):
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """What nobody expected, as JSON too; the log says more."""
-        self.finish(dict(error=f'{status_code}: {responses.get(status_code, "unknown")}'))
+        unexpected = f'{status_code}: {responses.get(status_code, "unknown")}'
+        self.finish(dict(error=_BUSY if status_code == 503 else unexpected))
 
 
 class _Page(_Handler):
@@ -81,6 +106,9 @@ class _Shown(_Handler):
                 page = await self.work(self.demo.filters, key)
             except MissingLayerError:
                 page = '<p>This network has no dynamic filters.</p>'
+            except _BusyError:
+                self.set_status(503)
+                page = f'<p>{_BUSY}.</p>'
             self.finish(page)
             return
         picture = shown.overlay if what == 'overlay.png' else shown.ids
@@ -90,8 +118,7 @@ class _Shown(_Handler):
 
 def make_application(demo: Demo) -> Application:
     """The page, and what it asks for, of a demo."""
-    # One at a time: the network is not made for several threads, and uses all cores.
-    own = dict(demo=demo, worker=ThreadPoolExecutor(1))
+    own = dict(demo=demo, work=_Worker())
     return Application(
         [
             (r'/', _Page, own),

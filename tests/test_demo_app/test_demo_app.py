@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,9 +24,14 @@ pytest.importorskip('tornado', reason='Tornado is not installed')
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 from mmseg.apis import inference_model
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 
 from ddf_seg.cli import predict
+from ddf_seg.command_line import INTERRUPTED
 from ddf_seg.demo_app import Demo, segmenting, serve
+from ddf_seg.demo_app.server import MOST_WAITING, make_application
 from ddf_seg.engine.images.reading import UnreadableError
 from ddf_seg.engine.predicting.drawing import Drawing
 from ddf_seg.errors import UsageError
@@ -59,15 +67,23 @@ def address() -> Iterator[str]:
             line = next(line for line in process.stdout if line.startswith('open '))
             assert line.startswith('open http://127.0.0.1:'), line
             yield line.split()[1]
+            # As at a terminal, with the exit code of all commands
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == INTERRUPTED
         finally:
-            process.terminate()
+            process.kill()
 
 
-def post(address: str, content: bytes, name: str = 'street.png') -> Any:
+def form(content: bytes, name: str) -> tuple[bytes, dict[str, str]]:
+    """An upload, as browsers send it: body and headers."""
     boundary = b'--limit'
     head = f'Content-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
     body = b'--' + boundary + b'\r\n' + head + content + b'\r\n--' + boundary + b'--\r\n'
-    kind = {'Content-Type': f'multipart/form-data; boundary={boundary.decode()}'}
+    return body, {'Content-Type': f'multipart/form-data; boundary={boundary.decode()}'}
+
+
+def post(address: str, content: bytes, name: str = 'street.png') -> Any:
+    body, kind = form(content, name)
     request = urllib.request.Request(f'{address}segment', body, kind)
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
@@ -147,6 +163,47 @@ def test_old_images_are_forgotten_and_huge_ones_refused(
     monkeypatch.setattr(segmenting, 'MOST_PIXELS', 96 * 128 - 1)
     with pytest.raises(UnreadableError, match='128×96 pixels are too many'):
         demo.segment(street.read_bytes(), 'street.png')
+
+
+def test_who_comes_when_too_many_wait_is_told_so(
+    street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = Demo(backend, drawing_of(backend))
+    segment, may_work = demo.segment, threading.Event()
+
+    def segment_later(content: bytes, name: str) -> str:
+        assert may_work.wait(60)
+        return segment(content, name)
+
+    monkeypatch.setattr(demo, 'segment', segment_later)
+    body, headers = form(street.read_bytes(), 'street.png')
+
+    async def ask() -> None:
+        (listening,) = bind_sockets(0, '127.0.0.1')
+        server = HTTPServer(make_application(demo))
+        server.add_sockets([listening])
+        address = f'http://127.0.0.1:{listening.getsockname()[1]}/segment'
+        client = AsyncHTTPClient(force_instance=True, max_clients=2 * MOST_WAITING)
+
+        async def upload() -> Any:
+            return await client.fetch(
+                address, method='POST', body=body, headers=headers, raise_error=False
+            )
+
+        calls = [asyncio.create_task(upload()) for _ in range(MOST_WAITING + 1)]
+        # The others wait: the first answer can only be this one.
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        (refusal,) = (call.result() for call in done)
+        assert refusal.code == 503
+        assert json.loads(refusal.body)['error'].startswith('8 others wait already: try again')
+        may_work.set()
+        codes = [(await call).code for call in calls]
+        assert sorted(codes) == [200] * MOST_WAITING + [503]
+        # There is room again.
+        assert (await upload()).code == 200
+        server.stop()
+
+    asyncio.run(ask())
 
 
 def test_a_port_that_is_taken_is_an_error(backend: Any) -> None:
