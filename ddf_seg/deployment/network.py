@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmseg.models import SegDataPreProcessor
 from torch import Tensor, nn
 
 from ..engine.predicting.network import Network, find_classes
@@ -61,7 +62,7 @@ class ImageSegmentor(nn.Module):
         self.model = model
         self.interface = interface
         self.preprocessor = model.data_preprocessor
-        if not hasattr(self.preprocessor, 'channel_conversion'):
+        if not isinstance(self.preprocessor, SegDataPreProcessor):
             raise UsageError(
                 'model.data_preprocessor: expected a SegDataPreProcessor, got '
                 f'{type(self.preprocessor).__name__}'
@@ -103,7 +104,7 @@ class ImageSegmentor(nn.Module):
         if self.interface.layout == 'nhwc':
             x = x.permute(0, 3, 1, 2)
         # The preprocessor expects BGR, as OpenCV reads it.
-        if known.channel_conversion != (self.interface.colours == 'rgb'):
+        if _swaps_colours(known) != (self.interface.colours == 'rgb'):
             x = x.flip(1)
         if known._enable_normalize:
             x = (x - known.mean) / known.std
@@ -117,6 +118,13 @@ class ImageSegmentor(nn.Module):
             size = tuple((n + divisor - 1) // divisor * divisor for n in size)
         below, right = (new - n for new, n in zip(size, x.shape[2:], strict=True))
         return F.pad(x, (0, right, 0, below), value=float(known.pad_val))
+
+
+def _swaps_colours(preprocessor: SegDataPreProcessor) -> bool:
+    """Whether it makes RGB of BGR."""
+    # In the maintained fork, its base class says so.
+    names = ('channel_conversion', '_channel_conversion')
+    return any(getattr(preprocessor, name, False) for name in names)
 
 
 @dataclass(frozen=True)
