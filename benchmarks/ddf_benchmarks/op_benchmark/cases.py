@@ -150,20 +150,29 @@ class Case:
 
     def depthwise(self, layout: str) -> Run:
         """nn.functional.conv2d with groups = C."""
-        x, padding, channels = self.laid_out(layout)[0], self.kernel_size // 2, self.shape[1]
-        weight = self._weight.contiguous(memory_format=LAYOUTS[layout])
-        return lambda: F.conv2d(x, weight, None, 1, padding, 1, channels)
+        _, x, weight = self._depthwise_tensors(layout)
+        return lambda: self._convolve(x, weight)
 
     def depthwise_backward(self, layout: str) -> Run:
         """The gradients of features and weight by aten's convolution_backward."""
-        to, pad, channels = LAYOUTS[layout], [self.kernel_size // 2] * 2, self.shape[1]
-        x, weight = self.laid_out(layout)[0], self._weight.contiguous(memory_format=to)
-        upstream = self.upstream.contiguous(memory_format=to)
-        op = torch.ops.aten.convolution_backward
-        mask = [True, True, False]
-        return lambda: op(
-            upstream, x, weight, None, [1, 1], pad, [1, 1], False, [0, 0], channels, mask
+        tensors = self._depthwise_tensors(layout)
+        return lambda: self._convolve_backward(*tensors)
+
+    def _depthwise_tensors(self, layout: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient from above, features and weight."""
+        tensors = self.upstream, self.tensors[0], self._weight
+        upstream, x, weight = (t.contiguous(memory_format=LAYOUTS[layout]) for t in tensors)
+        return upstream, x, weight
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, None, 1, self.kernel_size // 2, 1, self.shape[1])
+
+    def _convolve_backward(self, upstream: Tensor, x: Tensor, weight: Tensor) -> list[Tensor]:
+        pad, mask = [self.kernel_size // 2] * 2, [True, True, False]
+        gradients: list[Tensor] = torch.ops.aten.convolution_backward(
+            upstream, x, weight, None, [1, 1], pad, [1, 1], False, [0, 0], self.shape[1], mask
         )
+        return gradients
 
     def unfold(self) -> Run:
         """The formula by torch's unfold: every neighbourhood written out."""
@@ -181,27 +190,31 @@ class Case:
     def assert_depthwise_agrees(self, backward: bool = False) -> None:
         """Where S = 1 and F is the same for all images, `ddf` is the depthwise convolution.
 
+        That is computed in float32: on processors without bfloat16, torch sums in it.
+
         Raises:
             AssertionError: the values differ by more than rounding.
         """
-        x, f, s = self.tensors
+        _, f, s = self.tensors
         rtol, atol = _TOLERANCES[self.dtype]
         k = [self.kernel_size] * 2
         same, ones = f[:1].expand_as(f), torch.ones_like(s)
-        for layout, to in LAYOUTS.items():
-            features = x.contiguous(memory_format=to)
+        for layout in LAYOUTS:
+            upstream, features, weight = self._depthwise_tensors(layout)
+            exact = [t.float() for t in (upstream, features, weight)]
             if not backward:
-                output = ddf(features, same, ones, self.kernel_size)
-                torch.testing.assert_close(output, self.depthwise(layout)(), rtol=rtol, atol=atol)
+                output = ddf(features, same, ones, self.kernel_size).float()
+                want = self._convolve(*exact[1:])
+                torch.testing.assert_close(output, want, rtol=rtol, atol=atol)
                 continue
             grad_x, grad_f, _ = torch.ops.ddf_seg.ddf_backward(
                 self.upstream, features, same, ones, k, [1, 1], [1, 1], 'mul', [True] * 3
             )
-            want_x, want_f, _ = self.depthwise_backward(layout)()
-            torch.testing.assert_close(grad_x, want_x, rtol=rtol, atol=atol)
+            want_x, want_f, _ = self._convolve_backward(*exact)
+            torch.testing.assert_close(grad_x.float(), want_x, rtol=rtol, atol=atol)
             # Sums over all pixels: their rounding grows with the number of terms.
-            scale = want_f.float().abs().max()
-            error = (grad_f.float().sum(0) - want_f.float().squeeze(1)).abs().max() / scale
+            scale = want_f.abs().max()
+            error = (grad_f.float().sum(0) - want_f.squeeze(1)).abs().max() / scale
             assert error < rtol, f"{self}: the weights' gradients differ by {error:.1e}"
 
     def assert_unfold_agrees(self) -> None:
