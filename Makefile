@@ -2,13 +2,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
+.PHONY: help setup test test-onedl test-integrations cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 ONEDL_VENV ?= .venv-onedl
+# Brings the torch along that it fits: smp and timm import no other pair
+TORCHVISION ?= torchvision==0.29.1
+HOSTS_VENV ?= .venv-hosts
 # A build of torch for CUDA, for `make cuda-check`
 CUDA_TORCH ?= torch==2.14.1
 CUDA_VENV ?= .venv-cuda
@@ -59,6 +62,24 @@ $(ONEDL_STAMP): $(STAMP)
 
 test-onedl: $(ONEDL_STAMP)  ## run the tests on the maintained forks, in .venv-onedl
 	OMP_NUM_THREADS=1 $(ONEDL_VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# $(call extras,NAMES): what extras of setup.cfg ask for
+extras = $$($(BIN)/python -c "import configparser as c; f = c.ConfigParser(); f.read('setup.cfg'); \
+  print(*(f['options.extras_require'][name] for name in '$(1)'.split()))")
+
+HOSTS_STAMP := $(HOSTS_VENV)/.setup-$(TORCHVISION)
+
+$(HOSTS_STAMP): setup.cfg constraints.txt | $(STAMP)
+	$(call environment,$(HOSTS_VENV),$(TORCHVISION))
+	@echo "== $(HOSTS_VENV): segmentation_models.pytorch with timm, and OpenMMLab"
+	@$(HOSTS_VENV)/bin/pip install --disable-pip-version-check -q -c constraints.txt \
+	  $(call extras,mmseg smp demo) pytest hypothesis
+	@rm -f $(HOSTS_VENV)/.setup-* && touch $@
+
+# ddf_seg itself is this folder's, as .venv compiled it: it serves every torch.
+test-integrations: $(HOSTS_STAMP)  ## run the tests with smp and timm, in .venv-hosts (CUDA's torch, 6 GB)
+	OMP_NUM_THREADS=1 $(HOSTS_VENV)/bin/python -m pytest tests/test_integrations \
+	  tests/test_models/test_timm_backbone.py $(PYTEST_ARGS)
 
 CUDA_STAMP := $(CUDA_VENV)/.setup-$(subst /,_,$(CUDA_TORCH))
 
@@ -123,9 +144,7 @@ DOCS_STAMP := $(VENV)/.docs
 
 $(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
 	@echo "== $(VENV): what builds the documentation"
-	@$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt $$($(BIN)/python -c \
-	  "import configparser as c; f = c.ConfigParser(); f.read('setup.cfg'); \
-	  print(f['options.extras_require']['docs'])")
+	@$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt $(call extras,docs)
 	@touch $@
 
 docs: $(STAMP) $(DOCS_STAMP)  ## build the documentation; a warning is an error
@@ -197,4 +216,4 @@ compile-for-%: build/zig/ziglang
 	  -o build/elsewhere/$*/ddf_cpu.o
 
 clean:  ## remove environments and build outputs (not data, not runs)
-	rm -rf $(VENV) $(ONEDL_VENV) $(CUDA_VENV) build dist *.egg-info ddf_seg/*.so
+	rm -rf $(VENV) $(ONEDL_VENV) $(HOSTS_VENV) $(CUDA_VENV) build dist *.egg-info ddf_seg/*.so
