@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 
 from ..engine.images.pictures import to_picture
-from ..errors import UsageError, in_a_line
+from ..errors import UsageError, counted, in_a_line
 from .explorer import build_page
 from .visualizing import Visualizer
 
@@ -196,4 +196,4 @@ def _list_page(files: Sequence[Path]) -> bytes:
         f'{html.escape(file.name)}</a></li>'
         for number, file in enumerate(files)
     )
-    return _template('list', {'items': items, 'number': str(len(files))})
+    return _template('list', {'items': items, 'count': counted(len(files), 'image')})

@@ -50,6 +50,7 @@ def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
         address = found[1]
         listed = fetch(address).decode()
         assert 'a &lt;street&gt;.png' in listed
+        assert '<h1>Filters of 1 image</h1>' in listed
         pages = re.findall(r'href="/page/(\d+)"', listed)
         number = pages[0]
         small = cv2.imdecode(np.frombuffer(fetch(f'{address}picture/{number}'), np.uint8), 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import cv2
 import matplotlib as mpl
 import numpy as np
@@ -271,7 +269,7 @@ def test_all_lies_upright_on_the_image(open_page, inspection, size):
     page = open_page(size=size)
     page.show(overlay='prediction')
     page.run('explorer.set({opacity: 1, outlines: false, pointer: {x: 0, y: 0}})')
-    time.sleep(0.3)
+    page.settle()
     shot = cv2.imdecode(np.frombuffer(page.browser.get_screenshot_as_png(), np.uint8), 1)
     for x, y in [(10, 12), (50, 12), (10, 40), (50, 40)]:
         column, row = page.place(x, y)
@@ -415,8 +413,8 @@ def test_a_link_shows_what_was_seen(open_page, inspection):
     page.click('#tab-choose')
     page.click('button[data-choice="border"]')
     page.keys('+')
-    page.wait("location.hash.includes('border')")
-    time.sleep(0.3)
+    # The address follows a little later; what was done last is the zoom.
+    page.wait("location.hash.includes('z=') && location.hash.includes('border')")
     address = page.run('return location.hash')
     texts = [page.text(part) for part in ('place', 'predicted', 'state', 'filters', 'page-choose')]
     overlays = [page.overlay(view) for view in (0, 1)]
