@@ -93,6 +93,28 @@ def test_weights_sum_to_one(
         assert lengths == {min(tile, length)}
 
 
+@pytest.mark.parametrize('overlap', [7, 30, 32, 64])
+@pytest.mark.parametrize('scale', [1, 2])
+def test_windows_fade_as_a_straight_line(overlap: int, scale: int) -> None:
+    """At pixels' centres: 1/2 in the middle of what both windows see, of which half is faded."""
+    windows = place_windows(300, 128, overlap, result=300 * scale)
+    assert len(windows) > 2
+    for before, behind in pairwise(windows):
+        middle = scale * (behind.seen.start + before.seen.stop) / 2
+        pixels = np.arange(before.outer, before.stop)
+        line = 0.5 + (pixels + 0.5 - middle) / len(pixels)
+        # An odd overlap puts the fade's ends between two pixels.
+        off = abs((before.outer + before.stop) / 2 - middle) / len(pixels)
+        assert off <= 0.5 / len(pixels)
+        assert abs(len(pixels) - scale * overlap / 2) <= 1
+        rising = behind.weights[: behind.inner - behind.start]
+        falling = before.weights[before.outer - before.start :]
+        np.testing.assert_allclose(rising, line, atol=off + 1e-6)
+        np.testing.assert_allclose(falling, 1 - line, atol=off + 1e-6)
+        # Both alike, seen from either side
+        np.testing.assert_allclose(rising, falling[::-1], atol=1e-6)
+
+
 def test_no_seam_shows() -> None:
     """Windows that disagree, each with scores of its own, fade into each other."""
     axes = [place_windows(400, 128, 64), place_windows(300, 128, 64)]
