@@ -1,13 +1,18 @@
 """Scores a checkpoint on the config's test set, with mmseg's own command line.
 
 A test set without labels is not scored; --out and --show-dir still write what is predicted.
+In place of CHECKPOINT, a file of ddf-seg export (.onnx, .xml) is scored, in its own runtime.
 Several GPUs: torchrun --nproc-per-node GPUS -m ddf_seg test CONFIG CHECKPOINT --launcher pytorch,
 or tools/dist_test.sh CONFIG CHECKPOINT GPUS.
 """
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 from ..command_line import ToolParser
+from ..errors import UsageError
 
 
 def parser() -> ToolParser:
@@ -16,10 +21,11 @@ def parser() -> ToolParser:
         examples=[
             '{program} ddf_seg::ddf_camvid_trainval_finetune.py \\\n    ddf_seg::ddf_camvid.pth',
             '{program} CONFIG CHECKPOINT --out ids --show-dir pictures',
+            '{program} ddf_seg::ddf_camvid_trainval_finetune.py ddf_camvid.onnx',
         ],
     )
     parser.add_argument('config', help="config file, or a package's: mmseg::fcn/…")
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('checkpoint', help='checkpoint file or URL, or an exported .onnx or .xml')
     parser.add_argument(
         '--work-dir',
         help="folder for the log, and the scores as JSON (default: the config's work_dir, or "
@@ -52,6 +58,27 @@ def parser() -> ToolParser:
 def main() -> int:
     args = parser().parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from ..engine.running.exported_scoring import SUFFIXES
+
+    if args.checkpoint.endswith(SUFFIXES):
+        return _score_exported(args)
     from ..engine.running.mmseg_tool import run_mmseg_tool
 
     return run_mmseg_tool('test', args)
+
+
+def _score_exported(args: argparse.Namespace) -> int:
+    from ..engine.config_file import read_config
+    from ..engine.running.exported_scoring import score_exported
+
+    others = dict(work_dir=None, out=None, show_dir=None, show=False, tta=False, launcher='none')
+    for name, unset in others.items():
+        if getattr(args, name) != unset:
+            raise UsageError(
+                f'--{name.replace("_", "-")} is for a config with a checkpoint; an exported file '
+                'is scored, and no more; ddf-seg predict writes what it predicts'
+            )
+    scores = score_exported(read_config(args.config, args.cfg_options), Path(args.checkpoint))
+    for name, value in scores.items():
+        print(f'{name}: {value:.2f}')
+    return 0

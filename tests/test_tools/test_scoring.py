@@ -9,9 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from mmseg.evaluation import IoUMetric
 from tool_runs import Run
+
+from ddf_seg.deployment.exporting import METADATA
+from ddf_seg.deployment.network import Metadata
+from ddf_seg.errors import UsageError
 
 LISTED = """
 test_evaluator = [
@@ -184,6 +189,63 @@ def test_the_last_lines_give_score_and_places(
     for file in (places[0], places[2]):
         assert Path(file).is_file()
     assert [Path(file).suffix for file in places] == ['.json', '', '.log']
+
+
+def exported(file: Path, classes: int) -> Path:
+    """As tools/export.py writes it: a network whose class is a fourteenth of an image's blue."""
+    o = onnx.helper
+    nodes = [
+        o.make_node('Cast', ['image'], ['wide'], to=onnx.TensorProto.INT32),
+        o.make_node('Gather', ['wide', 'first'], ['blue'], axis=3),
+        o.make_node('Div', ['blue', 'step'], ['class']),
+        o.make_node('Cast', ['class'], ['segmentation'], to=onnx.TensorProto.UINT8),
+    ]
+    image, ids = (
+        o.make_tensor_value_info(name, onnx.TensorProto.UINT8, shape)
+        for name, shape in (('image', [1, 'h', 'w', 3]), ('segmentation', [1, 'h', 'w']))
+    )
+    constants = [
+        onnx.numpy_helper.from_array(np.array(0), 'first'),
+        onnx.numpy_helper.from_array(np.array(14, np.int32), 'step'),
+    ]
+    graph = o.make_graph(nodes, 'blue', [image], [ids], constants)
+    model = o.make_model(graph, opset_imports=[o.make_opsetid('', 18)], ir_version=8)
+    about = Metadata(['a'] * classes, [[0, 0, 0]] * classes, 1, 'blue')
+    o.set_model_props(model, {METADATA: about.as_json()})
+    onnx.save(model, file)
+    return file
+
+
+def test_an_exported_file_is_scored(roads: Path, tmp_path: Path, run: Run) -> None:
+    file = exported(tmp_path / 'blue.onnx', 19)
+    assert run('test', roads / 'config.py', file) == (0, '')
+    both = np.zeros((19, 19))
+    for image in sorted(roads.glob('roads/leftImg8bit/val/*/*.png')):
+        label = str(image).replace('leftImg8bit', 'gtFine').replace('.png', '_labelTrainIds.png')
+        ids = cv2.imread(str(image))[..., 0] // 14
+        truth = cv2.imread(label, cv2.IMREAD_UNCHANGED)
+        known = truth != 255
+        np.add.at(both, (truth[known], ids[known]), 1)
+    union = both.sum(0) + both.sum(1) - both.diagonal()
+    expected = 100 * np.nanmean(both.diagonal() / union)
+    (found,) = re.findall(r'^mIoU: ([\d.]+)$', run.out, re.MULTILINE)
+    assert float(found) == pytest.approx(expected, abs=0.006)
+
+
+def test_an_exported_file_that_cannot_be_scored(
+    roads: Path, inherit: Callable[..., Path], tmp_path: Path, run: Run
+) -> None:
+    file, few = exported(tmp_path / 'a.onnx', 19), exported(tmp_path / 'b.onnx', 5)
+    config = roads / 'config.py'
+    for arguments, message in (
+        ([config, few], r'b\.onnx: expected the 19 classes of the test set, got 5'),
+        ([config, tmp_path / 'c.xml'], r'c\.xml: no such file'),
+        ([inherit(UNLABELLED), file], 'no test set with labels'),
+        ([config, file, '--tta'], '--tta is for a config with a checkpoint'),
+        ([config, file, '--show-dir', tmp_path], '--show-dir is for a config with a checkpoint'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run('test', *arguments)
 
 
 @pytest.mark.parametrize(
