@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import torch
 
-from ddf_seg.deployment.exporting import check_target, export_program, write_program
+from ddf_seg.deployment.exporting import (
+    check_target,
+    convert_to_openvino,
+    export_program,
+    write_program,
+)
 from ddf_seg.deployment.network import ImageSegmentor, Metadata
 from ddf_seg.errors import UsageError
 
 from .forms import Cell
 from .networks import build_network, image
 
-# What the suffixes of `forms.needs` are to `write_program`: format and precision
-_KINDS = {
-    '.onnx': ('onnx', 'fp32'), '.pt2': ('aoti', 'fp32'), '-int8.xml': ('openvino', 'int8'),
-}  # fmt: skip
+# Of other seeds than the image that is measured
+_CALIBRATION = range(1, 9)
 
 
 def export(cell: Cell, suffixes: list[str]) -> dict[str, str]:
@@ -36,16 +41,25 @@ def export(cell: Cell, suffixes: list[str]) -> dict[str, str]:
         raise RuntimeError(f'{cell}: all pixels get one class, so nothing could be compared')
     np.save(cell.file('.npy'), ids)
     failed: dict[str, str] = {}
-    for suffix in suffixes:
-        kind, precision = _KINDS[suffix]
+    # int8 is made of the ONNX file.
+    for suffix in sorted(suffixes, key=('.onnx', '-int8.xml', '.pt2').index):
         try:
-            check_target(cell.file(suffix), kind, precision)
-            program = export_program(network, cell.size, compiled=kind == 'aoti')
-            # The image that is measured calibrates int8, too.
-            write_program(
-                program, kind, cell.file(suffix), Metadata([], [], 32, cell.row), precision,
-                [image(cell.size)],
-            )  # fmt: skip
+            _write(network, cell, suffix)
         except UsageError as error:
             failed[suffix] = str(error)
     return failed
+
+
+def _write(network: Any, cell: Cell, suffix: str) -> None:
+    file, about = cell.file(suffix), Metadata([], [], 32, cell.row)
+    if suffix == '-int8.xml':
+        check_target(file, 'openvino', 'int8')
+        if not cell.file('.onnx').exists():
+            _write(network, cell, '.onnx')
+        shown = [image(cell.size, seed) for seed in _CALIBRATION]
+        convert_to_openvino(cell.file('.onnx'), file, about, 'int8', shown)
+        return
+    kind = {'.onnx': 'onnx', '.pt2': 'aoti'}[suffix]
+    check_target(file, kind)
+    program = export_program(network, cell.size, compiled=kind == 'aoti')
+    write_program(program, kind, file, about)

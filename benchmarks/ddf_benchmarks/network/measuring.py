@@ -7,8 +7,10 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +146,14 @@ def measure(request: Request, say: Callable[[str], None]) -> Results:
             for row in request.rows
             if (found := results.cells.get((row, form, size))) is None or found.failure
         ]
-        for row in dict.fromkeys(cell.row for cell in waiting):
-            of_row = [cell for cell in waiting if cell.row == row]
-            for cell, why in _export(of_row, request.limit, say):
-                waiting.remove(cell)
-                _keep(results, file, _result(cell, failure=why))
+        rows = dict.fromkeys(cell.row for cell in waiting)
+        by_row = [[cell for cell in waiting if cell.row == row] for row in rows]
+        # An export keeps one core busy.
+        with ThreadPoolExecutor(request.threads) as pool:
+            failed = list(pool.map(lambda cells: _export(cells, request.limit, say), by_row))
+        for cell, why in chain.from_iterable(failed):
+            waiting.remove(cell)
+            _keep(results, file, _result(cell, failure=why))
         while waiting:
             _measure_group(waiting, request, results, say)
             results.save(file)

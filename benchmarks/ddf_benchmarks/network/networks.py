@@ -20,9 +20,9 @@ _CONFIG = Path(__file__).parents[3] / 'configs/_base_/models/ddf_efficientnet-li
 _HOST = 'segformer'
 
 
-def image(size: tuple[int, int]) -> np.ndarray:
+def image(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     """(1, H, W, 3) uint8: areas of random colours, the same for all networks."""
-    coarse = np.random.default_rng(0).integers(0, 256, (-(-size[0] // 8), -(-size[1] // 8), 3))
+    coarse = np.random.default_rng(seed).integers(0, 256, (-(-size[0] // 8), -(-size[1] // 8), 3))
     fine = coarse.astype(np.uint8).repeat(8, 0).repeat(8, 1)[: size[0], : size[1]]
     return np.ascontiguousarray(fine[None])
 
