@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,9 @@ _Run = Callable[[np.ndarray], np.ndarray]
 # What runs it, the input's shape, the output's number of axes, and what the file says of itself
 Loaded = tuple[_Run, list[int | None], int, str | None]
 KEY = 'ddf_seg'  # as deployment/exporting.py writes it
+# OpenVINO's files of free sizes: so many images of a size come before the model is compiled for it,
+# which takes as long as they gain; and for so many sizes at a time.
+_BEFORE_OWN, _MOST_OWN = 32, 4
 
 
 class Segmenter:
@@ -157,6 +161,36 @@ def _load_onnxruntime(file: Path, threads: int) -> Loaded:
     return run, shape, rank, session.get_modelmeta().custom_metadata_map.get(KEY)
 
 
+class _OfSizes:
+    """A model of free sizes: compiled for all of them, and for a size that keeps coming, again.
+
+    OpenVINO fuses less where sizes are free. Of more sizes than it keeps, it forgets the one that
+    was not used for longest.
+
+    Args:
+        compiled: runs the model for batches of a shape; None: of any.
+    """
+
+    def __init__(self, compiled: Callable[[tuple[int, ...] | None], _Run]) -> None:
+        self._compiled = compiled
+        self._any = compiled(None)
+        self._own: OrderedDict[tuple[int, ...], _Run] = OrderedDict()
+        self._seen: Counter[tuple[int, ...]] = Counter()
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        size = batch.shape
+        if size not in self._own:
+            self._seen[size] += 1
+            if self._seen[size] <= _BEFORE_OWN:
+                return self._any(batch)
+            self._own[size] = self._compiled(size)
+            if len(self._own) > _MOST_OWN:
+                forgotten, _ = self._own.popitem(last=False)
+                del self._seen[forgotten]
+        self._own.move_to_end(size)
+        return self._own[size](batch)
+
+
 def _load_openvino(file: Path, threads: int) -> Loaded:
     import openvino
 
@@ -166,12 +200,17 @@ def _load_openvino(file: Path, threads: int) -> Loaded:
     settings: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
     if threads:
         settings['INFERENCE_NUM_THREADS'] = threads
-    request = core.compile_model(model, 'CPU', settings).create_infer_request()
     shape = [n.get_length() if n.is_static else None for n in model.inputs[0].partial_shape]
 
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.array(next(iter(request.infer([batch]).values())))
+    def compiled(size: tuple[int, ...] | None) -> _Run:
+        of_size = model
+        if size is not None:
+            of_size = model.clone()
+            of_size.reshape(list(size))
+        request = core.compile_model(of_size, 'CPU', settings).create_infer_request()
+        return lambda batch: np.array(next(iter(request.infer([batch]).values())))
 
+    run = _OfSizes(compiled) if None in shape else compiled(None)
     rank = model.outputs[0].partial_shape.rank.get_length()
     for path in ([KEY], ['framework', KEY]):  # our own, and what comes from an ONNX file
         if model.has_rt_info(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mmseg.registry import MODELS
 from test_heads import HEADS, filled
 from torch import Tensor, nn
 
+from ddf_seg import runtime
 from ddf_seg.deployment.decompositions import adaptive_average
 from ddf_seg.deployment.exporting import convert_to_openvino, export_program, write_program
 from ddf_seg.deployment.network import ImageSegmentor, Interface, Metadata
@@ -70,7 +72,12 @@ CASES = [(HEADS[0], dict(test_cfg=dict(size_divisor=32))), (HEADS[1], {})]
 
 
 @pytest.mark.parametrize(('head', 'padding'), CASES)
-def test_every_size_agrees(head: dict[str, Any], padding: dict[str, Any], tmp_path: Path) -> None:
+def test_every_size_agrees(
+    head: dict[str, Any],
+    padding: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = segmentor(head, **padding)
     program = export_program(model, None, SCORES, batch=None)
     file, ir = tmp_path / 'network.onnx', tmp_path / 'network.xml'
@@ -88,13 +95,40 @@ def test_every_size_agrees(head: dict[str, Any], padding: dict[str, Any], tmp_pa
         Segmenter(ir, threads=1),
         lambda images: module(torch.from_numpy(images)).detach().numpy(),
     )
-    for shape in BATCHES:
+    # Each runs first as a model of free sizes, then as one of the batch's.
+    monkeypatch.setattr(runtime, '_BEFORE_OWN', 1)
+    for shape in (*BATCHES, *BATCHES):
         images = photo(shape)
         with torch.no_grad():
             expected = ImageSegmentor(model, SCORES)(torch.from_numpy(images)).numpy()
         for run in runtimes:
             for found, of_torch in zip(run(images), expected, strict=True):
                 assert_agree(found, of_torch)
+
+
+def test_a_size_that_keeps_coming_is_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, '_BEFORE_OWN', 2)
+    monkeypatch.setattr(runtime, '_MOST_OWN', 2)
+    compiled: list[tuple[int, ...] | None] = []
+    ran: list[tuple[int, ...] | None] = []
+
+    def compile_for(size: tuple[int, ...] | None) -> Callable[[np.ndarray], np.ndarray]:
+        compiled.append(size)
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            assert size in (None, batch.shape)
+            ran.append(size)
+            return batch
+
+        return run
+
+    run = runtime._OfSizes(compile_for)
+    a, b, c = (1, 2), (3, 4), (5, 6)
+    for size in (a, b, a, a, b, b, a, c, c, c, b, a):
+        run(np.zeros(size))
+    # c makes b be forgotten, which was not used for longest, and starts again.
+    assert compiled == [None, a, b, c]
+    assert ran == [None, None, None, a, None, b, a, None, None, c, None, a]
 
 
 @pytest.mark.parametrize('size', [(1, 2), (3, 3), (6, 6)])
