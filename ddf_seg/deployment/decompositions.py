@@ -1,10 +1,11 @@
-"""The operators as multiply-adds over shifted slices: nothing but what every runtime knows.
+"""The operators in what every runtime knows: products of matrices, or multiply-adds of slices.
 
 The kernels in plain torch write into buffers, which exported programs must not. These forms are
 purely functional, and compute in their tensors' dtype.
 
-Upsampling works phase by phase at the size of the features and ends in a pixel shuffle: of the
-forms that were measured (docs/deployment.md) the fastest in every runtime.
+Of the forms that were measured (docs/deployment.md) these are the fastest. Upsampling and affinity
+are products, tile by tile (`Tiles`). Where channels have filters of their own, upsampling works on
+slices, phase by phase at the size of the features, and ends in a pixel shuffle.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from torch import Tensor
 
 from .. import ops  # noqa: F401  (defines the operators)
 from ..ops.torch_internals import is_known
-
-Pair = Sequence[int]
+from .tiles import Pair, Tiles
 
 _LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
 
@@ -27,12 +27,13 @@ _LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
     """The forward operators' decompositions, for `ExportedProgram.run_decompositions`.
 
-    And that of a pooling of torch's, which ONNX lacks where sizes are free.
+    And those of a pooling of torch's, which ONNX lacks where sizes are free, and of softmax.
     """
     defined, aten = torch.ops.ddf_seg, torch.ops.aten
     return {
         aten.adaptive_avg_pool2d.default: adaptive_average,
         aten._adaptive_avg_pool2d.default: adaptive_average,
+        aten.softmax.int: softmax,
         defined.ddf.default: ddf,
         defined.ddf_upsample.default: ddf_upsample,
         defined.affinity.default: affinity,
@@ -85,6 +86,15 @@ def ddf_upsample(
     """`ddf_seg::ddf_upsample`."""
     r, size = scale_factor, spatial_filter.shape[2:]
     x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
+    if _is_one_number(channel_filter):
+        number = by_channel.flatten(1)[:, :1, None, None]
+        by_pixel = by_pixel * number if kernel_combine == 'mul' else by_pixel + number
+        # Windows of 2×2 parents overlap, so that less is gathered; each needs a place of its own.
+        whole = (is_known(high <= r * low) for low, high in zip(x.shape[2:], size, strict=True))
+        tiles = Tiles.over(size, r, 2 if max(dilation) == 1 and all(whole) else 1)
+        filters = tiles.spread(tiles.gather(by_pixel), kernel_size)
+        fine = tiles.in_rows(filters @ tiles.windows(x, kernel_size, dilation), size)
+        return fine.reshape(-1, features.shape[1], *size)
     by_pixel = _to_phases(by_pixel, x, r)
     patches = _coarse_patches(x, by_pixel, kernel_size, dilation)
     # (B, C, phases or 1, 1, 1) for every tap
@@ -92,7 +102,7 @@ def ddf_upsample(
     by_tap = [
         by_phase[..., iy, ix].transpose(1, 2)[..., None, None] for iy, ix in _taps(kernel_size)
     ]
-    total = _filtered(patches, by_tap, by_pixel, _is_one_number(channel_filter), kernel_combine)
+    total = _filtered(patches, by_tap, by_pixel, False, kernel_combine)
     fine = _to_pixels(total, r, size)
     return fine.reshape(-1, features.shape[1], *size)
 
@@ -101,10 +111,9 @@ def affinity(
     query: Tensor, features: Tensor, kernel_size: Pair, scale_factor: int, dilation: Pair
 ) -> Tensor:
     """`ddf_seg::affinity`."""
-    by_phase = _to_phases(query, features, scale_factor)
-    patches = _coarse_patches(features, by_phase, kernel_size, dilation)
-    products = [(patch * by_phase).sum(dim=1, keepdim=True) for patch in patches]
-    return _to_pixels(torch.cat(products, dim=1), scale_factor, query.shape[2:])
+    tiles = Tiles.over(query.shape[2:], scale_factor, 1)
+    windows = tiles.windows(features, kernel_size, dilation)
+    return tiles.in_rows(tiles.gather(query) @ windows.transpose(2, 3), query.shape[2:])
 
 
 def filter_norm(
@@ -125,6 +134,15 @@ def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: T
     """`ddf_seg::depthwise_pointwise`, as the one convolution that does both."""
     weight = (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1)
     return F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
+
+
+def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """`aten::softmax`; ONNX Runtime turns other axes than the last around, number by number."""
+    x = x if dtype is None else x.to(dtype)
+    if dim in (-1, x.dim() - 1):
+        return torch._softmax(x, dim, False)
+    raised = (x - x.amax(dim, keepdim=True)).exp()
+    return raised / raised.sum(dim, keepdim=True)
 
 
 def adaptive_average(x: Tensor, size: Pair) -> Tensor:

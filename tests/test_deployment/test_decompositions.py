@@ -11,7 +11,7 @@ from naive import pair
 from torch import Tensor
 
 from ddf_seg import ops
-from ddf_seg.deployment.decompositions import decomposition_table
+from ddf_seg.deployment.decompositions import decomposition_table, softmax
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 from ddf_seg.ops.filter_norm import filter_norm
 
@@ -87,6 +87,15 @@ def test_filter_norm(filters: int, taps: int, scale: Tensor | None) -> None:
     arguments = (x, taps, 0.47, 1e-5, scale)
     assert_same('filter_norm', filter_norm(*arguments), *arguments)
     assert not TABLE['filter_norm'](*arguments)[0, :taps, 0, 0].any()
+
+
+@pytest.mark.parametrize('dim', [1, 2, -2, 3, -1])
+def test_softmax(dim: int) -> None:
+    x = 40 * random(2, 3, 9, 4)
+    torch.testing.assert_close(softmax(x, dim), x.softmax(dim))
+    assert softmax(x, dim, torch.float64).dtype == torch.float64
+    # Exponentials stay finite.
+    assert softmax(x + 1e4, dim).isfinite().all()
 
 
 @pytest.mark.parametrize('side', [1, 3, 5])
