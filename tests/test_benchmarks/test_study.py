@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from scripts import load_script
 from torch import Tensor, nn
 
+from ddf_benchmarks.runs import difference
 from ddf_benchmarks.study import comparison, training
 from ddf_benchmarks.study.data import VOID, Image, blocks, drives
 from ddf_benchmarks.study.hosts import CHANNELS, CLASSES, rows
@@ -281,7 +282,7 @@ def results(tmp_path: Path) -> Path:
 def test_means_and_paired_intervals(results: Path) -> None:
     found = comparison.read_rows(results, 'fpn', 'block')
     assert list(found) == ['bilinear', 'carafe', 'ddf']
-    mean, interval = comparison.difference(found['ddf'], found['bilinear'], 'mIoU')
+    mean, interval = difference(found['ddf'], found['bilinear'], 'mIoU')
     paired = np.array([33.0 - 31.5, 30.0 - 29.0, 34.0 - 33.0])
     assert mean == pytest.approx(paired.mean())
     half = student.ppf(0.975, 2) * paired.std(ddof=1) / np.sqrt(3)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import ttest_rel
-
 from ddf_seg.command_line import markdown_table
 from ddf_seg.errors import UsageError, in_a_line
+
+from ..runs import difference_cell
 
 # The order of a table; what is not here does not stand in one.
 ORDER = (
@@ -19,7 +19,6 @@ ORDER = (
     *('bilinear', 'bilinear-wide', 'carafe', 'sapa', 'dysample'),
     *('ddf-residual', 'ddf-3x3', 'ddf'),
 )
-CONFIDENCE = 0.95
 # Heading of a column, the score, and its decimals. All are in per cent, but for the last.
 SCORES = (
     ('boundary IoU', 'mBIoU', 2),
@@ -67,20 +66,6 @@ def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
     return {name: found[name] for name in ORDER if name in found}
 
 
-def difference(ours: Runs, theirs: Runs, score: str) -> tuple[float, tuple[float, float] | None]:
-    """The mean difference of a score over the runs that both have, and its 95 % interval.
-
-    The interval is Student's, of the runs' differences; None for fewer than two.
-    """
-    shared = sorted(ours.keys() & theirs.keys())
-    pairs = [[runs[key]['scores'][score] for key in shared] for runs in (ours, theirs)]
-    mean = statistics.fmean(a - b for a, b in zip(*pairs, strict=True))
-    if len(shared) < 2:
-        return mean, None
-    low, high = ttest_rel(*pairs).confidence_interval(CONFIDENCE)
-    return mean, (float(low), float(high))
-
-
 def table(rows: dict[str, Runs], to: str) -> str:
     """Means of the rows and differences to one of them, as Markdown.
 
@@ -101,10 +86,5 @@ def _cells(name: str, runs: Runs, to: Runs) -> Sequence[str]:
     cells = [name, str(len(runs)), f'{first["parameters"] / 1e3:.0f} k', f'{seconds:.2f}']
     for _, score, digits in SCORES:
         cells.append(f'{statistics.fmean(r["scores"][score] for r in runs.values()):.{digits}f}')
-        if runs is to or not runs.keys() & to.keys():
-            cells.append('')
-            continue
-        mean, interval = difference(runs, to, score)
-        between = '' if interval is None else ' [{:+.{d}f}, {:+.{d}f}]'.format(*interval, d=digits)
-        cells.append(f'{mean:+.{digits}f}{between}')
+        cells.append(difference_cell(runs, to, score, digits))
     return cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 import re
 import time
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from ddf_seg.errors import UsageError
 
+from ..runs import start_alike, write_result
 from .comparison import read_result
 from .data import VOID, Image, blocks, drives
 from .hosts import rows
@@ -78,13 +78,6 @@ class Run:
     def file(self, results: Path, row: str) -> Path:
         split = self.split.replace('/', 'of')
         return results / f'{self.host}-{row}-{split}-{self.seed}.json'
-
-
-def start_alike(head: nn.Module, start: dict[str, Tensor]) -> None:
-    """Gives a head what it shares with another row's start, by name and shape."""
-    own = head.state_dict()
-    shared = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
-    head.load_state_dict({**own, **shared})
 
 
 def train(
@@ -241,7 +234,4 @@ def _write(
         **what,
         scores=score(head, held_out),
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix('.tmp')
-    unfinished.write_text(json.dumps(entry, indent=1) + '\n')
-    unfinished.replace(file)
+    write_result(file, entry)
