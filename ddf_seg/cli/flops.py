@@ -1,9 +1,9 @@
 """Counts parameters and multiply-adds.
 
 CONFIG is a file, or mmseg::…. A multiply-add counts once. With --table in place of CONFIG, it
-compares layers of 256 channels: a convolution, a depthwise convolution, a full dynamic filter (DFN)
-and DDF. Their cost comes from formulas, as in table 1 of the paper (weights alone), and from
-modules that run (with biases, normalisation and pooling).
+compares layers of 256 channels: a convolution, a depthwise one, a pixel-adaptive one (PAC), a full
+dynamic filter (DFN) and DDF. Their cost comes from formulas, as in table 1 of the paper (weights
+alone), and from modules that run (with biases, normalisation and pooling).
 """
 
 from __future__ import annotations

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from .acdc import ACDCDataset
 from .camvid import CamVid32Dataset, CamVidDataset
+from .class_transforms import (
+    ColourJitter,
+    MiddleOfImage,
+    PackClass,
+    RandomAreaCrop,
+    ShiftCrop,
+)
+from .classification import CIFAR10Dataset, ImageFolders
 from .gta5 import GTA5Dataset
 from .idd import IDDDataset
 from .kitti import KITTIDataset
@@ -16,15 +24,22 @@ from .wilddash2 import WildDash2Dataset
 
 __all__ = [
     'ACDCDataset',
+    'CIFAR10Dataset',
     'CamVid32Dataset',
     'CamVidDataset',
+    'ColourJitter',
     'GTA5Dataset',
     'IDDDataset',
+    'ImageFolders',
     'KITTIDataset',
     'MUSESDataset',
+    'MiddleOfImage',
     'NuImagesDataset',
+    'PackClass',
     'RailSem19Dataset',
     'RandomAppearance',
+    'RandomAreaCrop',
     'SYNTHIADataset',
+    'ShiftCrop',
     'WildDash2Dataset',
 ]

@@ -1,5 +1,6 @@
 """Models in mmseg's registry."""
 
 from . import backbones, decode_heads, necks
+from .mean_classifier import MeanClassifier
 
-__all__ = ['backbones', 'decode_heads', 'necks']
+__all__ = ['MeanClassifier', 'backbones', 'decode_heads', 'necks']

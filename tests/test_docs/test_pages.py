@@ -36,7 +36,10 @@ TOOLS = {
     'tools/get_flops.py': 'flops',
     'tools/swap_heads.py': 'swap',
     'tools/visualize_filters.py': 'visualize',
-    **{f'tools/{name}.py': name for name in ('init', 'train', 'test', 'predict', 'export')},
+    **{
+        f'tools/{name}.py': name
+        for name in ('init', 'train', 'test', 'predict', 'export', 'classify')
+    },
     **{f'tools/dataset_converters/{name}.py': f'convert {name}' for name in convert.NAMES},
     'tools/dataset_converters/synthetic_scenes.py': 'scenes',
     'tools/dataset_converters/unpack.py': 'unpack',

@@ -1,4 +1,4 @@
-from .ddf_resnet import DDFResNet, DDFResNetV1c, DDFResNetV1d
+from .ddf_resnet import DDFResNet, DDFResNetSmall, DDFResNetV1c, DDFResNetV1d
 from .efficientnet_lite import EfficientNetLite
 
-__all__ = ['DDFResNet', 'DDFResNetV1c', 'DDFResNetV1d', 'EfficientNetLite']
+__all__ = ['DDFResNet', 'DDFResNetSmall', 'DDFResNetV1c', 'DDFResNetV1d', 'EfficientNetLite']

@@ -1,0 +1,35 @@
+"""Trains a classifier with mmengine's runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+
+from ..checks.output_folder import check_folder
+from ..config_file import read_config
+from ..explanations import explained
+
+
+def train_classifier(
+    config: str, options: dict[str, Any] | None, work_dir: str | None, resume: bool
+) -> None:
+    """Trains what a config says, such as configs/classification/….
+
+    Args:
+        config: file, or a package's own.
+        options: of --cfg-options.
+        work_dir: for checkpoints and logs; None: the config's, or work_dirs/ and the config's name.
+        resume: go on from the last checkpoint in it.
+
+    Raises:
+        UsageError: something that the config names is missing, damaged, or does not fit.
+    """
+    cfg = read_config(config, options)
+    name = Path(config.rpartition('::')[2]).stem
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', name))
+    check_folder(cfg.work_dir, '--work-dir')
+    cfg.resume = resume
+    with explained(cfg):
+        Runner.from_cfg(cfg).train()
