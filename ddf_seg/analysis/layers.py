@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..engine import flops  # noqa: F401 (has mmengine count the operators)
 from ..layers import DDFPack
+from ..ops import affinity, ddf
 from ..visualization import capture_filters
 
 CHANNELS, KERNEL_SIZE, SQUEEZE = 256, 3, 0.2
@@ -43,12 +45,37 @@ class DynamicFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
+        # The operator's spatial filters, with a group for each channel
+        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
+        return ddf(x, one, self.generate(x), self.kernel_size)
+
+
+class PixelAdaptive(nn.Module):
+    """Pixel-adaptive convolution (Su et al., CVPR 2019), adapted to its own input.
+
+    A convolution whose k² taps are weighted by how alike a pixel and its neighbour are:
+    exp(−‖x_p − x_q‖² / 2).
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.mix = nn.Conv2d(channels * kernel_size**2, channels, 1)
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, k², H, W), 0 outside of the image."""
         size = (*x.shape[:2], self.kernel_size**2, *x.shape[2:])
-        patches = F.unfold(x, self.kernel_size, padding=self.kernel_size // 2).view(size)
-        filters = self.generate(x).view(size)
-        # As matrix products, which mmengine counts.
-        rows, columns = filters.movedim(2, -1).unsqueeze(-2), patches.movedim(2, -1).unsqueeze(-1)
-        return torch.matmul(rows, columns)[..., 0, 0]
+        return F.unfold(x, self.kernel_size, padding=self.kernel_size // 2).view(size)
+
+    def alike(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the taps' weights, (B, k², H, W)."""
+        squares = (x * x).sum(1, keepdim=True)
+        distances = squares + self._neighbours(squares)[:, 0]
+        return torch.exp(affinity(x, x, self.kernel_size) - distances / 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same."""
+        return self.mix((self._neighbours(x) * self.alike(x)[:, None]).flatten(1, 2))
 
 
 def by_formula(name: str, pixels: int) -> Cost:
@@ -58,6 +85,8 @@ def by_formula(name: str, pixels: int) -> Cost:
         return Cost(c * c * taps, n * c * c * taps, 0)
     if name == 'depthwise':
         return Cost(c * taps, n * c * taps, 0)
+    if name == 'PAC':
+        return Cost(c * c * taps, n * c * c * taps + n * c * taps, n * taps)
     if name == 'DFN':
         return Cost(c * c * taps, n * c * c * taps + n * c * taps, n * c * taps)
     # One branch makes k² taps a pixel, the other by σc values k² taps a channel. Both filters are
@@ -70,23 +99,23 @@ def by_formula(name: str, pixels: int) -> Cost:
 FORMULAS = {
     'convolution': ('c²k²', 'nc²k²', '-'),
     'depthwise': ('ck²', 'nck²', '-'),
+    'PAC': ('c²k²', 'nc²k² + nck²', 'nk²'),
     'DFN': ('c²k²', 'nc²k² + nck²', 'nck²'),
     'DDF': ('ck² + σc²(1 + k²)', '3nck² + σc²(1 + k²)', '(n + c)k²'),
+}
+# Layers of 256 channels and 3×3 taps
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    'convolution': lambda: nn.Conv2d(CHANNELS, CHANNELS, KERNEL_SIZE, padding=1),
+    'depthwise': lambda: nn.Conv2d(CHANNELS, CHANNELS, KERNEL_SIZE, padding=1, groups=CHANNELS),
+    'PAC': lambda: PixelAdaptive(CHANNELS, KERNEL_SIZE),
+    'DFN': lambda: DynamicFilter(CHANNELS, KERNEL_SIZE),
+    'DDF': lambda: DDFPack(CHANNELS, KERNEL_SIZE, se_ratio=SQUEEZE),
 }
 
 
 def measured(name: str, size: tuple[int, int]) -> Cost:
     """The cost as it is counted on a module that runs."""
-    padding = KERNEL_SIZE // 2
-    layers = {
-        'convolution': lambda: nn.Conv2d(CHANNELS, CHANNELS, KERNEL_SIZE, padding=padding),
-        'depthwise': lambda: nn.Conv2d(
-            CHANNELS, CHANNELS, KERNEL_SIZE, padding=padding, groups=CHANNELS
-        ),
-        'DFN': lambda: DynamicFilter(CHANNELS, KERNEL_SIZE),
-        'DDF': lambda: DDFPack(CHANNELS, KERNEL_SIZE, se_ratio=SQUEEZE),
-    }
-    layer = layers[name]().eval()
+    layer = LAYERS[name]().eval()
     x = torch.randn(1, CHANNELS, *size)
     info = get_model_complexity_info(layer, inputs=(x,), show_table=False, show_arch=False)
     return Cost(
@@ -99,6 +128,8 @@ def count_filters(layer: nn.Module, x: Tensor) -> int:
     """Values of the filters that a layer generates for x."""
     if isinstance(layer, DynamicFilter):
         return layer.generate(x).numel()
+    if isinstance(layer, PixelAdaptive):
+        return layer.alike(x).numel()
     if not isinstance(layer, DDFPack):
         return 0
     with capture_filters(layer) as calls:

@@ -20,7 +20,7 @@ from torch import Tensor
 import benchmark_op
 import ddf_seg
 from ddf_benchmarks import measure
-from ddf_benchmarks.op_benchmark import cases, operators, report, sections
+from ddf_benchmarks.op_benchmark import cases, costs, operators, report, sections
 from ddf_seg.ops import is_native_available
 
 CPU = torch.device('cpu')
@@ -57,6 +57,30 @@ def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
     rows = sum(len(each['rows']) for each in results['sections'])
     assert len(lines) == rows + 2 * len(sections)
     assert 'forward: ' in result.stderr
+
+
+def test_costs_are_counted_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer on 256 channels of 8×8 pixels."""
+    made = []
+
+    def peak(make: Callable[[], tuple[measure.Run, measure.Run]], device: torch.device) -> int:
+        small, run = make()
+        made.append((small().shape, run().shape))
+        return 3 << 20
+
+    monkeypatch.setattr(costs, 'peak_beyond_result', peak)
+    settings = measure.Settings(CPU, 0.01, torch.get_num_threads())
+    rows = {row.cells['layer']: row.cells for row in costs.cost_rows(settings, quick=True)}
+    assert list(rows) == ['convolution', 'depthwise', 'PAC', 'DFN', 'DDF']
+    assert made == [((1, 256, 8, 8), (1, 256, 8, 8))] * 5
+    pixels = 64
+    assert rows['DFN']['filters MiB'] == pytest.approx(256 * 9 * pixels * 4 / 2**20)
+    assert rows['PAC']['filters MiB'] == pytest.approx(9 * pixels * 4 / 2**20)
+    assert rows['DDF']['filters MiB'] == pytest.approx(9 * (256 + pixels) * 4 / 2**20)
+    assert rows['convolution']['multiply-adds M'] == pytest.approx(256**2 * 9 * pixels / 1e6)
+    assert rows['depthwise']['to depthwise'] == 1
+    assert rows['DFN']['to depthwise'] > 1
+    assert rows['DDF']['peak MiB'] == 3
 
 
 def test_nothing_is_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:

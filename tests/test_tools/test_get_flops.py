@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
 import pytest
+import torch
 
 from ddf_seg.analysis import layers
 from ddf_seg.cli.flops import main
@@ -79,6 +81,21 @@ def test_measured_layers_cost_what_the_formulas_say() -> None:
         for cost in ('parameters', 'multiply_adds'):
             ratio = getattr(measured, cost) / getattr(formula, cost)
             assert 1 <= ratio < (1.12 if name == 'depthwise' else 1.05)
+
+
+def test_pixel_adaptive_convolution_is_that_of_a_loop() -> None:
+    torch.manual_seed(0)
+    layer = layers.PixelAdaptive(4, 3)
+    x = 0.5 * torch.randn(2, 4, 3, 5)
+    weight = layer.mix.weight.view(4, 4, 9)
+    expected = layer.mix.bias.view(1, 4, 1, 1).expand(2, 4, 3, 5).clone()
+    for b, row, column, tap in np.ndindex(2, 3, 5, 9):
+        y, z = row + tap // 3 - 1, column + tap % 3 - 1
+        if 0 <= y < 3 and 0 <= z < 5:
+            here, there = x[b, :, row, column], x[b, :, y, z]
+            alike = torch.exp(-((here - there) ** 2).sum() / 2)
+            expected[b, :, row, column] += alike * weight[:, :, tap] @ there
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_ddf_costs_a_fraction_of_a_full_dynamic_filter(count: Any) -> None:

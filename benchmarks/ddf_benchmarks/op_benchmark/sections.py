@@ -12,7 +12,7 @@ import torch
 from ddf_seg.ops import native
 
 from ..measure import Ceilings, Settings, full_float32, machine, measure_ceilings
-from . import SECTIONS, layers, operators
+from . import SECTIONS, costs, layers, operators
 from .cases import SHAPES, UPSAMPLE_SHAPE, Case
 from .report import Row, Table
 
@@ -62,6 +62,7 @@ def section_rows(name: str, request: Request, ceilings: Ceilings) -> Iterator[Ro
         'threads': lambda: operators.thread_rows(settings, ceilings, first + upsampled),
         'memory': lambda: operators.memory_rows(settings, first[:2] + upsampled),
         'layers': lambda: layers.layer_rows(settings, quick),
+        'costs': lambda: costs.cost_rows(settings, quick),
     }
     return rows[name]()
 
