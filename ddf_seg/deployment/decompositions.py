@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ops  # noqa: F401  (defines the operators)
+from ..ops.interpolation_softmax import as_torch as interpolation_softmax
 from ..ops.torch_internals import is_known
 from .tiles import Pair, Tiles
 
@@ -39,6 +40,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         defined.affinity.default: affinity,
         defined.filter_norm.default: filter_norm,
         defined.depthwise_pointwise.default: depthwise_pointwise,
+        defined.interpolation_softmax.default: interpolation_softmax,
     }
 
 

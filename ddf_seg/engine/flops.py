@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
-from ..ops import depthwise_pointwise
+from ..ops import depthwise_pointwise, interpolation_softmax
 from ..ops.affinity import multiply_adds as affinity_multiply_adds
 from ..ops.registration import multiply_adds
 
@@ -32,6 +32,17 @@ def _affinity_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
 
 complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['ddf_seg::affinity'] = _affinity_multiply_adds
 complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS['ddf_seg::affinity'] = generic_activation_jit('conv')
+
+
+def _products_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
+    # What the softmax takes besides is work per element.
+    query, rows = get_shape(inputs[1]), get_shape(inputs[3])
+    return interpolation_softmax.multiply_adds(query, rows[1]) if query else 0
+
+
+_name = 'ddf_seg::interpolation_softmax'
+complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _products_multiply_adds
+complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('conv')
 
 
 def _branch_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import affinity
 from ..ops.depthwise_pointwise import depthwise_pointwise
 from .filter_norm import FilterNorm, as_computed, build_normalization
 
@@ -74,11 +73,12 @@ class SpatialBranch(nn.Sequential):
 
 
 class GuidedBranch(nn.Module):
-    """Logits of upsampling filters: what the guide says, and how alike guide and features are.
+    """What logits of upsampling filters are made of: what the guide says, and a query and a key.
 
-    l_i(p) = (W g(p))_i + ⟨Q g(p), K x(i)⟩ / √d for guide g at fine pixel p and the features x at
-    tap i. W and Q start at 0, and with them all logits. The guide alone cannot tell to which of the
-    coarse pixels around it a fine one belongs; the products with these can, as in local attention.
+    The logits are l_i(p) = (W g(p))_i + ⟨Q g(p), K x(i)⟩ / √d for guide g at fine pixel p and the
+    features x at tap i (`InterpolationSoftmax.filters`). W and Q start at 0, and with them all
+    logits. The guide alone cannot tell to which of the coarse pixels around it a fine one belongs;
+    the products with these can, as in local attention.
 
     Args:
         guide_channels: channels of the guide.
@@ -116,22 +116,26 @@ class GuidedBranch(nn.Module):
         if self.affinity_channels:
             self.key.reset_parameters()
 
-    def forward(self, guide: Tensor, x: Tensor) -> Tensor:
-        """(B, guide_channels, H', W') and (B, in_channels, H, W) to (B, groups·k², H', W')."""
-        of_guide = few_outputs(guide, self.guide.weight, cast(Tensor, self.guide.bias))
+    def forward(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """W g, Q g and K x / √d, the last two None where nothing is compared.
+
+        Args:
+            guide: (B, guide_channels, H', W').
+            x: (B, in_channels, H, W).
+
+        Returns:
+            (B, groups·k², H', W'), (B, groups·d, H', W') and (B, groups·d, H, W).
+        """
+        of_guide = few_outputs(guide, self.guide.weight, self.guide.bias)
         if not self.affinity_channels:
-            return of_guide
-        own, query = of_guide.split(
+            return of_guide, None, None
+        logits, query = of_guide.split(
             [self.groups * self.kernel_size**2, self.groups * self.affinity_channels], dim=1
         )
-        key = self.key(x) * self.affinity_channels**-0.5
-        if self.groups > 1:
-            query, key = (y.unflatten(1, (self.groups, -1)).flatten(0, 1) for y in (query, key))
-        alike = affinity(query, key, self.kernel_size, self.scale_factor)
-        return own + alike.view(own.shape)
+        return logits, query, few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
 
 
-def few_outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A 1×1 convolution to a few channels, as a matrix product where that is faster.
 
     For contiguous maps on the CPU torch's convolution first reorders all channels of the input: for
@@ -141,7 +145,10 @@ def few_outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if torch.compiler.is_exporting() or not (x.is_cpu and x.is_contiguous()):
         return F.conv2d(x, weight, bias)
     matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
-    product = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
+    if bias is None:
+        product = torch.bmm(matrix, x.flatten(2))
+    else:
+        product = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
     return as_computed(product.unflatten(2, x.shape[2:]))
 
 

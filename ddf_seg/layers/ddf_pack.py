@@ -360,12 +360,12 @@ class DDFUpPack(nn.Module):
             (B, in_channels, H', W') each.
         """
         assert self.interpolation is not None
-        low, high = ((x.shape[2], x.shape[3]) for x in (maps[0], joint_x))
-        deviation = self.interpolation.deviation(self.spatial_branch(joint_x, maps[0]), low)
+        low = (maps[0].shape[2], maps[0].shape[3])
+        logits, query, key = self.spatial_branch(joint_x, maps[0])
+        made = self.interpolation.filters(logits, low, sources, query, key)
         upsampled = []
-        for x, source in zip(maps, sources, strict=True):
-            start = self.interpolation.start(low, high, source).to(deviation)
-            filters = deviation + start.repeat(self.head, 1, 1)
+        # Whoever records the calls reads off `source` what each map was interpolated from.
+        for x, source, filters in zip(maps, sources, made, strict=True):  # noqa: B007
             upsampled.append(self._upsample_by(x, filters))
         return upsampled
 
@@ -375,13 +375,13 @@ class DDFUpPack(nn.Module):
         return ddf_upsample(x, one, spatial_filter, k, self.scale_factor)
 
     def _spatial_filter(self, x: Tensor, joint_x: Tensor | None) -> Tensor:
+        low = (x.shape[2], x.shape[3])
         if isinstance(self.spatial_branch, GuidedBranch):
-            made = self.spatial_branch(joint_x, x)
-        else:
-            made = self.spatial_branch(x if joint_x is None else joint_x)
-        if self.interpolation is None:
-            return made
-        return self.interpolation(made, (x.shape[2], x.shape[3]))
+            assert self.interpolation is not None
+            logits, query, key = self.spatial_branch(joint_x, x)
+            return self.interpolation.filters(logits, low, None, query, key)[0]
+        made: Tensor = self.spatial_branch(x if joint_x is None else joint_x)
+        return made if self.interpolation is None else self.interpolation(made, low)
 
 
 # The authors' names of a phase's parts, and the names of ours.

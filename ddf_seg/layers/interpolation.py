@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..ops.torch_internals import is_known, no_modes
+from ..ops.interpolation_softmax import interpolation_softmax, table_dtype
+from ..ops.torch_internals import are_transforms_active, is_known, no_modes
 
 Size = tuple[int, int]
 
@@ -114,19 +116,43 @@ def _weights_on_a_line(
     return weights, is_line | (near == 0)
 
 
+def axis_table(
+    sources: Sequence[int],
+    low: int,
+    high: int,
+    scale_factor: int,
+    kernel_size: int,
+    mode: str,
+    align_corners: bool,
+) -> Tensor:
+    """What `interpolation_softmax` has to know of an axis, for maps of several sources.
+
+    Returns:
+        (2 + sources, kernel_size, high), float32: the prior's logarithm, its softmax, and each
+        source's `axis_weights`.
+    """
+    others = (low, high, scale_factor, kernel_size, mode, align_corners)
+    weights, inside = axis_weights(low, *others)
+    prior = torch.where(inside, (weights + _FLOOR).log(), _OUTSIDE)
+    by_source = (axis_weights(source, *others)[0] for source in sources)
+    return torch.stack([prior, prior.softmax(dim=0), *by_source])
+
+
 @functools.lru_cache(maxsize=512)
-def _cached_weights(*arguments: Any) -> tuple[Tensor, Tensor]:
-    # With values, also while a program is exported: there they become constants.
-    with no_modes():
-        return axis_weights(*arguments)
+def _cached_table(dtype: torch.dtype, device: torch.device, *arguments: Any) -> Tensor:
+    # With values, also while a program is exported: there they become constants. And autograd can
+    # keep them, also where the first call ran in inference mode.
+    with no_modes(), torch.device('cpu'), torch.inference_mode(False):
+        return axis_table(*arguments).to(device, dtype)
 
 
-def _axis_weights(source: int, low: int, high: int, *others: Any) -> tuple[Tensor, Tensor]:
-    """`axis_weights`, from a cache where sizes are numbers and no compiler looks on."""
+def _axis_table(dtype: torch.dtype, device: torch.device, sources: Any, *others: Any) -> Tensor:
+    """`axis_table`, from a cache where sizes are numbers and no compiler or transform looks on."""
     compiles = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    if compiles or not all(isinstance(n, int) for n in (source, low, high)):
-        return axis_weights(source, low, high, *others)
-    return _cached_weights(source, low, high, *others)
+    sizes = (*sources, *others[:2])
+    if compiles or are_transforms_active() or not all(isinstance(n, int) for n in sizes):
+        return axis_table(sources, *others).to(device, dtype)
+    return _cached_table(dtype, device, tuple(sources), *others)
 
 
 class InterpolationSoftmax(nn.Module):
@@ -175,58 +201,43 @@ class InterpolationSoftmax(nn.Module):
         self.mode = mode
         self.align_corners = bool(align_corners)
 
-    def _axis(self, source: int, low: int, high: int) -> tuple[Tensor, Tensor]:
-        return _axis_weights(
-            source,
-            low,
-            high,
-            self.scale_factor,
-            self.kernel_size,
-            self.mode,
-            self.align_corners,
-        )
-
-    def deviation(self, logits: Tensor, low: Size) -> Tensor:
-        """What logits (B, groups·k², H', W') change in the filters of maps of size `low`."""
-        prior, first = [], []
-        for n, m in zip(low, logits.shape[2:], strict=True):
-            weights, inside = self._axis(n, n, m)
-            prior.append(torch.where(inside, (weights + _FLOOR).log(), _OUTSIDE))
-            first.append(prior[-1].softmax(dim=0))
-        start = _outer(first[0], first[1], torch.mul).to(logits)
-        by_group = logits.unflatten(1, (self.groups, -1))
-        by_group = by_group + _outer(prior[0], prior[1], torch.add).to(logits)
-        return (by_group.softmax(dim=2) - start).flatten(1, 2)
-
-    def start(self, low: Size, high: Size, source: Size | None = None) -> Tensor:
-        """The filters while the logits are 0, (k², H', W'), float32.
+    def filters(
+        self,
+        logits: Tensor,
+        low: Size,
+        sources: Sequence[Size] | None = None,
+        query: Tensor | None = None,
+        key: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Filters of several maps that share their logits.
 
         Args:
+            logits: (B, groups·k², H', W').
             low: size of the maps.
-            high: size of the output.
-            source: size of what the maps were interpolated from, by other steps such as this:
-                these filters continue that interpolation. Default: `low`.
+            sources: the size that each map was interpolated from, by other steps such as this: its
+                filters continue that interpolation. Default: of one map, `low`.
+            query: (B, groups·d, H', W'), whose products with the key, by groups, are added to the
+                logits; default: none.
+            key: (B, groups·d, *low), given with the query.
+
+        Returns:
+            For each map (B, groups·k², H', W').
         """
+        by_axis = zip(*(sources or [low]), strict=True)
+        settings = (self.scale_factor, self.kernel_size, self.mode, self.align_corners)
         rows, columns = (
-            self._axis(s, n, m)[0] for s, n, m in zip(source or low, low, high, strict=True)
+            _axis_table(table_dtype(logits), logits.device, of_maps, n, high, *settings)
+            for of_maps, n, high in zip(by_axis, low, logits.shape[2:], strict=True)
         )
-        return _outer(rows, columns, torch.mul)
+        made = interpolation_softmax(logits, query, key, rows, columns, self.scale_factor)
+        return [made] if sources is None else list(made.split(logits.shape[1], dim=1))
 
     def forward(self, logits: Tensor, low: Size) -> Tensor:
         """Logits (B, groups·k², H', W') for maps of size `low` to filters of the same shape."""
-        high = (logits.shape[2], logits.shape[3])
-        start = self.start(low, high).to(logits)
-        return self.deviation(logits, low) + start.repeat(self.groups, 1, 1)
+        return self.filters(logits, low)[0]
 
     def extra_repr(self) -> str:
         return (
             f'{self.groups}, kernel_size={self.kernel_size}, scale_factor={self.scale_factor}, '
             f'mode={self.mode!r}, align_corners={self.align_corners}'
         )
-
-
-def _outer(rows: Tensor, columns: Tensor, combine: object) -> Tensor:
-    """Two axes' values, (k, H') and (k, W'), combined to (k², H', W')."""
-    assert callable(combine)
-    combined: Tensor = combine(rows[:, None, :, None], columns[None, :, None, :])
-    return combined.flatten(0, 1)

@@ -1,6 +1,11 @@
 """The DDF operators. `reference` has `ddf` and `ddf_upsample` in plain torch."""
 
-from . import depthwise_pointwise, filter_norm, registration  # noqa: F401  (define operators)
+from . import (  # noqa: F401  (define operators)
+    depthwise_pointwise,
+    filter_norm,
+    interpolation_softmax,
+    registration,
+)
 from .affinity import affinity
 from .ddf import ddf, ddf_upsample
 from .native import LIBRARIES, is_native_available, load

@@ -240,11 +240,11 @@ def check_ddf_upsample(
             f'{shared} (shared by the phases), got {tuple(channel_filter.shape)}'
         )
     _check_groups(features, spatial_filter, kernel[0] * kernel[1])
-    _check_upsampled('spatial_filter', spatial_filter, features, scale_factor)
+    check_upsampled('spatial_filter', spatial_filter, features, scale_factor)
     return kernel, dilations
 
 
-def _check_upsampled(name: str, fine: Tensor, features: Tensor, scale_factor: int) -> None:
+def check_upsampled(name: str, fine: Tensor, features: Tensor, scale_factor: int) -> None:
     for axis, low, high in zip(
         ('height', 'width'), features.shape[2:], fine.shape[2:], strict=True
     ):
@@ -285,7 +285,7 @@ def check_affinity(
             f'query: expected the batch and channels of features, {tuple(features.shape[:2])}, got '
             f'{tuple(query.shape[:2])}'
         )
-    _check_upsampled('query', query, features, scale_factor)
+    check_upsampled('query', query, features, scale_factor)
     return kernel, dilations
 
 

@@ -236,6 +236,8 @@ def _vmap(
     if set(mapped) <= set(foldable):
         images = 0
         for i in foldable:
+            if values[i] is None:
+                continue
             x = values[i] if i in mapped else values[i].expand(count, *values[i].shape)
             images = x.shape[1]
             values[i] = x.flatten(0, 1)

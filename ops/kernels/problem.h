@@ -114,4 +114,25 @@ struct DepthwisePointwise {
   }
 };
 
+// Filters of kernel² taps, (B, maps * groups * taps, H, W), from logits (B, groups * taps, H, W),
+// and where depth > 0 the products of a query (B, groups * depth, H, W) with the keys
+// (B, groups * depth, low_height, low_width) around each pixel's parent; or the logits' gradient.
+struct InterpolationSoftmaxProblem {
+  DType dtype = DType::float32;
+  int64_t batch = 0, maps = 1, groups = 1, kernel = 1, depth = 0, scale = 1;
+  int64_t height = 0, width = 0, low_height = 0, low_width = 0;
+  View logits, query, key;
+  View out;  // of the forward pass; its gradient in the backward pass
+  // (2 + maps, kernel, height) and (2 + maps, kernel, width), contiguous, in the type of the sums:
+  // logarithm of the prior, its softmax, weights of each map.
+  const void *rows = nullptr, *columns = nullptr;
+  View grad_logits;  // backward only
+
+  DDF_HOST_DEVICE int64_t taps() const { return kernel * kernel; }
+  // Those that do not share the last parent with others beyond its step.
+  DDF_HOST_DEVICE int64_t own_columns() const {
+    return depth > 0 && width > low_width * scale ? low_width * scale : width;
+  }
+};
+
 }  // namespace ddf

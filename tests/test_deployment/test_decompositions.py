@@ -14,6 +14,7 @@ from ddf_seg import ops
 from ddf_seg.deployment.decompositions import decomposition_table, softmax
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 from ddf_seg.ops.filter_norm import filter_norm
+from ddf_seg.ops.interpolation_softmax import interpolation_softmax
 
 TABLE = {
     op.name().removeprefix('ddf_seg::'): form
@@ -34,7 +35,7 @@ def assert_same(name: str, expected: Tensor, *arguments: Any) -> None:
 
 def test_every_forward_operator_has_one() -> None:
     names = {'ddf', 'ddf_upsample', 'affinity', 'filter_norm', 'depthwise_pointwise'}
-    assert TABLE.keys() == names
+    assert TABLE.keys() == {*names, 'interpolation_softmax'}
 
 
 @pytest.mark.parametrize('call', ddf_calls(60), ids=str)
@@ -63,6 +64,14 @@ def test_a_channel_filter_spread_from_one_number(batch: int, combine: str) -> No
     s = random(batch, 18, 9, 13)
     expected = ops.ddf_upsample(x, f, s, kernel_combine=combine)
     assert_same('ddf_upsample', expected, x, f, s, (3, 3), 2, (1, 1), combine)
+
+
+@pytest.mark.parametrize('compared', [True, False])
+def test_interpolation_softmax(compared: bool) -> None:
+    key, query, logits = random(2, 6, 4, 5), random(2, 6, 7, 11), random(2, 50, 7, 11)
+    pair_of = (query, key) if compared else (None, None)
+    arguments = (logits, *pair_of, random(4, 5, 7), random(4, 5, 11), 2)
+    assert_same('interpolation_softmax', interpolation_softmax(*arguments), *arguments)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddf_seg.layers import DDFUpPack, InterpolationSoftmax
+from ddf_seg.layers import DDFUpPack, InterpolationSoftmax, interpolation
 from ddf_seg.layers.branches import GuidedBranch
 from ddf_seg.ops import ddf_upsample
 
@@ -75,7 +78,8 @@ def test_steps_continue_one_interpolation(kernel_size: int, align_corners: bool)
     norm = InterpolationSoftmax(1, kernel_size, 2, align_corners=align_corners)
     x = y = torch.randn(2, 3, *sizes[0])
     for low, high in itertools.pairwise(sizes):
-        filters = norm.start(low, high, sizes[0]).expand(2, -1, -1, -1)
+        logits = torch.zeros(2, kernel_size**2, *high)
+        (filters,) = norm.filters(logits, low, [sizes[0]])
         y = apply(y, filters, kernel_size, 2)
     at_once = F.interpolate(x, size=sizes[-1], mode='bilinear', align_corners=align_corners)
     torch.testing.assert_close(y, at_once, rtol=0, atol=5e-6)
@@ -100,8 +104,6 @@ def test_filters_sum_to_one_and_reach_any_tap_inside() -> None:
     logits[:, tap] = 100.0
     changed = norm(logits, low) - norm(torch.zeros_like(logits), low)
     # Fine pixel (1, 3) has the parent (0, 1), so the tap is pixel (2, 0).
-    prior = norm.deviation(torch.zeros_like(logits), low)
-    assert prior.abs().max() < 1e-6
     assert changed[0, tap, 1, 3] > 0.9
     # At pixel (5, 3) the tap lies below the map: no logit can give it weight.
     assert norm(logits, low)[0, tap, 5, 3].abs() < 1e-6
@@ -162,9 +164,9 @@ def test_ddf_up_starts_as_interpolation_and_learns(guide: bool, groups: int) -> 
     )
 
 
-def test_logits_compare_guide_and_features() -> None:
-    """Against sums over shifted, padded maps."""
-    branch = GuidedBranch(6, 8, 3, 2, 2, 4)
+def test_filters_compare_guide_and_features() -> None:
+    """Logits against sums over shifted, padded maps."""
+    branch, norm = GuidedBranch(6, 8, 3, 2, 2, 4), InterpolationSoftmax(2, 3, 2)
     for parameter in branch.parameters():
         torch.nn.init.normal_(parameter)
     guide, x = torch.randn(2, 6, 10, 12), torch.randn(2, 8, 5, 6)
@@ -175,7 +177,86 @@ def test_logits_compare_guide_and_features() -> None:
         shifted = key[:, :, 2 * dy : 2 * dy + 10, 2 * dx : 2 * dx + 12]
         alike = (query * shifted).unflatten(1, (2, 4)).sum(2)
         expected[:, :, tap] += alike / 2
-    torch.testing.assert_close(branch(guide, x), expected.flatten(1, 2), rtol=1e-4, atol=1e-4)
+    logits, query, key = branch(guide, x)
+    found = norm.filters(logits, (5, 6), [(5, 6), (3, 3)], query, key)
+    for filters, source in zip(found, [(5, 6), (3, 3)], strict=True):
+        (of_logits,) = norm.filters(expected.flatten(1, 2), (5, 6), [source])
+        torch.testing.assert_close(filters, of_logits, rtol=1e-4, atol=1e-4)
+    assert (found[0] - found[1]).abs().max() > 0.1
+
+
+class _Counted:
+    """How often `axis_weights` has run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs = 0
+        made = interpolation.axis_weights
+
+        def count(*arguments: Any) -> Any:
+            self.runs += 1
+            return made(*arguments)
+
+        monkeypatch.setattr(interpolation, 'axis_weights', count)
+
+
+def test_tables_are_made_once_for_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = _Counted(monkeypatch)
+    logits = torch.zeros(1, 9, 22, 26)
+    layer = InterpolationSoftmax(1, 3, 2)
+    first = layer(logits, (11, 13))
+    runs = counted.runs
+    assert runs
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    for again in (layer, *copies):
+        assert torch.equal(again(logits, (11, 13)), first)
+        with torch.no_grad():
+            assert torch.equal(again(logits, (11, 13)), first)
+    assert counted.runs == runs
+    # What another size, mode, dtype or kernel needs is another table.
+    nearest = InterpolationSoftmax(1, 3, 2, mode='nearest')(logits, (11, 13))
+    assert (nearest - first).abs().max() > 0.1
+    assert layer(logits[:, :, :21], (11, 13)).shape[2] == 21
+    assert counted.runs > runs
+    torch.testing.assert_close(layer(logits.double(), (11, 13)).float(), first)
+
+
+def test_tables_of_inference_mode_serve_training() -> None:
+    layer = InterpolationSoftmax(1, 3, 2)
+    with torch.inference_mode():
+        layer(torch.zeros(1, 9, 14, 18), (7, 9))
+    logits = torch.zeros(1, 9, 14, 18, requires_grad=True)
+    layer(logits, (7, 9)).square().sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.any()
+
+
+def test_tables_of_an_exported_program_have_values() -> None:
+    """The first call of a size is the exporter's, with tensors that have none."""
+    layer = InterpolationSoftmax(1, 3, 2)
+
+    class Network(torch.nn.Module):
+        def forward(self, logits: Tensor) -> Tensor:
+            return layer(logits, (8, 9))
+
+    logits = torch.randn(1, 9, 16, 18)
+    program = torch.export.export(Network(), (logits,))
+    torch.testing.assert_close(program.module()(logits), layer(logits, (8, 9)))
+    expected = torch.nn.functional.interpolate(
+        x := torch.randn(1, 2, 8, 9), scale_factor=2, mode='bilinear'
+    )
+    filters = layer(torch.zeros(1, 9, 16, 18), (8, 9))
+    torch.testing.assert_close(apply(x, filters, 3, 2), expected, rtol=0, atol=5e-6)
+
+
+def test_compiled_layer_follows_the_size() -> None:
+    layer = DDFUpPack(
+        4, branches='spatial', normalization='interpolation', joint_channels=3, affinity_channels=2
+    )
+    torch.nn.init.normal_(layer.spatial_branch.guide.weight)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend='aot_eager')
+    for size in ((4, 5), (6, 7)):
+        x, guide = torch.randn(1, 4, *size), torch.randn(1, 3, 2 * size[0], 2 * size[1])
+        torch.testing.assert_close(compiled(x, guide), layer(x, guide))
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ ON_EVERY_INSTRUCTION_SET = (
     'ddf_upsample',
     'filter_norm_op',
     'depthwise_pointwise',
+    'interpolation_softmax',
     'native_memory',
 )
 

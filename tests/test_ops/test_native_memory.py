@@ -11,7 +11,7 @@ from guarded import guarded
 from test_native_values import Call, assert_agrees, make_call
 
 import ddf_seg.ops
-from ddf_seg.ops import depthwise_pointwise, filter_norm
+from ddf_seg.ops import depthwise_pointwise, filter_norm, interpolation_softmax
 
 OPS = torch.ops.ddf_seg
 pytestmark = pytest.mark.skipif(
@@ -88,6 +88,29 @@ def test_depthwise_pointwise_dispatched(dtype: torch.dtype, at_end: bool) -> Non
             torch.testing.assert_close(a.double(), b, rtol=close, atol=close * b.abs().max().item())
 
 
+@both_ends
+@dtypes
+def test_interpolation_softmax_dispatched(dtype: torch.dtype, at_end: bool) -> None:
+    # Widths of fewer pixels than a vector, and of more than the coarse map's own
+    for (width, low), k in itertools.product(((1, 1), (3, 1), (9, 5), (17, 8)), (1, 5)):
+        shapes = ((1, k * k, 2, width), (1, 3, 2, width), (1, 3, 1, low), (1, 2 * k * k, 2, width))
+        *tensors, upstream = (guarded(torch.randn(n).to(dtype), at_end) for n in shapes)
+        tables = [guarded(torch.randn(4, k, n), at_end) for n in (2, width)]
+        arguments = (*tensors, *tables, 2)
+        got = (
+            OPS.interpolation_softmax(*arguments),
+            OPS.interpolation_softmax_backward(upstream, *arguments),
+        )
+        wide = (*(t.double() for t in (*tensors, *tables)), 2)
+        want = (
+            interpolation_softmax._plain_forward(*wide),
+            interpolation_softmax._plain_backward(upstream.double(), *wide),
+        )
+        for a, b in zip(got, want, strict=True):
+            close = 1e-5 if dtype == torch.float32 else 2e-2
+            torch.testing.assert_close(a.double(), b, rtol=close, atol=close)
+
+
 def test_inputs_that_share_memory_until_written_are_not_copied() -> None:
     """torch._lazy_clone: what asks for memory to write to gets a copy first."""
     x, f, s, upstream = (
@@ -100,5 +123,7 @@ def test_inputs_that_share_memory_until_written_are_not_copied() -> None:
     filter_norm.filter_norm(filters, 9, 1.0, 1e-5)
     weights = [torch._lazy_clone(torch.randn(n)) for n in ((1, 2, 3, 3), (1, 3, 2), (3,))]
     depthwise_pointwise.depthwise_pointwise(shared[0], *weights)
-    for tensor in (*shared, filters, *weights):
+    softmax = [torch._lazy_clone(torch.randn(n)) for n in ((1, 9, 2, 4), (3, 3, 2), (3, 3, 4))]
+    interpolation_softmax.interpolation_softmax(softmax[0], None, None, *softmax[1:], 2)
+    for tensor in (*shared, filters, *weights, *softmax):
         assert torch._C._is_cow_tensor(tensor)

@@ -21,6 +21,7 @@ from ddf_seg.layers import DDFPack, DDFUpPack
 from ddf_seg.ops import ddf, ddf_upsample, reference
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 from ddf_seg.ops.filter_norm import filter_norm
+from ddf_seg.ops.interpolation_softmax import interpolation_softmax
 
 
 def formula_of_filter_norm(filters: Tensor) -> Tensor:
@@ -36,6 +37,23 @@ def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tens
         x.repeat(1, phases, 1, 1), weight, padding=side // 2, groups=phases * channels
     )
     return F.conv2d(between, pointwise.flatten(0, 1)[..., None, None], bias, groups=phases)
+
+
+# Of 3×3 filters for two maps of 1×2 pixels, at 2×3
+_ROWS, _COLUMNS = torch.linspace(-1, 1, 60, dtype=torch.float64).view(4, 3, 5).split((2, 3), 2)
+
+
+def softmax_and_weights(logits: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    near = F.unfold(key, 3, padding=1).unflatten(1, (-1, 9)).unflatten(3, key.shape[2:])
+    rows, columns = torch.arange(2) // 2, torch.arange(3) // 2
+    products = (query[:, :, None] * near[..., rows[:, None], columns]).sum(1)
+    combine: list[Any] = [torch.add, *[torch.mul] * 3]
+    prior, start, *weights = (
+        f(of_y[:, None, :, None], of_x[None, :, None]).flatten(0, 1)
+        for f, of_y, of_x in zip(combine, _ROWS, _COLUMNS, strict=True)
+    )
+    deviation = (logits + products + prior).softmax(1) - start
+    return torch.cat([deviation + w for w in weights], dim=1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,11 @@ CASES = {
     ),
     'depthwise_pointwise': Case(
         depthwise_pointwise, two_convolutions, ((2, 2, 2, 3), (2, 2, 3, 3), (2, 2, 2), (4,))
+    ),
+    'interpolation_softmax': Case(
+        lambda *t: interpolation_softmax(*t, _ROWS, _COLUMNS, 2),
+        softmax_and_weights,
+        ((1, 9, 2, 3), (1, 2, 2, 3), (1, 2, 1, 2)),
     ),
 }
 cases = pytest.mark.parametrize('case', CASES.values(), ids=CASES)

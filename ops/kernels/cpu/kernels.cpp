@@ -5,6 +5,7 @@
 #include "ddf_forward.h"
 #include "depthwise_pointwise.h"
 #include "filter_norm.h"
+#include "interpolation_softmax.h"
 
 namespace ddf::DDF_NAMESPACE {
 namespace {
@@ -80,6 +81,22 @@ void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
   });
 }
 
+Plan make_interpolation_softmax_plan(const InterpolationSoftmaxProblem& p) {
+  return for_dtype(p.dtype,
+                   [&](auto sum, auto) { return plan_interpolation_softmax<decltype(sum)>(p); });
+}
+
+void run_interpolation_softmax(const InterpolationSoftmaxProblem& p, const Plan& plan, int64_t unit,
+                               void* scratch) {
+  for_dtype(p.dtype, [&](auto sum, auto element) {
+    using T = decltype(sum);
+    using E = decltype(element);
+    (p.grad_logits.data != nullptr
+         ? interpolation_softmax_unit<T, E, true>
+         : interpolation_softmax_unit<T, E, false>)(p, plan, unit, scratch);
+  });
+}
+
 Plan make_depthwise_pointwise_plan(const DepthwisePointwise& p) {
   return for_dtype(p.dtype,
                    [&](auto sum, auto) { return plan_depthwise_pointwise<decltype(sum)>(p); });
@@ -103,11 +120,19 @@ void run_reduce_parameter(const DepthwisePointwise& p, const Plan& plan, int64_t
 
 #define DDF_STRING_(name) #name
 #define DDF_STRING(name) DDF_STRING_(name)
-constexpr Kernels kKernels{
-    DDF_STRING(DDF_CAPABILITY), make_forward_plan,   run_forward,
-    make_backward_plan,         run_backward,        run_reduce,
-    filter_norm_scratch_bytes,  run_filter_norm,     make_depthwise_pointwise_plan,
-    run_depthwise_pointwise,    run_reduce_parameter};
+constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY),
+                           make_forward_plan,
+                           run_forward,
+                           make_backward_plan,
+                           run_backward,
+                           run_reduce,
+                           filter_norm_scratch_bytes,
+                           run_filter_norm,
+                           make_interpolation_softmax_plan,
+                           run_interpolation_softmax,
+                           make_depthwise_pointwise_plan,
+                           run_depthwise_pointwise,
+                           run_reduce_parameter};
 
 }  // namespace
 

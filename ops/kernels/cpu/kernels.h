@@ -28,6 +28,10 @@ struct Kernels {
   void (*reduce_channel)(const Problem&, const Plan&, int64_t image_and_channel);
   int64_t (*filter_norm_scratch_bytes)(const FilterNormProblem&);  // per thread
   void (*filter_norm)(const FilterNormProblem&, int64_t unit, void* scratch);
+  Plan (*plan_interpolation_softmax)(const InterpolationSoftmaxProblem&);
+  // One tile of one group, of the logits' gradient where the problem has room for it.
+  void (*interpolation_softmax)(const InterpolationSoftmaxProblem&, const Plan&, int64_t unit,
+                                void* scratch);
   Plan (*plan_depthwise_pointwise)(const DepthwisePointwise&);
   // One tile, of the gradients too where the problem has room for them.
   void (*depthwise_pointwise)(const DepthwisePointwise&, const Plan&, int64_t unit, void* scratch);
