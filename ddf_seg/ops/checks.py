@@ -234,10 +234,12 @@ def check_ddf_upsample(
     batch, channels = features.shape[:2]
     shared = (batch, channels, *kernel)
     phased = (batch, scale_factor**2, channels, *kernel)
-    if tuple(channel_filter.shape) not in (shared, phased):
+    found = tuple(channel_filter.shape)
+    # One by one: torch.compile does not find tuples of unknown sizes in a tuple.
+    if found != shared and found != phased:
         raise ValueError(
             f'channel_filter: expected shape {phased} (batch, phases, channels, kernel_size) or '
-            f'{shared} (shared by the phases), got {tuple(channel_filter.shape)}'
+            f'{shared} (shared by the phases), got {found}'
         )
     _check_groups(features, spatial_filter, kernel[0] * kernel[1])
     check_upsampled('spatial_filter', spatial_filter, features, scale_factor)
