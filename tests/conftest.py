@@ -6,9 +6,20 @@ the path to look for modules alone.
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 _HERE = Path(__file__).parent
 sys.path += [str(folder) for folder in sorted(_HERE.rglob('test_*')) if folder.is_dir()]
 # A shell starts what it runs in the background with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def forget_loggers() -> Iterator[None]:
+    """mmengine keeps its loggers, and these write to what was stdout when they were made."""
+    yield
+    if logging := sys.modules.get('mmengine.logging'):
+        logging.MMLogger._instance_dict.clear()
