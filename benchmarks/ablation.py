@@ -11,15 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from ddf_seg.command_line import ToolParser, say, show_usage_errors
+from ddf_seg.command_line import ToolParser, count, say, show_usage_errors
 
 ROOT = Path(__file__).parents[1]
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     run.add_argument(
         '--seeds', nargs='+', type=int, default=[0], help='of the start and the order of images'
     )
-    run.add_argument('--images', type=_count, default=10000, help='for training, of all classes')
-    run.add_argument('--epochs', type=_count, default=5, help='how often each image is seen')
+    run.add_argument('--images', type=count, default=10000, help='for training, of all classes')
+    run.add_argument('--epochs', type=count, default=5, help='how often each image is seen')
     run.add_argument(
         '--data', type=Path,
         default=Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'cifar10', 'cifar10.zip'),

@@ -10,17 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from ddf_seg.command_line import ToolParser, show_usage_errors
+from ddf_seg.command_line import ToolParser, count, show_usage_errors
 
 ROOT = Path(__file__).parents[1]
 HOSTS = ('segformer', 'fpn')
 BLOCKS = [f'block-{block}/5' for block in range(5)]
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     )
     train = commands.add_parser('run', help='train and score rows', parents=[common, work])
     train.add_argument('--rows', nargs='+', help='default: all')
-    train.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
+    train.add_argument('--iterations', type=count, default=500, help='batches of 4 images')
     commands.add_parser(
         'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
     )
@@ -61,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         'picture', help='train rows and draw what they predict', parents=[common, work]
     )
     picture.add_argument('--rows', nargs='+', default=['bilinear', 'carafe', 'ddf'])
-    picture.add_argument('--iterations', type=_count, default=500, help='batches of 4 images')
+    picture.add_argument('--iterations', type=count, default=500, help='batches of 4 images')
     picture.add_argument('-o', '--out', type=Path, required=True, help='picture to write')
     show = commands.add_parser('table', help='compare the rows', parents=[common])
     show.add_argument('--to', default='bilinear', help='row to compare with')

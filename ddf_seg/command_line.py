@@ -107,6 +107,13 @@ class ToolParser(argparse.ArgumentParser):
         )
 
 
+def count(text: str) -> int:
+    """Type of an option that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
+
+
 class _ConfigOptions(argparse.Action):
     """mmengine's DictAction, imported when there is something to read."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
 
 from ddf_benchmarks.network import FORMS, ROWS
-from ddf_seg.command_line import ToolParser, output_errors, show_usage_errors
+from ddf_seg.command_line import ToolParser, count, output_errors, show_usage_errors
 
 
 def size(text: str) -> tuple[int, int]:
@@ -23,12 +23,6 @@ def size(text: str) -> tuple[int, int]:
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f'expected HEIGHTxWIDTH in pixels, got {text!r}')
     return int(height), int(width)
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
 
 
 def parse_args() -> argparse.Namespace:

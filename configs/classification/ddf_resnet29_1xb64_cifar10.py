@@ -28,29 +28,16 @@ val_dataloader = dict(
     ),
 )
 model = dict(
-    type='MeanClassifier',
     data_preprocessor=dict(
-        type='mmengine.ImgDataPreprocessor',
         mean=[125.3, 123.0, 113.9],
         std=[63.0, 62.1, 66.7],
-        bgr_to_rgb=True,
     ),
     backbone=dict(type='DDFResNetSmall', depth=29, base_channels=16, norm_cfg=dict(type='BN')),
     in_channels=256,
     num_classes=10,
-    label_smoothing=0.1,
 )
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        # FilterNorm's learned deviation is a scale, as normalisation layers have.
-        custom_keys={'.std': dict(decay_mult=0.0)},
-    ),
-)
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=1)
+optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
+train_cfg = dict(max_epochs=60)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=3, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', begin=3, end=60, convert_to_iter_based=True),

@@ -6,7 +6,6 @@ from .acdc import ACDCDataset
 from .camvid import CamVid32Dataset, CamVidDataset
 from .class_transforms import (
     ColourJitter,
-    MiddleOfImage,
     PackClass,
     RandomAreaCrop,
     ShiftCrop,
@@ -33,7 +32,6 @@ __all__ = [
     'ImageFolders',
     'KITTIDataset',
     'MUSESDataset',
-    'MiddleOfImage',
     'NuImagesDataset',
     'PackClass',
     'RailSem19Dataset',

@@ -106,28 +106,6 @@ class ColourJitter(_ImageTransform):
 
 
 @TRANSFORMS.register_module()
-class MiddleOfImage(_ImageTransform):
-    """The middle square, after the shorter side has been scaled.
-
-    Args:
-        size: side of the square, in pixels.
-        part: it is so much of the shorter side.
-    """
-
-    def __init__(self, size: int, part: float = 0.875) -> None:
-        self.size = size
-        self.shorter = round(size / part)
-
-    def change(self, image: np.ndarray) -> np.ndarray:
-        factor = self.shorter / min(image.shape[:2])
-        height, width = (max(self.size, round(side * factor)) for side in image.shape[:2])
-        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        scaled = cv2.resize(image, (width, height), interpolation=how)
-        top, left = (height - self.size) // 2, (width - self.size) // 2
-        return scaled[top : top + self.size, left : left + self.size]
-
-
-@TRANSFORMS.register_module()
 class PackClass(BaseTransform):
     """The image as a tensor (3, H, W) under 'inputs', and its class under 'data_samples'."""
 

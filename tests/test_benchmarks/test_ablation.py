@@ -279,7 +279,7 @@ def write(folder: Path, row: str, seed: int, accuracy: float, **more: Any) -> No
     scores = dict(accuracy=accuracy, nll=2 - accuracy / 100)
     entry = dict(
         row=row, seed=seed, epochs=5, images=100, parameters=40620, multiply_adds=6305888,
-        memory=3 << 20, seconds_per_iteration=0.25, scores=scores,
+        memory=3 << 20, seconds_per_iteration=0.25, diverged=False, scores=scores,
     )  # fmt: skip
     folder.mkdir(exist_ok=True)
     (folder / f'{row}-{seed}.json').write_text(json.dumps({**entry, **more}))
@@ -291,7 +291,7 @@ def test_the_table_shows_means_and_paired_intervals(
     for seed, (base, mul) in enumerate([(50.0, 53.0), (52.0, 53.0), (51.0, 53.5)]):
         write(tmp_path, 'base', seed, base)
         write(tmp_path, 'mul', seed, mul)
-    write(tmp_path, 'full', 1, 40.0)
+    write(tmp_path, 'full', 1, 40.0, diverged=True)
     assert run_tool(monkeypatch, 'table', '--results', tmp_path) == 0
     lines = [[cell.strip() for cell in line.split('|')[1:-1]]
              for line in capsys.readouterr().out.splitlines()]  # fmt: skip
@@ -301,6 +301,7 @@ def test_the_table_shows_means_and_paired_intervals(
     assert lines[2] == ['base', '3', '40.6 k', '6.31 M', '3', '250', '51.00', '', '1.490', '']
     assert lines[3][:2] == ['mul', '3']
     assert lines[3][6:8] == ['53.17', f'{paired.mean():+.2f} [{low:+.2f}, {high:+.2f}]']
+    assert lines[4][1] == '1, 1 diverged'
     assert lines[4][6:8] == ['40.00', '-12.00']
     assert len(lines) == 5
     assert comparison.table(comparison.read_rows(tmp_path), 'mul').count('[') == 2

@@ -8,6 +8,7 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
 from mmseg.registry import DATASETS, TRANSFORMS
@@ -99,14 +100,20 @@ def test_random_parts_have_the_areas_and_ratios_asked_for() -> None:
     assert change(ramp(2, 300), 'RandomAreaCrop', size=4, area=(0.9, 1)).shape == (4, 4, 3)
 
 
-def test_the_middle() -> None:
-    for height, width in ((60, 90), (90, 60), (20, 30)):
-        out = change(ramp(height, width), 'MiddleOfImage', size=32, part=0.8)
-        assert out.shape == (32, 32, 3)
+def test_the_middle_is_scored() -> None:
+    """224 pixels of an image whose shorter side has 256: 7 / 8 of it."""
+    pipeline = Config.fromfile('configs/_base_/classification/in1k.py').test_pipeline
+    scaled, cropped, packed = map(TRANSFORMS.build, pipeline[1:])
+    for height, width in ((150, 225), (225, 150), (64, 80)):
+        image = ramp(height, width).astype(np.uint8)
+        out = packed(cropped(scaled(dict(img=image, gt_label=0))))['inputs'].numpy().astype(float)
+        assert out.shape == (3, 224, 224)
         # A pixel's middle is at + 0.5.
-        assert np.abs(out.mean((0, 1))[:2] - (np.array([height, width]) - 1) / 2).max() < 0.6
-        shown = out[-4, 0, 0] - out[3, 0, 0]
-        assert shown / 25 == pytest.approx(min(height, width) / 40, rel=0.05)
+        middle = (np.array([height, width]) - 1) / 2
+        assert np.abs(out.mean((1, 2))[:2] - middle).max() < 0.8
+        assert out[0, -9, 0] - out[0, 8, 0] == pytest.approx(
+            min(height, width) / 256 * 207, abs=1.6
+        )
 
 
 def test_shifts() -> None:

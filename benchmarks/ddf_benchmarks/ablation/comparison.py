@@ -28,7 +28,8 @@ def read_result(file: Path) -> dict[str, Any]:
         run: dict[str, Any] = json.loads(file.read_text())
         for key in ('seed', 'epochs', 'images', 'parameters', 'multiply_adds', 'memory'):
             run[key] + 0
-        run['row'], run['seconds_per_iteration'], run['scores']['accuracy'], run['scores']['nll']
+        run['row'], run['diverged'], run['seconds_per_iteration']
+        run['scores']['accuracy'], run['scores']['nll']
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file}: expected a run's result: {in_a_line(error)}") from error
     return run
@@ -78,13 +79,14 @@ def _cells(
         score: statistics.fmean(run['scores'][score] for run in runs.values())
         for score in ('accuracy', 'nll')
     }
+    diverged = sum(run['diverged'] for run in runs.values())
     middle = {
         key: statistics.median(run[key] for run in runs.values())
         for key in ('memory', 'seconds_per_iteration')
     }
     return [
         row,
-        str(len(runs)),
+        f'{len(runs)}, {diverged} diverged' if diverged else str(len(runs)),
         f'{first["parameters"] / 1e3:.1f} k',
         f'{first["multiply_adds"] / 1e6:.2f} M',
         f'{middle["memory"] / 2**20:.0f}',

@@ -15,7 +15,15 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='MiddleOfImage', size=224, part=0.875),
+    # The shorter side to 256, as timm scales it; the longer one follows.
+    dict(
+        type='Resize',
+        scale=(100000, 256),
+        keep_ratio=True,
+        backend='pillow',
+        interpolation='bicubic',
+    ),
+    dict(type='CenterCrop', crop_size=224),
     dict(type='PackClass'),
 ]
 train_dataloader = dict(
@@ -41,29 +49,16 @@ val_dataloader = dict(
     ),
 )
 model = dict(
-    type='MeanClassifier',
     data_preprocessor=dict(
-        type='mmengine.ImgDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
     ),
     backbone=dict(type='DDFResNet', depth=50, style='pytorch', norm_cfg=dict(type='BN')),
     in_channels=2048,
     num_classes=1000,
-    label_smoothing=0.1,
 )
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        # FilterNorm's learned deviation is a scale, as normalisation layers have.
-        custom_keys={'.std': dict(decay_mult=0.0)},
-    ),
-)
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=120, val_interval=1)
+optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=1e-4))
+train_cfg = dict(max_epochs=120)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=5, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=5, end=120, convert_to_iter_based=True),
