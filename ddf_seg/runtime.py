@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -191,9 +192,21 @@ class _OfSizes:
         return self._own[size](batch)
 
 
-def _load_openvino(file: Path, threads: int) -> Loaded:
+def import_openvino() -> Any:
+    """OpenVINO as a module; neither it nor NNCF reports its use to its makers.
+
+    Without being asked, its import alone starts a process that calls Google Analytics, and which
+    complains on the terminal when the program ends first. Who has loaded openvino_telemetry keeps
+    it.
+    """
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     import openvino
 
+    return openvino
+
+
+def _load_openvino(file: Path, threads: int) -> Loaded:
+    openvino = import_openvino()
     core = openvino.Core()
     model = core.read_model(file)
     # As in ONNX Runtime; bfloat16, where a processor has it, moves a few pixels.

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from ..errors import UsageError, in_a_line
 from ..files import replacing
+from ..runtime import import_openvino
 from .decompositions import decomposition_table
 from .network import USUAL, ImageSegmentor, Interface, Metadata
 from .packaging import check_compiler, is_compiled, write_package
@@ -179,8 +180,7 @@ def convert_to_openvino(
     images: Sequence[np.ndarray] = (),
 ) -> None:
     """Writes an ONNX file as OpenVINO's IR, .xml and .bin; arguments as for `write_program`."""
-    import openvino
-
+    openvino = import_openvino()
     model = openvino.convert_model(onnx)
     if precision == 'int8':
         model = quantize(model, images)

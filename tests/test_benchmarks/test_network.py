@@ -118,6 +118,11 @@ def test_a_group_ends_where_memory_does(fake: Path, monkeypatch: pytest.MonkeyPa
     assert [cell.group for cell in cells.values()] == [1, 1, 2]
 
 
+def test_what_processes_print_is_no_part_of_the_report(capfd: pytest.CaptureFixture[str]) -> None:
+    assert isolated(print, 'progress', limit=60) is None
+    assert capfd.readouterr().out == ''
+
+
 def test_processes_that_fail_say_why() -> None:
     assert isolated(sorted, [2, 1], limit=60) == [1, 2]
     for function, argument, limit, message in (

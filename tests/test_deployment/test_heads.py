@@ -11,7 +11,6 @@ from typing import Any
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 from exported import assert_agree, run_without, tensorrt_faults
@@ -21,6 +20,7 @@ from torch import nn
 from ddf_seg.deployment.decompositions import decomposition_table
 from ddf_seg.deployment.exporting import OPSET, write_program
 from ddf_seg.deployment.network import Metadata
+from ddf_seg.runtime import import_openvino
 from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
 
 _LEVELS = dict(in_channels=[6, 8], in_index=[0, 1])
@@ -175,6 +175,7 @@ def test_it_agrees(name: str) -> None:
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     arrays = [x.numpy() for x in inputs]
     feed = dict(zip((x.name for x in session.get_inputs()), arrays, strict=True))
+    openvino = import_openvino()
     model = openvino.Core().read_model(io.BytesIO(content))
     compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
     results = compiled(arrays)

@@ -7,7 +7,6 @@ from pathlib import Path
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import cv2
 import numpy as np
-import openvino
 import pytest
 import torch
 from mmengine.config import Config
@@ -18,7 +17,7 @@ from ddf_seg.deployment.exporting import convert_to_openvino, export_program, wr
 from ddf_seg.deployment.network import Interface
 from ddf_seg.deployment.quantizing import calibration_images
 from ddf_seg.errors import UsageError
-from ddf_seg.runtime import Segmenter
+from ddf_seg.runtime import Segmenter, import_openvino
 
 
 class Convolved(Toy):
@@ -53,7 +52,7 @@ def test_int8_is_in_the_convolutions_alone_and_near(onnx_file: Path, tmp_path: P
     plain, small = tmp_path / 'plain.xml', tmp_path / 'small.xml'
     convert_to_openvino(onnx_file, plain, ABOUT)
     convert_to_openvino(onnx_file, small, ABOUT, 'int8', photos(8))
-    model = openvino.Core().read_model(small)
+    model = import_openvino().Core().read_model(small)
     quantised = [node for node in model.get_ops() if node.get_type_name() == 'FakeQuantize']
     assert len(quantised) >= 2
     for node in quantised:

@@ -67,8 +67,9 @@ def load(cell: Cell) -> Run:
 
 
 def _openvino(cell: Cell) -> Run:
-    import openvino
+    from ddf_seg.runtime import import_openvino
 
+    openvino = import_openvino()
     core = openvino.Core()
     bf16 = cell.form.endswith('bf16')
     if bf16 and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):

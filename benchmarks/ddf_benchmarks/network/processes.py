@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import time
 import warnings
@@ -127,6 +128,8 @@ class _Isolated:
 
 
 def _answer(connection: Connection, function: Callable[..., Any], *arguments: Any) -> None:
+    # The report's, not that of NNCF's progress bars
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     # OpenMMLab's, in every process
     warnings.simplefilter('ignore')
     try:

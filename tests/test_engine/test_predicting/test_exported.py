@@ -78,6 +78,21 @@ def test_without_torch_and_openmmlab(tmp_path: Path) -> None:
     assert [row['name'] for row in rows] == [f'class {index}' for index in range(CLASSES)]
 
 
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    network = write_network(tmp_path / 'net.onnx', SIZE, batch=1)
+    reporter = tmp_path / 'openvino_telemetry.py'
+    reporter.write_text('raise SystemExit("loaded what reports")')
+    done = run_python(
+        f"""
+        from pathlib import Path
+        from ddf_seg import runtime
+        print(runtime._load_openvino(Path({str(network)!r}), 1)[1])
+    """,
+        tmp_path,
+    )
+    assert (done.stdout, done.stderr) == (f'{[1, *SIZE, 3]}\n', '')
+
+
 @pytest.mark.parametrize(
     ('hidden', 'file', 'options', 'message'),
     [
