@@ -14,11 +14,13 @@ from rich.progress import track
 
 from ddf_seg.annotations import write_png
 
-from . import VERSION, render_scene
+from . import VERSION, render_scene, render_with_depth
 
 CITY = 'synthetic'
 SETTINGS = 'synthetic_scenes.json'
-IMAGES, LABELS = 'leftImg8bit', 'gtFine'
+IMAGES, LABELS, DEPTHS = 'leftImg8bit', 'gtFine', 'depth'
+DEPTH_UNIT = 1 / 256
+"""Metres, as in KITTI's depth maps: 16 bits reach to 256 m."""
 SPLITS = ('train', 'val')
 
 
@@ -46,7 +48,12 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 
 def write_dataset(
-    out: Path, counts: Mapping[str, int], size: tuple[int, int], seed: int, jobs: int
+    out: Path,
+    counts: Mapping[str, int],
+    size: tuple[int, int],
+    seed: int,
+    jobs: int,
+    depth: bool = False,
 ) -> bool:
     """Draws the scenes that are missing, with their labels.
 
@@ -56,6 +63,7 @@ def write_dataset(
         size: height and width in pixels.
         seed: another one draws other scenes.
         jobs: processes.
+        depth: write depth maps, too, see `write_scene`.
 
     Returns:
         Whether there was anything to draw.
@@ -64,10 +72,12 @@ def write_dataset(
         FileExistsError: the folder holds a data set that was not written by this.
     """
     settings: dict[str, object] = {'version': VERSION, **counts, 'size': list(size), 'seed': seed}
+    # Data sets that were drawn before depth could be are complete without the key.
+    settings |= {'depth': True} if depth else {}
     if prepare(out, settings):
         return False
     tasks = [(split, index) for split in SPLITS for index in range(counts[split])]
-    write = partial(write_scene, out=out, size=size, seed=seed)
+    write = partial(write_scene, out=out, size=size, seed=seed, depth=depth)
     # One thread each: the processes share the cores already.
     context = multiprocessing.get_context('spawn')
     with context.Pool(jobs, cv2.setNumThreads, (1,)) as pool:
@@ -81,12 +91,13 @@ def write_dataset(
     return True
 
 
-def scene_paths(out: Path, split: str, index: int) -> tuple[Path, Path]:
-    """Files of the image and of the label map of one scene."""
+def scene_paths(out: Path, split: str, index: int) -> tuple[Path, Path, Path]:
+    """Files of the image, of the label map and of the depth map of one scene."""
     name = f'{CITY}_{index:06d}_000000'
     return (
         out / IMAGES / split / CITY / f'{name}_leftImg8bit.png',
         out / LABELS / split / CITY / f'{name}_gtFine_labelTrainIds.png',
+        out / DEPTHS / split / CITY / f'{name}_depth.png',
     )
 
 
@@ -96,19 +107,26 @@ def scene_seed(seed: int, split: str, index: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def write_scene(task: tuple[str, int], out: Path, size: tuple[int, int], seed: int) -> None:
-    """Renders and writes one scene, (split, index), unless it is there already."""
-    image_path, label_path = scene_paths(out, *task)
+def write_scene(
+    task: tuple[str, int], out: Path, size: tuple[int, int], seed: int, depth: bool = False
+) -> None:
+    """Renders and writes one scene, (split, index), unless it is there already.
+
+    A depth map is a PNG of 16 bits in steps of DEPTH_UNIT; 65535 is what is as far or farther.
+    """
+    image_path, label_path, depth_path = scene_paths(out, *task)
     # The label is written last: where it exists, the scene is complete.
     if label_path.exists() and image_path.exists():
         return
-    image, label = render_scene(scene_seed(seed, *task), size)
+    image, label, metres = render_with_depth(scene_seed(seed, *task), size)
     write_png(image_path, image)
+    if depth:
+        write_png(depth_path, (metres / DEPTH_UNIT).round().clip(1, 65535).astype(np.uint16))
     write_png(label_path, label)
 
 
 def _own_files(out: Path) -> Iterator[Path]:
-    for kind in (IMAGES, LABELS):
+    for kind in (IMAGES, LABELS, DEPTHS):
         for split in SPLITS:
             yield from (out / kind / split / CITY).glob(f'*{CITY}_*.*')
 
@@ -136,7 +154,7 @@ def prepare(out: Path, settings: dict[str, object]) -> bool:
             'did not write; give another folder'
         )
     for split in SPLITS:
-        for path in scene_paths(out, split, 0):
+        for path in scene_paths(out, split, 0)[: 3 if 'depth' in settings else 2]:
             path.parent.mkdir(parents=True, exist_ok=True)
     _record(out, settings, complete=False)
     return False

@@ -32,6 +32,21 @@ def render_scene(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarr
     Raises:
         ValueError: If the size is too small.
     """
+    return render_with_depth(seed, size)[:2]
+
+
+def render_with_depth(
+    seed: int, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `render_scene`, and the depth.
+
+    Returns:
+        Image, labels, and metres along the optical axis of shape (H, W), float32, infinite in the
+        sky. A thing has one depth, that of its middle; the ground has its own in each row.
+
+    Raises:
+        ValueError: If the size is too small.
+    """
     if min(size) < 32:
         raise ValueError(f'size: expected at least 32 pixels each way, got {tuple(size)}')
     layout, *stages = np.random.default_rng(seed).spawn(6)
@@ -51,4 +66,6 @@ def render_scene(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarr
     draw_skyline(canvas)
     street.draw()
     draw_bonnet(canvas, stages[3])
-    return finish(canvas, stages[4]), canvas.label.astype(np.uint8)
+    image = finish(canvas, stages[4])
+    depth = np.where(canvas.depth > 0, canvas.depth, np.float32(np.inf))
+    return image, canvas.label.astype(np.uint8), depth

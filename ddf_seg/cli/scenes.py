@@ -16,7 +16,10 @@ from ..errors import counted
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(
         description=__doc__,
-        examples=['{program} --out data/demo --train 200 --val 40'],
+        examples=[
+            '{program} --out data/demo --train 200 --val 40',
+            '{program} --out data/depth_scenes --depth',
+        ],
     )
     parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write')
     parser.add_argument('--train', type=int, default=200, help='scenes in the training split')
@@ -27,6 +30,10 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0, help='another seed draws other scenes')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--depth', action='store_true',
+        help='write depth/SPLIT/…_depth.png, too: 16 bits, metres × 256 (default: none)',
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -36,7 +43,7 @@ def main() -> int:
 
     counts = {'train': args.train, 'val': args.val}
     with output_errors('--out'):
-        drawn = write_dataset(args.out, counts, tuple(args.size), args.seed, args.jobs)
+        drawn = write_dataset(args.out, counts, tuple(args.size), args.seed, args.jobs, args.depth)
     if drawn:
         print(f'{args.out}: {counted(args.train, "scene")} to train on, {args.val} to validate')
     else:

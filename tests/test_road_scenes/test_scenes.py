@@ -14,7 +14,16 @@ import cv2
 import numpy as np
 import pytest
 
-from road_scenes import CLASSES, IGNORE, PALETTE, View, colourise, dataset, render_scene
+from road_scenes import (
+    CLASSES,
+    IGNORE,
+    PALETTE,
+    View,
+    colourise,
+    dataset,
+    render_scene,
+    render_with_depth,
+)
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/dataset_converters/synthetic_scenes.py'
@@ -132,6 +141,22 @@ def test_labels_lie_on_the_image() -> None:
     assert strengths[1] > 1.5 * max(strengths[0], strengths[2])
 
 
+def test_depth_is_the_things() -> None:
+    for seed in range(3):
+        image, label, depth = render_with_depth(seed, SIZE)
+        assert all(map(np.array_equal, render_scene(seed, SIZE), (image, label)))
+        assert np.array_equal(np.isinf(depth), label == CLASSES.index('sky'))
+        assert depth.min() > 0.5
+        # The road is nearer in each row below, and its own depth in every one.
+        rows = [depth[v][label[v] == ROAD] for v in range(SIZE[0])]
+        rows = [row for row in rows if len(row)]
+        assert all(np.ptp(row) == 0 for row in rows)
+        assert (np.diff([row[0] for row in rows]) <= 0).all()
+        # What stands on it is as far as where it stands: a car's lowest pixel is beside the road's.
+        for v, u in np.argwhere((label[:-1] == CLASSES.index('car')) & (label[1:] == ROAD))[::20]:
+            assert depth[v, u] == pytest.approx(depth[v + 1, u], rel=0.35)
+
+
 def test_colourise() -> None:
     label = np.array([[0, 18, IGNORE]], np.uint8)
     expected = [PALETTE[0][::-1], PALETTE[18][::-1], (0, 0, 0)]
@@ -199,6 +224,24 @@ def test_layout_processes_and_idempotence(tmp_path: Path) -> None:
     other = pictures(out)
     assert len(other) == 4
     assert all(data != written[name] for name, data in other.items())
+
+
+def test_depth_is_written_in_steps(tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    assert run(out, 1, 1, '--jobs', '1').returncode == 0
+    assert not (out / 'depth').exists()
+    # With depth it is another data set.
+    assert run(out, 1, 1, '--jobs', '1', '--depth').returncode == 0
+    steps = cv2.imread(str(out / 'depth/val/synthetic/synthetic_000000_000000_depth.png'), -1)
+    assert steps is not None
+    assert steps.dtype == np.uint16
+    metres = render_with_depth(dataset.scene_seed(0, 'val', 0), (64, 128))[2]
+    near = metres < 255
+    assert 0.3 < near.mean() < 1
+    assert np.abs(steps / 256 - metres)[near].max() <= 1 / 512 + 1e-6
+    assert (steps[np.isinf(metres)] == 65535).all()
+    assert run(out, 1, 1).returncode == 0
+    assert not list(out.rglob('*_depth.png'))
 
 
 def test_a_killed_run_is_completed(tmp_path: Path) -> None:
