@@ -57,6 +57,7 @@ def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
     rows = sum(len(each['rows']) for each in results['sections'])
     assert len(lines) == rows + 2 * len(sections)
     assert 'forward: ' in result.stderr
+    assert [line for line in result.stderr.splitlines() if line.rstrip().endswith(':')] == []
 
 
 def test_costs_are_counted_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:

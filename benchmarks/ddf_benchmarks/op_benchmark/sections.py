@@ -92,7 +92,8 @@ def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
                 row = Row(row.cells)
             rows.append(row)
             what = ' '.join(each for each in row.cells.values() if isinstance(each, str))
-            verdicts = '; '.join(map(str, row.checks))
+            # Costs have no targets.
+            verdicts = '; '.join(map(str, row.checks)) or 'done'
             sys.stderr.write(f'{name}: {what}: {verdicts}\n')
         tables.append(Table(name, SECTIONS[name], rows))
     return circumstances, tables
