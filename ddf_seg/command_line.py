@@ -86,6 +86,21 @@ class ToolParser(argparse.ArgumentParser):
             'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", without spaces',
         )
 
+    def add_training(self, configs: str) -> None:
+        """The arguments of a training with mmengine's runner alone; `configs` is a folder."""
+        self.add_argument('config', help=f'config file, of {configs}')
+        self.add_argument(
+            '--work-dir',
+            help="folder for checkpoints and logs (default: the config's work_dir, or work_dirs/ "
+            'and the name of CONFIG)',
+        )
+        self.add_argument(
+            '--resume',
+            action='store_true',
+            help='go on from the last checkpoint in the work dir (default: start anew)',
+        )
+        self.add_cfg_options()
+
     def add_launcher(self) -> None:
         """The options by which the launchers of distributed runs call train.py and test.py."""
         self.add_argument(

@@ -19,7 +19,7 @@ from ..errors import hint
 
 COMMANDS = (
     *('init', 'train', 'test', 'predict', 'visualize', 'explore', 'demo-app', 'swap', 'check'),
-    *('export', 'flops', 'classify', 'scenes', 'unpack', 'convert', 'publish'),
+    *('export', 'flops', 'classify', 'depth', 'scenes', 'unpack', 'convert', 'publish'),
 )
 
 

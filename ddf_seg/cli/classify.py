@@ -19,24 +19,14 @@ def parse_args() -> argparse.Namespace:
             '{program} ddf_seg::classification/ddf_resnet29_1xb64_cifar10.py --resume',
         ],
     )
-    parser.add_argument('config', help='config file, of configs/classification')
-    parser.add_argument(
-        '--work-dir',
-        help="folder for checkpoints and logs (default: the config's work_dir, or work_dirs/ and "
-        'the name of CONFIG)',
-    )
-    parser.add_argument(
-        '--resume', action='store_true',
-        help='go on from the last checkpoint in the work dir (default: start anew)',
-    )  # fmt: skip
-    parser.add_cfg_options()
+    parser.add_training('configs/classification')
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
-    from ..engine.running.classifying import train_classifier
+    from ..engine.running.by_config import train_by_config
 
-    train_classifier(args.config, args.cfg_options, args.work_dir, args.resume)
+    train_by_config(args.config, args.cfg_options, args.work_dir, args.resume)
     return 0

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from .acdc import ACDCDataset
 from .camvid import CamVid32Dataset, CamVidDataset
-from .class_transforms import (
-    ColourJitter,
-    PackClass,
-    RandomAreaCrop,
-    ShiftCrop,
-)
+from .class_transforms import ColourJitter, PackClass, RandomAreaCrop, ShiftCrop
 from .classification import CIFAR10Dataset, ImageFolders
+from .depth import LoadDepth, RGBDDataset
 from .gta5 import GTA5Dataset
 from .idd import IDDDataset
 from .kitti import KITTIDataset
@@ -31,9 +27,11 @@ __all__ = [
     'IDDDataset',
     'ImageFolders',
     'KITTIDataset',
+    'LoadDepth',
     'MUSESDataset',
     'NuImagesDataset',
     'PackClass',
+    'RGBDDataset',
     'RailSem19Dataset',
     'RandomAppearance',
     'RandomAreaCrop',

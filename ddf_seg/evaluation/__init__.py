@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .boundary_iou_metric import BoundaryIoUMetric
+from .depth_rmse_metric import DepthRMSEMetric
 from .top_k_metric import TopKMetric
 
-__all__ = ['BoundaryIoUMetric', 'TopKMetric']
+__all__ = ['BoundaryIoUMetric', 'DepthRMSEMetric', 'TopKMetric']

@@ -38,7 +38,7 @@ TOOLS = {
     'tools/visualize_filters.py': 'visualize',
     **{
         f'tools/{name}.py': name
-        for name in ('init', 'train', 'test', 'predict', 'export', 'classify')
+        for name in ('init', 'train', 'test', 'predict', 'export', 'classify', 'depth')
     },
     **{f'tools/dataset_converters/{name}.py': f'convert {name}' for name in convert.NAMES},
     'tools/dataset_converters/synthetic_scenes.py': 'scenes',

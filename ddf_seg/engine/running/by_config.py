@@ -1,4 +1,4 @@
-"""Trains a classifier with mmengine's runner."""
+"""Trains what is no segmentor with mmengine's runner: classifiers, upsamplers of depth."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..config_file import read_config
 from ..explanations import explained
 
 
-def train_classifier(
+def train_by_config(
     config: str, options: dict[str, Any] | None, work_dir: str | None, resume: bool
 ) -> None:
-    """Trains what a config says, such as configs/classification/….
+    """Trains what a config says, such as configs/classification/… or configs/depth_upsampling/….
 
     Args:
         config: file, or a package's own.
