@@ -146,11 +146,37 @@ def _cached_table(dtype: torch.dtype, device: torch.device, *arguments: Any) -> 
         return axis_table(*arguments).to(device, dtype)
 
 
+@torch.library.custom_op('ddf_seg::axis_table', mutates_args=())
+def _table_operator(
+    sources: Sequence[int],
+    low: int,
+    high: int,
+    scale_factor: int,
+    kernel_size: int,
+    mode: str,
+    align_corners: bool,
+) -> Tensor:
+    others = (low, high, scale_factor, kernel_size, mode, align_corners)
+    # A copy: compiled code may write into what an operator returns.
+    return _cached_table(torch.float32, torch.device('cpu'), tuple(sources), *others).clone()
+
+
+@_table_operator.register_fake
+def _(sources: Any, low: Any, high: Any, scale_factor: Any, kernel_size: Any, *_: Any) -> Tensor:
+    return torch.empty(2 + len(sources), kernel_size, high, device='cpu')
+
+
 def _axis_table(dtype: torch.dtype, device: torch.device, sources: Any, *others: Any) -> Tensor:
-    """`axis_table`, from a cache where sizes are numbers and no compiler or transform looks on."""
-    compiles = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    """`axis_table`, from a cache where sizes are numbers.
+
+    A compiler sees one operator: Inductor fails at the argmin over a gather of some sizes, and
+    would compute the table anew at each call.
+    """
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        table: Tensor = _table_operator(sources, *others)
+        return table.to(device, dtype)
     sizes = (*sources, *others[:2])
-    if compiles or are_transforms_active() or not all(isinstance(n, int) for n in sizes):
+    if are_transforms_active() or not all(isinstance(n, int) for n in sizes):
         return axis_table(sources, *others).to(device, dtype)
     return _cached_table(dtype, device, tuple(sources), *others)
 

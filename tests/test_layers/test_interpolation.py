@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import shutil
 from typing import Any
 
 import pytest
@@ -257,6 +258,17 @@ def test_compiled_layer_follows_the_size() -> None:
     for size in ((4, 5), (6, 7)):
         x, guide = torch.randn(1, 4, *size), torch.randn(1, 3, 2 * size[0], 2 * size[1])
         torch.testing.assert_close(compiled(x, guide), layer(x, guide))
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='Inductor needs g++, which is not here')
+def test_inductor_compiles_filters_of_maps_of_several_sizes() -> None:
+    norm = InterpolationSoftmax(1, 5, 2)
+    sources = [(12, 15), (6, 8), (3, 4)]
+    logits = torch.randn(1, 25, 24, 30)
+    compiled = torch.compile(
+        lambda logits: norm.filters(logits, (12, 15), sources), fullgraph=True, dynamic=False
+    )
+    torch.testing.assert_close(compiled(logits), norm.filters(logits, (12, 15), sources))
 
 
 @pytest.mark.parametrize(
