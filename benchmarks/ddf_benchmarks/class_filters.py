@@ -133,7 +133,9 @@ def draw(captured: Captured, layers: Sequence[str], names: Sequence[str]) -> Fig
             'images are (mean cosine of what an image has of its own), by class; and mean channel '
             f'filters of a class less those of all, of the {CHANNELS} channels that differ most.',
         )
-        above, below = figure.subfigures(2, 1, height_ratios=(0.95 * (1 + len(layers)), 2.6))
+        # Any: its type knows a single one alone.
+        parts: Any = figure.subfigures(2, 1, height_ratios=(0.95 * (1 + len(layers)), 2.6))
+        above, below = parts
         grid = above.subplots(1 + len(layers), count, squeeze=False)
         for column, (name, image) in enumerate(zip(names, captured.images, strict=True)):
             grid[0, column].imshow(image)
