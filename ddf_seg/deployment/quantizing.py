@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from ..engine.images import IMAGES
@@ -64,6 +65,7 @@ def _of_dataset(cfg: Config) -> list[Path]:
     wants = '--precision int8 calibrates with images: give a folder of them by --calibration'
     if cfg.get('train_dataloader') is None:
         raise UsageError(f'{wants}; the config has no train_dataloader to take them from')
+    init_default_scope(cfg.get('default_scope') or 'mmseg')
     try:
         dataset: Any = DATASETS.build(cfg.train_dataloader.dataset)
         count = len(dataset)

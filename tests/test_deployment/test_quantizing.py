@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from test_exporting import ABOUT, Toy
 from torch import Tensor, nn
 
@@ -85,10 +86,13 @@ def test_images_come_from_the_training_set_or_a_folder(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f'{name}.png'), np.full((6, 8, 3), colour, np.uint8))
     dataset = dict(
         type='BaseSegDataset', data_root=str(tmp_path), img_suffix='.png',
-        data_prefix=dict(img_path='train', seg_map_path='labels'), pipeline=[],
+        data_prefix=dict(img_path='train', seg_map_path='labels'),
+        pipeline=[dict(type='RandomCrop', crop_size=(4, 4)), dict(type='PackSegInputs')],
     )  # fmt: skip
     cfg = config(dict(dataset=dataset))
-    images = calibration_images(cfg, None, None, 1, Interface())
+    # As in a new process: the pipeline's transforms are mmseg's, and nobody has said so yet.
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        images = calibration_images(cfg, None, None, 1, Interface())
     assert sorted(x[0, 0, 0].tolist() for x in images) == [[1, 2, 3], [10, 20, 30]]
     assert {x.shape for x in images} == {(1, 6, 8, 3)}
     (image,) = calibration_images(cfg, tmp_path / 'own', (12, 20), 3, Interface('nchw', 'rgb'))
