@@ -11,7 +11,7 @@ dataset = dict(
     depth_map_suffix='_depth.png',
 )
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -47,7 +47,12 @@ model = dict(
         std=[58.395, 57.12, 57.375],
     ),
 )
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='Adam', lr=3e-3),
+    # What makes the filters starts at 0.
+    paramwise_cfg=dict(custom_keys=dict(upsamples=dict(lr_mult=3.0))),
+)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=600, val_interval=600)
 val_cfg = dict(type='ValLoop')
 val_evaluator = dict(type='DepthRMSEMetric')

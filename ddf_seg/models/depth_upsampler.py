@@ -29,10 +29,11 @@ def low_resolution(depth: Tensor, factor: int) -> Tensor:
 class DepthUpsampler(BaseModel):
     """A small network of joint DDF-Up steps by 2, guided by features of the image.
 
-    The paper puts DDF-Up in place of PAC in such a network (table 7). Here the depth
-    itself climbs beside the features that are made of it, under the same filters; two convolutions
-    at the end add what filters cannot. They start at 0: with filters that start as interpolation,
-    the network starts as bilinear interpolation.
+    The paper puts DDF-Up in place of PAC in such a network (table 7). Here the depth itself climbs
+    under the same filters as features that are made of it and of the image at its size; so the
+    filters can compare what the image shows at a fine pixel and at the coarse ones around. Two
+    convolutions at the end add what filters cannot. They start at 0: with filters that start as
+    interpolation, the network starts as bilinear interpolation.
 
     Args:
         factor: how many times the depth map is enlarged, a power of 2.
@@ -64,12 +65,12 @@ class DepthUpsampler(BaseModel):
         self.factor = factor
         self.farthest = farthest
         steps = factor.bit_length() - 1
-        # Finest first
+        # Finest first; the last has the size of the coarse depth.
         self.guides = nn.ModuleList(
             _convolutions(channels if i else 3, channels, stride=2 if i else 1)
-            for i in range(steps)
+            for i in range(steps + 1)
         )
-        self.encode = _convolutions(1, channels - 1)
+        self.encode = _convolutions(1 + channels, channels - 1)
         self.upsamples = nn.ModuleList(
             GuidedUpsample(channels, channels, 2, RESIZE, ddf_cfg) for _ in range(steps)
         )
@@ -96,8 +97,9 @@ class DepthUpsampler(BaseModel):
         # A flat map has no range.
         span = torch.where(far > near, far - near, 1)
         depth = (low - near) / span
-        x, source = torch.cat([depth, self.encode(depth)], dim=1), (low.shape[2], low.shape[3])
-        for guide, upsample in zip(reversed(guides), reversed(self.upsamples), strict=True):
+        x = torch.cat([depth, self.encode(torch.cat([depth, guides[-1]], dim=1))], dim=1)
+        source = (low.shape[2], low.shape[3])
+        for guide, upsample in zip(guides[-2::-1], reversed(self.upsamples), strict=True):
             if upsample.gain is None:
                 # Each step continues one interpolation.
                 x = upsample.shared([x], [source], guide)[0]

@@ -53,8 +53,8 @@ def test_all_of_the_network_learns(normalization: str) -> None:
     net = build(ddf_cfg=dict(normalization=normalization))
     # The last convolution starts at 0, and passes nothing on at first.
     torch.nn.init.normal_(net.refine[-1].weight)
-    torch.nn.init.normal_(net.upsamples[0].ddf_up.spatial_branch.guide.weight
-                          if normalization == 'interpolation' else torch.zeros(1))  # fmt: skip
+    if normalization == 'interpolation':
+        torch.nn.init.normal_(net.upsamples[0].ddf_up.spatial_branch.guide.weight)
     depth = [_Sample(20 * torch.rand(1, 16, 24)) for _ in range(2)]
     net(torch.randn(2, 3, 16, 24), depth, mode='loss')['loss'].backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
