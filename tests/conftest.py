@@ -4,6 +4,8 @@ Several folders may have a test_reading.py: pytest's import mode 'importlib' all
 the path to look for modules alone.
 """
 
+import functools
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,16 @@ _HERE = Path(__file__).parent
 sys.path += [str(folder) for folder in sorted(_HERE.rglob('test_*')) if folder.is_dir()]
 # A shell starts what it runs in the background with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What takes long and comes to the same each time, once for all tests."""
+    # Garbage in what was imported: mmengine searches for it for every dataset.
+    gc.collect()
+    gc.freeze()
+    # For a config by its name, mmengine reads the metafiles of the whole zoo.
+    if utils := sys.modules.get('mmengine.config.utils'):
+        utils.load = functools.cache(utils.load)
 
 
 @pytest.fixture(autouse=True)

@@ -15,16 +15,19 @@ CASES = [
     ((4, 5), (4, 5), 3, 1, 1),
     ((8, 6), (4, 3), 3, 2, 1),
     ((7, 7), (4, 3), (3, 5), 2, 1),
-    ((9, 13), (4, 6), 5, 2, (1, 2)),
+    ((7, 11), (3, 5), 5, 2, (1, 2)),
     ((12, 4), (3, 1), (1, 3), 4, 2),
 ]
 
 
 def tensors(
-    query: tuple[int, int], features: tuple[int, int], dtype: torch.dtype = torch.float64
+    query: tuple[int, int],
+    features: tuple[int, int],
+    dtype: torch.dtype = torch.float64,
+    maps: tuple[int, int] = (2, 3),
 ) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
-    return torch.randn(2, 3, *query, dtype=dtype), torch.randn(2, 3, *features, dtype=dtype)
+    return torch.randn(*maps, *query, dtype=dtype), torch.randn(*maps, *features, dtype=dtype)
 
 
 def naive(query: Tensor, features: Tensor, kernel: Any, r: int, dilation: Any) -> Tensor:
@@ -54,7 +57,8 @@ def test_it_is_the_formula(case: Any, layout: torch.memory_format) -> None:
 
 @pytest.mark.parametrize('case', CASES)
 def test_gradients_of_both_modes(case: Any) -> None:
-    query, features = (x.requires_grad_() for x in tensors(*case[:2]))
+    # Differences take as many calls as there are elements.
+    query, features = (x.requires_grad_() for x in tensors(*case[:2], maps=(1, 2)))
     arguments = (query, features, *case[2:])
     assert torch.autograd.gradcheck(affinity, arguments, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(affinity, arguments)
