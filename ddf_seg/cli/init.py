@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,15 +107,15 @@ def main() -> int:
     print(_summary(done))
     result = check_all(read_config(str(done.config)), args.jobs)
     print(format_report(result))
-    print(f'\nto train:  {_train()} {done.config}')
+    print(f'\nto train:  {_train_command(done.config)}')
     code = exit_code(result)
     # Warnings do not keep anybody from training.
     return code if code > 3 else 0
 
 
-def _train() -> str:
+def _train_command(config: Path) -> str:
     *first, last = running_program()
-    return ' '.join([*first, last.replace('init', 'train')])
+    return shlex.join([*first, last.replace('init', 'train'), str(config)])
 
 
 def _checkpoint(name: str | None) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
 from scripts import ROOT
 
+from ddf_seg.cli import init
 from ddf_seg.engine.checks.dataset import Severity, check_all
 from ddf_seg.engine.starting import Options, Start, start
 from ddf_seg.errors import UsageError
@@ -59,6 +62,17 @@ def test_every_layout_gives_the_scenes_own_ids(
         f: f.read_bytes() for f in laid_out.rglob('*') if f.is_file() and f not in own
     } == before
     assert not [file for file in laid_out.iterdir() if file.name.startswith('.')]
+
+
+def test_the_command_it_ends_with_survives_a_shell(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plain.rename(plain.with_name('my street'))
+    given = ['ddf-seg init', str(folder), '--jobs', '1', '--classes', *CLASSES]
+    monkeypatch.setattr(sys, 'argv', given)
+    assert init.main() == 0
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix('to train:')
+    assert shlex.split(command) == ['ddf-seg', 'train', str(folder / 'ddf_seg' / 'config.py')]
 
 
 def test_a_config_passes_the_check_and_trains(plain: Path) -> None:
