@@ -57,8 +57,7 @@ class _Reassembly(Upsampler):
     kernel_size = 5
 
     def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
-        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
-        return ddf_upsample(x, one, prepared, self.kernel_size, self.scale_factor)
+        return ddf_upsample(x, None, prepared, self.kernel_size, self.scale_factor)
 
 
 class Carafe(_Reassembly):

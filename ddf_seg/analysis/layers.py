@@ -46,8 +46,7 @@ class DynamicFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
         # The operator's spatial filters, with a group for each channel
-        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
-        return ddf(x, one, self.generate(x), self.kernel_size)
+        return ddf(x, None, self.generate(x), self.kernel_size)
 
 
 class PixelAdaptive(nn.Module):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .. import ops  # noqa: F401  (defines the operators)
 from ..ops.interpolation_softmax import as_torch as interpolation_softmax
+from ..ops.reference import strided_size, upsampled_size
 from ..ops.torch_internals import is_known
 from .tiles import Pair, Tiles
 
@@ -46,65 +47,68 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
 
 def ddf(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     dilation: Pair,
     stride: Pair,
     kernel_combine: str,
 ) -> Tensor:
     """`ddf_seg::ddf`."""
-    margins = _margins(kernel_size, dilation)
+    geometry = (kernel_size, dilation, stride)
     if (
         kernel_combine == 'add'
+        and channel_filter is not None
+        and spatial_filter is not None
         and (channel_filter.shape[0] == 1 or channel_filter.stride(0) == 0)
-        and not _is_one_number(channel_filter)
     ):
         # (F + S) · X = F · X + S · X, and the first is a depthwise convolution.
         static = F.conv2d(
-            features, channel_filter[0, :, None], None, stride, margins, dilation,
-            features.shape[1],
+            features, channel_filter[0, :, None], None, stride, _margins(kernel_size, dilation),
+            dilation, features.shape[1],
         )  # fmt: skip
-        one = features.new_ones(()).expand(channel_filter.shape)
-        dynamic = ddf(features, one, spatial_filter, kernel_size, dilation, stride, 'mul')
-        return static + dynamic
+        return static + ddf(features, None, spatial_filter, *geometry, 'add')
+    size = strided_size(features, spatial_filter, stride)
     x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
-    height, width = by_pixel.shape[2:]
-    patches = _patches(x, (height, width), kernel_size, dilation, stride)
-    by_tap = [by_channel[:, :, iy, ix, None, None] for iy, ix in _taps(kernel_size)]
-    total = _filtered(patches, by_tap, by_pixel, _is_one_number(channel_filter), kernel_combine)
-    return total.reshape(-1, features.shape[1], height, width)
+    patches = _patches(x, size, *geometry)
+    by_tap = None
+    if by_channel is not None:
+        by_tap = [by_channel[:, :, iy, ix, None, None] for iy, ix in _taps(kernel_size)]
+    total = _filtered(patches, by_tap, by_pixel, kernel_combine)
+    return total.reshape(-1, features.shape[1], *size)
 
 
 def ddf_upsample(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     scale_factor: int,
     dilation: Pair,
     kernel_combine: str,
 ) -> Tensor:
     """`ddf_seg::ddf_upsample`."""
-    r, size = scale_factor, spatial_filter.shape[2:]
+    r, size = scale_factor, upsampled_size(features, spatial_filter, scale_factor)
     x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
-    if _is_one_number(channel_filter):
-        number = by_channel.flatten(1)[:, :1, None, None]
-        by_pixel = by_pixel * number if kernel_combine == 'mul' else by_pixel + number
+    if by_channel is None and by_pixel is not None:
         # Windows of 2×2 parents overlap, so that less is gathered; each needs a place of its own.
         whole = (is_known(high <= r * low) for low, high in zip(x.shape[2:], size, strict=True))
         tiles = Tiles.over(size, r, 2 if max(dilation) == 1 and all(whole) else 1)
         filters = tiles.spread(tiles.gather(by_pixel), kernel_size)
         fine = tiles.in_rows(filters @ tiles.windows(x, kernel_size, dilation), size)
         return fine.reshape(-1, features.shape[1], *size)
-    by_pixel = _to_phases(by_pixel, x, r)
+    assert by_channel is not None
+    if by_pixel is not None:
+        by_pixel = _to_phases(by_pixel, x, r)
     patches = _coarse_patches(x, by_pixel, kernel_size, dilation)
     # (B, C, phases or 1, 1, 1) for every tap
     by_phase = by_channel if by_channel.dim() == 5 else by_channel[:, None]
     by_tap = [
         by_phase[..., iy, ix].transpose(1, 2)[..., None, None] for iy, ix in _taps(kernel_size)
     ]
-    total = _filtered(patches, by_tap, by_pixel, False, kernel_combine)
+    total = _filtered(patches, by_tap, by_pixel, kernel_combine)
+    if total.shape[2] == 1:  # filters that the phases share, and no others
+        total = total.expand(-1, -1, r * r, -1, -1)
     fine = _to_pixels(total, r, size)
     return fine.reshape(-1, features.shape[1], *size)
 
@@ -170,24 +174,24 @@ def _margins(kernel_size: Pair, dilation: Pair) -> list[int]:
     return [k // 2 * d for k, d in zip(kernel_size, dilation, strict=True)]
 
 
-def _is_one_number(channel_filter: Tensor) -> bool:
-    """Whether it is spread from a single number, as what changes nothing is."""
-    axes = zip(channel_filter.shape[1:], channel_filter.stride()[1:], strict=True)
-    return all(step == 0 or size == 1 for size, step in axes)
-
-
 def _one_group(
-    features: Tensor, channel_filter: Tensor, spatial_filter: Tensor, kernel_size: Pair
-) -> tuple[Tensor, Tensor, Tensor]:
+    features: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
+    kernel_size: Pair,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The three with groups as images, so that all channels of an image share a filter."""
-    groups = spatial_filter.shape[1] // (kernel_size[0] * kernel_size[1])
-    if groups == 1:
+    taps = kernel_size[0] * kernel_size[1]
+    groups = 1 if spatial_filter is None else spatial_filter.shape[1] // taps
+    if spatial_filter is None or groups == 1:
         return features, channel_filter, spatial_filter
-    channels = channel_filter.dim() - 3
-    by_group = channel_filter.unflatten(channels, (groups, -1)).movedim(channels, 1)
+    if channel_filter is not None:
+        channels = channel_filter.dim() - 3
+        by_group = channel_filter.unflatten(channels, (groups, -1)).movedim(channels, 1)
+        channel_filter = by_group.flatten(0, 1)
     return (
         features.unflatten(1, (groups, -1)).flatten(0, 1),
-        by_group.flatten(0, 1),
+        channel_filter,
         spatial_filter.unflatten(1, (groups, -1)).flatten(0, 1),
     )
 
@@ -210,33 +214,27 @@ def _patches(
 
 def _filtered(
     patches: Sequence[Tensor],
-    by_channel: Sequence[Tensor],
-    by_pixel: Tensor,
-    is_one_number: bool,
+    by_channel: Sequence[Tensor] | None,
+    by_pixel: Tensor | None,
     kernel_combine: str,
 ) -> Tensor:
-    """The sum over the taps of (F ∘ S) · X.
+    """The sum over the taps of (F ∘ S) · X, or with the filter that there is.
 
     Args:
         patches: X for each tap, (B, C, …).
         by_channel: F for each tap, (B, C, …).
         by_pixel: S, (B, taps, …).
-        is_one_number: whether F is the same for all channels and taps.
         kernel_combine: 'mul' or 'add'.
     """
-    multiplies = kernel_combine == 'mul'
-    if is_one_number:
-        number = by_channel[0][:, :1]
-        by_pixel = by_pixel * number if multiplies else by_pixel + number
+    by_tap = None if by_pixel is None else by_pixel.split(1, dim=1)
     total: Tensor | None = None
-    by_tap = by_pixel.split(1, dim=1)
-    for x, of_channel, of_pixel in zip(patches, by_channel, by_tap, strict=True):
-        if is_one_number:
-            term = x * of_pixel
-        elif multiplies:
-            term = x * of_channel * of_pixel
+    for tap, x in enumerate(patches):
+        if by_channel is None or by_tap is None:
+            term = x * (by_channel or by_tap or [])[tap]
+        elif kernel_combine == 'mul':
+            term = x * by_channel[tap] * by_tap[tap]
         else:
-            term = x * (of_channel + of_pixel)
+            term = x * (by_channel[tap] + by_tap[tap])
         total = term if total is None else total + term
     assert total is not None
     return total
@@ -257,14 +255,16 @@ def _to_phases(fine: Tensor, coarse: Tensor, r: int) -> Tensor:
     return F.pixel_unshuffle(fine, r).unflatten(1, (-1, r * r))
 
 
-def _coarse_patches(x: Tensor, by_phase: Tensor, kernel_size: Pair, dilation: Pair) -> list[Tensor]:
+def _coarse_patches(
+    x: Tensor, by_phase: Tensor | None, kernel_size: Pair, dilation: Pair
+) -> list[Tensor]:
     """`_patches` of x (B, C, H, W) for all phases alike, (B, C, 1, H, W).
 
     Where `by_phase` has a row or column more, the last one of each patch is repeated.
     """
     patches = _patches(x[:, :, None], x.shape[2:], kernel_size, dilation)
     for axis in (3, 4):
-        if is_known(by_phase.shape[axis] > patches[0].shape[axis]):
+        if by_phase is not None and is_known(by_phase.shape[axis] > patches[0].shape[axis]):
             patches = [
                 torch.cat([patch, patch.narrow(axis, patch.shape[axis] - 1, 1)], dim=axis)
                 for patch in patches

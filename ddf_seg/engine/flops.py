@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
@@ -14,9 +15,10 @@ from ..ops.registration import multiply_adds
 
 
 def _multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
-    # The kernel size is read off the channel filter, since the trace holds it as an operation.
-    kernel = get_shape(inputs[1])[-2:]
-    return multiply_adds(math.prod(get_shape(outputs[0])), (kernel[0], kernel[1]))
+    # The trace holds the kernel size as an operation on two constants.
+    kernel = [value.toIValue() for value in inputs[3].node().inputs()]
+    has_both = not any(isinstance(f.type(), torch.NoneType) for f in inputs[1:3])
+    return multiply_adds(math.prod(get_shape(outputs[0])), kernel, has_both)
 
 
 for _name in ('ddf_seg::ddf', 'ddf_seg::ddf_upsample'):

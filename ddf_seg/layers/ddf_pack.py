@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf, ddf_upsample
-from ..ops.checks import MOST_SCALE, check_int
+from ..ops.checks import MOST_SCALE, check_int, check_upsampled
+from ..ops.torch_internals import is_known
 from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch
 from .checks import check_channels, check_layer, check_odd
 from .interpolation import InterpolationSoftmax
@@ -24,9 +25,15 @@ def _neutral(kernel_combine: str) -> float:
     return 1.0 if kernel_combine == 'mul' else 0.0
 
 
-def _neutral_filter(x: Tensor, shape: tuple[int, ...], kernel_combine: str) -> Tensor:
-    """A filter that leaves the other branch's as it is, spread from a single number."""
-    return x.new_full((1,), _neutral(kernel_combine)).expand(shape)
+def _resized(x: Tensor, size: tuple[int, int], scale_factor: int) -> Tensor:
+    """Upsampled by static filters to a whole multiple, and from there to a size about as large.
+
+    Rows and columns past the multiple belong to the last pixel's phases, as in `ddf_upsample`.
+    """
+    for axis, length in zip((2, 3), size, strict=True):
+        index = torch.arange(length, device=x.device)
+        x = x.index_select(axis, index.where(index < x.shape[axis], index - scale_factor))
+    return x
 
 
 def _reset(module: nn.Module) -> None:
@@ -130,20 +137,23 @@ class DDFPack(nn.Module):
         check_channels('x', x, self.in_channels)
         return self._filter(x, self._channel_filter(x))
 
-    def _channel_filter(self, x: Tensor) -> Tensor:
-        shape = (x.shape[0], self.in_channels, self.kernel_size, self.kernel_size)
+    def _channel_filter(self, x: Tensor) -> Tensor | None:
         if self.branches == 'spatial':
-            return _neutral_filter(x, shape, self.kernel_combine)
-        return self.channel_branch(x).view(shape)
+            return None
+        k = self.kernel_size
+        return self.channel_branch(x).view(x.shape[0], self.in_channels, k, k)
 
-    def _filter(self, x: Tensor, channel_filter: Tensor) -> Tensor:
-        k, s = self.kernel_size, self.stride
-        if self.branches == 'channel':
-            size = (-(-x.shape[2] // s), -(-x.shape[3] // s))
-            spatial_filter = _neutral_filter(x, (x.shape[0], k * k, *size), self.kernel_combine)
-        else:
-            spatial_filter = self.spatial_branch(x)
-        return ddf(x, channel_filter, spatial_filter, k, self.dilation, s, self.kernel_combine)
+    def _filter(self, x: Tensor, channel_filter: Tensor | None) -> Tensor:
+        spatial_filter = None if self.branches == 'channel' else self.spatial_branch(x)
+        return ddf(
+            x,
+            channel_filter,
+            spatial_filter,
+            self.kernel_size,
+            self.dilation,
+            self.stride,
+            self.kernel_combine,
+        )
 
 
 class DDFUpPack(nn.Module):
@@ -332,18 +342,21 @@ class DDFUpPack(nn.Module):
             check_channels('joint_x', joint_x, self.joint_channels)
         batch, channels, height, width = x.shape
         k, r = self.kernel_size, self.scale_factor
-        size = (r * height, r * width) if joint_x is None else (joint_x.shape[2], joint_x.shape[3])
-        if self.branches == 'spatial':
-            channel_filter = _neutral_filter(x, (batch, channels, k, k), self.kernel_combine)
-        else:
+        channel_filter = spatial_filter = None
+        if self.branches != 'spatial':
             channel_filter = self.channel_branch(x).view(batch, r * r, channels, k, k)
-        if self.branches == 'channel':
-            spatial_filter = _neutral_filter(x, (batch, k * k, *size), self.kernel_combine)
-        else:
+        if self.branches != 'channel':
             spatial_filter = self._spatial_filter(x, joint_x)
-        return ddf_upsample(
+        out = ddf_upsample(
             x, channel_filter, spatial_filter, k, r, self.dilation, self.kernel_combine
         )
+        if spatial_filter is not None or joint_x is None:
+            return out
+        size = (joint_x.shape[2], joint_x.shape[3])
+        if is_known(size[0] == r * height) and is_known(size[1] == r * width):
+            return out
+        check_upsampled('joint_x', joint_x, x, r)
+        return _resized(out, size, r)
 
     def upsample_alike(
         self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], joint_x: Tensor
@@ -370,9 +383,7 @@ class DDFUpPack(nn.Module):
         return upsampled
 
     def _upsample_by(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
-        k = self.kernel_size
-        one = _neutral_filter(x, (*x.shape[:2], k, k), 'mul')
-        return ddf_upsample(x, one, spatial_filter, k, self.scale_factor)
+        return ddf_upsample(x, None, spatial_filter, self.kernel_size, self.scale_factor)
 
     def _spatial_filter(self, x: Tensor, joint_x: Tensor | None) -> Tensor:
         low = (x.shape[2], x.shape[3])

@@ -55,9 +55,7 @@ class GatedDDF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
-        k = self.kernel_size
-        one = x.new_ones(1).expand(*x.shape[:2], k, k)
-        return ddf(x, one, self.filters(x), k)
+        return ddf(x, None, self.filters(x), self.kernel_size)
 
 
 class GatedDDFConv2d(nn.Conv2d):

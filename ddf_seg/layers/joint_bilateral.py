@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..ops import affinity, ddf
 from ..ops.checks import check_int, check_kinds
 from .checks import check_channels, check_map
-from .local_attention import fold_border, neutral_filter
+from .local_attention import fold_border
 
 
 class JointBilateralUpsample(nn.Module):
@@ -83,7 +83,7 @@ class JointBilateralUpsample(nn.Module):
         filters = self.filters(guidance)
         fold_border(filters, k, size, 1, reflect=True)
         fine = _bicubic(source, size)
-        return ddf(fine, neutral_filter(fine, k), filters, k)
+        return ddf(fine, None, filters, k)
 
     def extra_repr(self) -> str:
         return f'radius={self.radius}'

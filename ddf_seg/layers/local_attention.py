@@ -1,7 +1,7 @@
 """Upsamplers of foundation models' features that attend to a window around each coarse pixel.
 
-They compute what their published code does, on `affinity` and `ddf_upsample` with a channel filter
-of 1: without NATTEN or Triton, and without a copy of the map for every tap.
+They compute what their published code does, on `affinity` and `ddf_upsample` without a channel
+filter: without NATTEN or Triton, and without a copy of the map for every tap.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class LocalAttender(nn.Module):
         filters = weights.new_zeros(weights.shape[0], k * k, *weights.shape[2:])
         filters.index_copy_(1, cast(Tensor, self.taps), weights)
         fold_border(filters, k, value.shape[2:], r, reflect=False)
-        return ddf_upsample(value, neutral_filter(value, k), filters, k, r)
+        return ddf_upsample(value, None, filters, k, r)
 
     def extra_repr(self) -> str:
         return f'num_connected={self.num_connected}, conv_res={self.conv_res}'
@@ -136,7 +136,7 @@ class NeighborhoodCrossAttention(nn.Module):
         weights = affinity(q, by_head, k, r).softmax(dim=1)
         weights = weights.unflatten(0, (-1, heads)).flatten(1, 2)
         # Right where the windows lie inside; the others are written over.
-        out = ddf_upsample(value, neutral_filter(value, k), weights, k, r)
+        out = ddf_upsample(value, None, weights, k, r)
         edge = k // 2 * r
         inner = slice(edge, -edge)
         for first, last in ((slice(edge), slice(k)), (slice(-edge, None), slice(-k, None))):
@@ -177,11 +177,6 @@ class NeighborhoodCrossAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f'num_heads={self.num_heads}, kernel_size={self.kernel_size}'
-
-
-def neutral_filter(features: Tensor, k: int) -> Tensor:
-    """A channel filter that changes nothing."""
-    return features.new_ones(()).expand(*features.shape[:2], k, k)
 
 
 def _scale_factor(name: str, fine: Tensor, of: str, coarse: Tensor) -> int:

@@ -1,6 +1,6 @@
 """Scalar products of a fine map with the neighbourhoods of a coarse one: local attention's logits.
 
-What `ddf_upsample` with F = 1 is linear in: its spatial filter's gradient is the affinity of the
+What `ddf_upsample` without F is linear in: its spatial filter's gradient is the affinity of the
 gradient from above with the features, and its loops serve here.
 """
 
@@ -37,7 +37,7 @@ def affinity(
 
     with t = iy · kw + ix, y' = min(y // r, H − 1) + (iy − (kh − 1) / 2) · dilation and x' alike,
     r = scale_factor; X is 0 outside the map. Softmax over t makes them the weights of local
-    attention, which `ddf_upsample` with a channel filter of 1 applies to values.
+    attention, which `ddf_upsample` without a channel filter applies to values.
 
     Args:
         query: Q, (B, d, H', W') with H' from r·H − (r − 1) to r·H + (r − 1) and W' alike, float64,
@@ -70,11 +70,9 @@ def _shape(query: Tensor, kernel_size: Sequence[int]) -> tuple[int, ...]:
 
 def _as_upsampling(
     features: Tensor, spatial_filter: Tensor, others: Arguments
-) -> tuple[tuple[Tensor, Tensor, Tensor], Arguments]:
-    """The arguments of `ddf_upsample` with a channel filter of 1."""
-    kernel_size, *rest = others
-    one = features.new_ones(()).expand(*features.shape[:2], *kernel_size)
-    return (features, one, spatial_filter), (kernel_size, *rest, 'mul')
+) -> tuple[tuple[Tensor, None, Tensor], Arguments]:
+    """The arguments of `ddf_upsample` without a channel filter."""
+    return (features, None, spatial_filter), (*others, 'mul')
 
 
 def _forward(query: Tensor, features: Tensor, *others: Any) -> Tensor:

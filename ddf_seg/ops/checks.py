@@ -107,17 +107,19 @@ def check_kinds(named: Sequence[tuple[str, Tensor]], one_dtype: bool = True) -> 
             raise TypeError(f'{name}: expected {dtype} (the dtype of {first}), got {tensor.dtype}')
 
 
-def _check_tensors(features: Tensor, channel_filter: Tensor, spatial_filter: Tensor) -> None:
+def _check_tensors(
+    features: Tensor, channel_filter: Tensor | None, spatial_filter: Tensor | None
+) -> None:
     """Dtypes, devices and the dimensions that need nothing but the tensors themselves."""
-    named = (
-        ('features', features),
-        ('channel_filter', channel_filter),
-        ('spatial_filter', spatial_filter),
-    )
-    check_kinds(named)
-    if features.dim() != 4 or spatial_filter.dim() != 4:
-        name, tensor = named[2] if features.dim() == 4 else named[0]
-        raise ValueError(f'{name}: expected 4 dimensions, got shape {tuple(tensor.shape)}')
+    filters = (('channel_filter', channel_filter), ('spatial_filter', spatial_filter))
+    check_kinds((('features', features), *((name, x) for name, x in filters if x is not None)))
+    if channel_filter is None and spatial_filter is None:
+        raise ValueError(
+            'channel_filter: expected a tensor where spatial_filter is None, got NoneType'
+        )
+    for name, tensor in (('features', features), ('spatial_filter', spatial_filter)):
+        if tensor is not None and tensor.dim() != 4:
+            raise ValueError(f'{name}: expected 4 dimensions, got shape {tuple(tensor.shape)}')
     if features.shape[2] < 1 or features.shape[3] < 1:
         raise ValueError(
             f'features: expected at least one row and one column, got shape {tuple(features.shape)}'
@@ -169,8 +171,8 @@ def _check_groups(features: Tensor, spatial_filter: Tensor, taps: int) -> None:
 
 def check_ddf(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: IntPair,
     dilation: IntPair,
     stride: IntPair,
@@ -192,11 +194,13 @@ def check_ddf(
     _check_tensors(features, channel_filter, spatial_filter)
     batch, channels, height, width = features.shape
     expected = (batch, channels, *kernel)
-    if tuple(channel_filter.shape) != expected:
+    if channel_filter is not None and tuple(channel_filter.shape) != expected:
         raise ValueError(
             f'channel_filter: expected shape {expected} (batch, channels, kernel_size), '
             f'got {tuple(channel_filter.shape)}'
         )
+    if spatial_filter is None:
+        return kernel, dilations, strides
     _check_groups(features, spatial_filter, kernel[0] * kernel[1])
     size = (-(-height // strides[0]), -(-width // strides[1]))
     if tuple(spatial_filter.shape[2:]) != size:
@@ -209,8 +213,8 @@ def check_ddf(
 
 def check_ddf_upsample(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: IntPair,
     scale_factor: int,
     dilation: IntPair,
@@ -234,13 +238,15 @@ def check_ddf_upsample(
     batch, channels = features.shape[:2]
     shared = (batch, channels, *kernel)
     phased = (batch, scale_factor**2, channels, *kernel)
-    found = tuple(channel_filter.shape)
+    found = None if channel_filter is None else tuple(channel_filter.shape)
     # One by one: torch.compile does not find tuples of unknown sizes in a tuple.
-    if found != shared and found != phased:
+    if found is not None and found != shared and found != phased:
         raise ValueError(
             f'channel_filter: expected shape {phased} (batch, phases, channels, kernel_size) or '
             f'{shared} (shared by the phases), got {found}'
         )
+    if spatial_filter is None:
+        return kernel, dilations
     _check_groups(features, spatial_filter, kernel[0] * kernel[1])
     check_upsampled('spatial_filter', spatial_filter, features, scale_factor)
     return kernel, dilations

@@ -11,8 +11,8 @@ from .definition import call, operator
 
 def ddf(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None = None,
+    spatial_filter: Tensor | None = None,
     kernel_size: IntPair = 3,
     dilation: IntPair = 1,
     stride: IntPair = 1,
@@ -29,16 +29,18 @@ def ddf(
 
     Args:
         features: X, (B, C, H, W), float64, float32, float16 or bfloat16, in any memory format.
-        channel_filter: F, (B, C, kh, kw).
+        channel_filter: F, (B, C, kh, kw). Without it (None), S takes the place of F ∘ S, as in
+            involution (arXiv 2103.06255).
         spatial_filter: S, (B, G·kh·kw, H', W') with H' = ceil(H / stride) and W' alike; G divides
-            C and is read off the shape.
+            C and is read off the shape. Without it (None), F takes the place of F ∘ S: a depthwise
+            convolution of every image by its own filters.
         kernel_size: (kh, kw), odd, or one int for both.
         dilation: distance between taps, in pixels.
         stride: step between output pixels, in pixels of the input.
         kernel_combine: 'mul' or 'add'.
 
     Returns:
-        O, (B, C, H', W'), in the dtype and memory format of the features. Under autocast all three
+        O, (B, C, H', W'), in the dtype and memory format of the features. Under autocast all
         tensors are cast to autocast's dtype.
 
     Raises:
@@ -59,8 +61,8 @@ def ddf(
 
 def ddf_upsample(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None = None,
+    spatial_filter: Tensor | None = None,
     kernel_size: IntPair = 3,
     scale_factor: int = 2,
     dilation: IntPair = 1,
@@ -71,20 +73,22 @@ def ddf_upsample(
     Output pixel (y, x) filters around (min(y // r, H − 1), min(x // r, W − 1)) with the spatial
     filter at (y, x) and the channel filter of phase (y mod r) · r + (x mod r), r = scale_factor. At
     H' = r · H this is DDF-Up of the paper (section 3.4): r² calls of `ddf`, stack, pixel_shuffle,
-    without the intermediate maps. With F = 1 it is CARAFE's reassembly (arXiv 1905.02188).
+    without the intermediate maps. Without F it is CARAFE's reassembly (arXiv 1905.02188).
 
     Args:
         features: X, (B, C, H, W), float64, float32, float16 or bfloat16, in any memory format.
-        channel_filter: F, (B, r², C, kh, kw), or (B, C, kh, kw) shared by the phases.
+        channel_filter: F, (B, r², C, kh, kw), or (B, C, kh, kw) shared by the phases. Without it
+            (None), S takes the place of F ∘ S.
         spatial_filter: S, (B, G·kh·kw, H', W'); its size is the output's, and may be anything
-            from r · H − (r − 1) to r · H + (r − 1), W' likewise.
+            from r · H − (r − 1) to r · H + (r − 1), W' likewise. Without it (None), F takes the
+            place of F ∘ S, and the output has r · H rows and r · W columns.
         kernel_size: (kh, kw), odd, or one int for both.
         scale_factor: r.
         dilation: distance between taps, in low-resolution pixels.
         kernel_combine: 'mul' or 'add'.
 
     Returns:
-        O, (B, C, H', W'), in the dtype and memory format of the features. Under autocast all three
+        O, (B, C, H', W'), in the dtype and memory format of the features. Under autocast all
         tensors are cast to autocast's dtype.
 
     Raises:

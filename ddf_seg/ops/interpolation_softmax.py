@@ -207,8 +207,7 @@ def _through_logits(
     if query is None or not any(needed[1:3]):
         return found
     k = rows.shape[1]
-    one = key.new_ones(()).expand(*key.shape[:2], k, k)
-    others = (key, one, of_logits, [k, k], scale_factor, [1, 1], 'mul')
+    others = (key, None, of_logits, [k, k], scale_factor, [1, 1], 'mul')
     if needed[1]:
         found[1] = call(operator('ddf_upsample'), *others)
     if needed[2]:

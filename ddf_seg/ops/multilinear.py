@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +33,8 @@ class Multilinear:
     by their tangents. The gradients in reverse mode are linear in the same groups, and in that from
     above, so that the rule serves them, too (`MultilinearBackward`), to any order.
 
+    A tensor that is missing from a call (None) takes no part.
+
     Args:
         count: tensors that f is linear in; they come first.
         product: f, of these tensors and the other arguments.
@@ -44,10 +47,8 @@ class Multilinear:
     def __init__(
         self,
         count: int,
-        product: Callable[[Sequence[Tensor], Arguments], Tensor],
-        adjoint: Callable[
-            [Tensor, Sequence[Tensor], Arguments, Sequence[bool]], Sequence[Tensor | None]
-        ],
+        product: Callable[[Sequence[Any], Arguments], Tensor],
+        adjoint: Callable[[Tensor, Sequence[Any], Arguments, Sequence[bool]], Tensors],
         groups: Callable[[Arguments], Sequence[Group]],
     ) -> None:
         self.count = count
@@ -59,30 +60,30 @@ class Multilinear:
         return arguments[: self.count], arguments[self.count :]
 
     def replaced(
-        self, tensors: Sequence[Tensor], others: Arguments, by: Tensors
-    ) -> list[tuple[Group, list[Tensor]]]:
+        self, tensors: Tensors, others: Arguments, by: Tensors
+    ) -> list[tuple[Group, list[Tensor | None]]]:
         """For each group with a value in `by`: the tensors with the group's replaced by these."""
         found = []
-        for group in self.groups(others):
+        for whole in self.groups(others):
+            group = tuple(i for i in whole if tensors[i] is not None)
             if any(by[i] is not None for i in group):
                 changed = list(tensors)
                 for i in group:
-                    value = by[i]
+                    value, tensor = by[i], tensors[i]
+                    assert tensor is not None
                     # A zero of no memory
-                    zero = tensors[i].new_zeros(()).expand(tensors[i].shape)
+                    zero = tensor.new_zeros(()).expand(tensor.shape)
                     changed[i] = zero if value is None else value
                 found.append((group, changed))
         return found
 
-    def directional(
-        self, tensors: Sequence[Tensor], others: Arguments, along: Tensors
-    ) -> Tensor | None:
+    def directional(self, tensors: Tensors, others: Arguments, along: Tensors) -> Tensor | None:
         """The change of f as the tensors change by `along`."""
         calls = self.replaced(tensors, others, along)
         return _total([self.product(changed, others) for _, changed in calls])
 
     def masked_adjoint(
-        self, upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
+        self, upstream: Tensor, tensors: Tensors, others: Arguments, mask: Sequence[bool]
     ) -> list[Tensor | None]:
         if not any(mask):
             return [None] * self.count
@@ -92,7 +93,7 @@ class Multilinear:
     def adjoint_change(
         self,
         upstream: Tensor,
-        tensors: Sequence[Tensor],
+        tensors: Tensors,
         others: Arguments,
         along: Tensors,
         mask: Sequence[bool],
@@ -160,7 +161,9 @@ class MultilinearBackward:
             parts = self.forward.masked_adjoint(tangents[0], tensors, others, mask)
             totals = [_add(a, b) for a, b in zip(totals, parts, strict=True)]
         return tuple(
-            total if total is not None else t.new_zeros(t.shape if wanted else (0,))
+            total
+            if total is not None
+            else above.new_zeros(t.shape if wanted and t is not None else (0,))
             for total, t, wanted in zip(totals, tensors, mask, strict=True)
         )
 
@@ -170,12 +173,12 @@ def with_mask(
 ) -> tuple[Multilinear, MultilinearBackward]:
     """Of ddf_seg::`name`, linear in three tensors, and of `name`_backward, which takes a mask."""
 
-    def product(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
+    def product(tensors: Tensors, others: Arguments) -> Tensor:
         return call(operator(name), *tensors, *others)
 
     def adjoint(
-        upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
-    ) -> Sequence[Tensor | None]:
+        upstream: Tensor, tensors: Tensors, others: Arguments, mask: Sequence[bool]
+    ) -> Tensors:
         return call(operator(f'{name}_backward'), upstream, *tensors, *others, list(mask))
 
     forward = Multilinear(3, product, adjoint, groups)

@@ -8,7 +8,7 @@ few maps of the output's size whatever the kernel size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,21 @@ class _Geometry:
                     _shift(self.rows, iy * self.dilation[0]),
                     _shift(self.columns, ix * self.dilation[1]),
                 )
+
+
+def strided_size(features: Tensor, spatial_filter: Tensor | None, stride: Sequence[int]) -> Pair:
+    """Size of `ddf`'s output: that of S, or of X over the stride, rounded up, which is the same."""
+    if spatial_filter is not None:
+        return spatial_filter.shape[2], spatial_filter.shape[3]
+    height, width = features.shape[2:]
+    return (height + stride[0] - 1) // stride[0], (width + stride[1] - 1) // stride[1]
+
+
+def upsampled_size(features: Tensor, spatial_filter: Tensor | None, scale_factor: int) -> Pair:
+    """Size of `ddf_upsample`'s output: that of S, or without it r times that of X."""
+    if spatial_filter is not None:
+        return spatial_filter.shape[2], spatial_filter.shape[3]
+    return scale_factor * features.shape[2], scale_factor * features.shape[3]
 
 
 def _shift(index: Index, by: int) -> Index:
@@ -108,8 +123,13 @@ def _pixels_to_phases(pixels: Tensor, scale: int, phased: bool) -> Tensor:
     return blocks.sum(4).sum(2).flatten(2).transpose(1, 2)
 
 
-def _grouped(spatial_filter: Tensor, taps: int) -> Tensor:
-    return spatial_filter.unflatten(1, (-1, taps))
+def _weight(of_channel: Tensor | None, of_pixel: Tensor | None, kernel_combine: str) -> Tensor:
+    """What a tap's value is multiplied by: F ∘ S, or the one that there is."""
+    if of_channel is None or of_pixel is None:
+        weight = of_pixel if of_channel is None else of_channel
+        assert weight is not None
+        return weight
+    return of_channel * of_pixel if kernel_combine == 'mul' else of_channel + of_pixel
 
 
 def _to_channels(group_map: Tensor, channels: int) -> Tensor:
@@ -120,26 +140,70 @@ def _to_channels(group_map: Tensor, channels: int) -> Tensor:
     return group_map.repeat_interleave(channels // groups, dim=1)
 
 
+@dataclass(frozen=True)
+class _Filters:
+    """Both filters, or one and None, in the type of the sums, a tap at a time.
+
+    Attributes:
+        channel: (B, C, kh, kw) or (B, r², C, kh, kw).
+        spatial: (B, G, kh·kw, H', W').
+        scale: side of the square of phases.
+        channels: C.
+        size: (H', W').
+    """
+
+    channel: Tensor | None
+    spatial: Tensor | None
+    scale: int
+    channels: int
+    size: Pair
+
+    def of_channel(self, iy: int, ix: int) -> Tensor | None:
+        """F at a tap, as a map that fits (B, C, H', W')."""
+        if self.channel is None:
+            return None
+        return _phases_to_pixels(self.channel[..., iy, ix], self.scale, self.size)
+
+    def of_pixel(self, tap: int) -> Tensor | None:
+        """S at a tap, as a map that fits (B, C, H', W')."""
+        if self.spatial is None:
+            return None
+        return _to_channels(self.spatial[:, :, tap], self.channels)
+
+
+def _filters(
+    features: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
+    geometry: _Geometry,
+    size: Pair,
+) -> _Filters:
+    dtype, taps = _accumulate_dtype(features.dtype), geometry.kernel[0] * geometry.kernel[1]
+    return _Filters(
+        None if channel_filter is None else channel_filter.to(dtype),
+        None if spatial_filter is None else spatial_filter.to(dtype).unflatten(1, (-1, taps)),
+        geometry.scale,
+        features.shape[1],
+        size,
+    )
+
+
 def _forward(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     geometry: _Geometry,
+    size: Pair,
     kernel_combine: str,
 ) -> Tensor:
     dtype = _accumulate_dtype(features.dtype)
-    channels, size = features.shape[1], spatial_filter.shape[2:]
     vertical, horizontal = _margins(geometry.kernel, geometry.dilation)
     padded = F.pad(features.to(dtype), (horizontal, horizontal, vertical, vertical))
-    spatial = _grouped(spatial_filter.to(dtype), geometry.kernel[0] * geometry.kernel[1])
-    output = features.new_zeros((features.shape[0], channels, *size), dtype=dtype)
+    filters = _filters(features, channel_filter, spatial_filter, geometry, size)
+    output = features.new_zeros((*features.shape[:2], *size), dtype=dtype)
     for tap, (iy, ix, rows, columns) in enumerate(geometry.taps()):
         patch = padded[:, :, rows][..., columns]
-        of_channel = _phases_to_pixels(
-            channel_filter[..., iy, ix].to(dtype), geometry.scale, (size[0], size[1])
-        )
-        of_pixel = _to_channels(spatial[:, :, tap], channels)
-        weight = of_channel * of_pixel if kernel_combine == 'mul' else of_channel + of_pixel
+        weight = _weight(filters.of_channel(iy, ix), filters.of_pixel(tap), kernel_combine)
         output = output + weight * patch
     return output.to(features.dtype)
 
@@ -147,49 +211,55 @@ def _forward(
 def _backward(
     grad_output: Tensor,
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     geometry: _Geometry,
     kernel_combine: str,
     output_mask: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     dtype = _accumulate_dtype(features.dtype)
-    channels, size = features.shape[1], spatial_filter.shape[2:]
     vertical, horizontal = _margins(geometry.kernel, geometry.dilation)
     padded = F.pad(features.to(dtype), (horizontal, horizontal, vertical, vertical))
-    spatial = _grouped(spatial_filter.to(dtype), geometry.kernel[0] * geometry.kernel[1])
+    size = (grad_output.shape[2], grad_output.shape[3])
+    filters = _filters(features, channel_filter, spatial_filter, geometry, size)
     upstream = grad_output.to(dtype)
-    phased = channel_filter.dim() == 5
-    multiplies = kernel_combine == 'mul'
 
     grad_padded = torch.zeros_like(padded)
-    grad_channel = torch.zeros_like(channel_filter, dtype=dtype)
-    grad_spatial = torch.zeros_like(spatial)
+    grad_channel = grad_spatial = None
+    if filters.channel is not None and output_mask[1]:
+        grad_channel = torch.zeros_like(filters.channel)
+    if filters.spatial is not None and output_mask[2]:
+        grad_spatial = torch.zeros_like(filters.spatial)
     for tap, (iy, ix, rows, columns) in enumerate(geometry.taps()):
-        of_channel = _phases_to_pixels(
-            channel_filter[..., iy, ix].to(dtype), geometry.scale, (size[0], size[1])
-        )
-        of_pixel = _to_channels(spatial[:, :, tap], channels)
+        of_channel, of_pixel = filters.of_channel(iy, ix), filters.of_pixel(tap)
         if output_mask[0]:
-            weight = of_channel * of_pixel if multiplies else of_channel + of_pixel
+            weight = _weight(of_channel, of_pixel, kernel_combine)
             _add_at(grad_padded, rows, columns, upstream * weight)
-        if output_mask[1] or output_mask[2]:
-            grad_weight = upstream * padded[:, :, rows][..., columns]
-        if output_mask[1]:
-            grad_channel[..., iy, ix] = _pixels_to_phases(
-                grad_weight * of_pixel if multiplies else grad_weight, geometry.scale, phased
-            )
-        if output_mask[2]:
-            of_weight = grad_weight * of_channel if multiplies else grad_weight
-            grad_spatial[:, :, tap] = of_weight.unflatten(1, (spatial.shape[1], -1)).sum(2)
+        if grad_channel is None and grad_spatial is None:
+            continue
+        grad_weight = upstream * padded[:, :, rows][..., columns]
+        if grad_channel is not None:
+            of_weight = grad_weight
+            if of_pixel is not None and kernel_combine == 'mul':
+                of_weight = grad_weight * of_pixel
+            phased = grad_channel.dim() == 5
+            grad_channel[..., iy, ix] = _pixels_to_phases(of_weight, geometry.scale, phased)
+        if grad_spatial is not None:
+            of_weight = grad_weight
+            if of_channel is not None and kernel_combine == 'mul':
+                of_weight = grad_weight * of_channel
+            grad_spatial[:, :, tap] = of_weight.unflatten(1, (grad_spatial.shape[1], -1)).sum(2)
 
     height, width = features.shape[2:]
-    grad_features = grad_padded[:, :, vertical : vertical + height, horizontal : horizontal + width]
-    gradients = (grad_features, grad_channel, grad_spatial.flatten(1, 2))
-    inputs = (features, channel_filter, spatial_filter)
+    inside = grad_padded[:, :, vertical : vertical + height, horizontal : horizontal + width]
+    gradients = (
+        inside if output_mask[0] else None,
+        grad_channel,
+        None if grad_spatial is None else grad_spatial.flatten(1, 2),
+    )
     kept = [
-        like_layout(g.to(x.dtype), x) if needed else x.new_empty(0)
-        for g, x, needed in zip(gradients, inputs, output_mask, strict=True)
+        features.new_empty(0) if g is None or x is None else like_layout(g.to(x.dtype), x)
+        for g, x in zip(gradients, (features, channel_filter, spatial_filter), strict=True)
     ]
     return kept[0], kept[1], kept[2]
 
@@ -220,25 +290,25 @@ def like_layout(values: Tensor, x: Tensor) -> Tensor:
 
 def ddf_forward(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     dilation: Pair,
     stride: Pair,
     kernel_combine: str,
 ) -> Tensor:
     """`ddf` without checks, arguments as in the schema `ddf_seg::ddf`."""
-    size = (spatial_filter.shape[2], spatial_filter.shape[3])
+    size = strided_size(features, spatial_filter, stride)
     geometry = _strided(features, size, kernel_size, dilation, stride)
-    output = _forward(features, channel_filter, spatial_filter, geometry, kernel_combine)
+    output = _forward(features, channel_filter, spatial_filter, geometry, size, kernel_combine)
     return like_layout(output, features)
 
 
 def ddf_backward(
     grad_output: Tensor,
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     dilation: Pair,
     stride: Pair,
@@ -246,7 +316,7 @@ def ddf_backward(
     output_mask: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `ddf`; one that `output_mask` does not ask for is an empty tensor."""
-    size = (spatial_filter.shape[2], spatial_filter.shape[3])
+    size = strided_size(features, spatial_filter, stride)
     geometry = _strided(features, size, kernel_size, dilation, stride)
     inputs = (features, channel_filter, spatial_filter)
     return _backward(grad_output, *inputs, geometry, kernel_combine, output_mask)
@@ -254,25 +324,25 @@ def ddf_backward(
 
 def ddf_upsample_forward(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     scale_factor: int,
     dilation: Pair,
     kernel_combine: str,
 ) -> Tensor:
     """`ddf_upsample` without checks, arguments as in the schema `ddf_seg::ddf_upsample`."""
-    size = (spatial_filter.shape[2], spatial_filter.shape[3])
+    size = upsampled_size(features, spatial_filter, scale_factor)
     geometry = _upsampled(features, size, kernel_size, dilation, scale_factor)
-    output = _forward(features, channel_filter, spatial_filter, geometry, kernel_combine)
+    output = _forward(features, channel_filter, spatial_filter, geometry, size, kernel_combine)
     return like_layout(output, features)
 
 
 def ddf_upsample_backward(
     grad_output: Tensor,
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: Pair,
     scale_factor: int,
     dilation: Pair,
@@ -280,7 +350,7 @@ def ddf_upsample_backward(
     output_mask: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `ddf_upsample`; one that `output_mask` does not ask for is an empty tensor."""
-    size = (spatial_filter.shape[2], spatial_filter.shape[3])
+    size = upsampled_size(features, spatial_filter, scale_factor)
     geometry = _upsampled(features, size, kernel_size, dilation, scale_factor)
     inputs = (features, channel_filter, spatial_filter)
     return _backward(grad_output, *inputs, geometry, kernel_combine, output_mask)
@@ -288,8 +358,8 @@ def ddf_upsample_backward(
 
 def ddf(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None = None,
+    spatial_filter: Tensor | None = None,
     kernel_size: IntPair = 3,
     dilation: IntPair = 1,
     stride: IntPair = 1,
@@ -303,8 +373,8 @@ def ddf(
 
 def ddf_upsample(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None = None,
+    spatial_filter: Tensor | None = None,
     kernel_size: IntPair = 3,
     scale_factor: int = 2,
     dilation: IntPair = 1,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..layers import DDFUpPack
+from ..ops import reference
 from .calls import FilterCall
 
 
@@ -88,16 +89,28 @@ class _Recorder(TorchDispatchMode):
 
 def _record(name: str, layer: str, number: int, args: tuple[Any, ...]) -> FilterCall:
     # Copies: what follows may work in place.
-    tensors = [x.detach().to('cpu', copy=True) for x in args[:3]]
+    x, f, s = (None if t is None else t.detach().to('cpu', copy=True) for t in args[:3])
+    assert x is not None
     upsamples = name == 'ddf_seg::ddf_upsample'
     kernel, second, third, combine = args[3:]
     dilation, stride, scale = (third, (1, 1), second) if upsamples else (second, third, 1)
+    # A filter that is missing is drawn as one that changes nothing.
+    neutral = x.new_full((), combine == 'mul')
+    if f is None:
+        f = neutral.expand(*x.shape[:2], *kernel)
+    if s is None:
+        size = (
+            reference.upsampled_size(x, s, scale)
+            if upsamples
+            else reference.strided_size(x, s, stride)
+        )
+        s = neutral.expand(x.shape[0], kernel[0] * kernel[1], *size)
     return FilterCall(
         f'{layer}#{number}',
         'ddf_upsample' if upsamples else 'ddf',
-        tensors[0],
-        tensors[1],
-        tensors[2],
+        x,
+        f,
+        s,
         kernel_size=(kernel[0], kernel[1]),
         dilation=(dilation[0], dilation[1]),
         stride=(stride[0], stride[1]),

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iomanip>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -21,6 +22,7 @@ namespace ddf::binding {
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 using Gradients = std::tuple<Tensor, Tensor, Tensor>;
+using MaybeTensor = std::optional<Tensor>;
 
 // Of a tensor that is only read: asked for memory to write to, torch copies one that shares its
 // memory until then (torch._lazy_clone).
@@ -95,28 +97,35 @@ inline Tensor empty(const Ints& sizes, const Tensor& like) {
   return Tensor(handle);
 }
 
-// Empty in both senses where it is not needed.
-inline Tensor empty_like(const Tensor& x, bool needed) {
-  if (!needed) return empty({0}, x);
+inline Tensor gradient_like(const Tensor& x) {
   const auto sizes = x.sizes();
   return empty(Ints(sizes.begin(), sizes.end()), x);
 }
 
-inline Problem make_problem(const Tensor& features, const Tensor& channel_filter,
-                            const Tensor& spatial_filter, const Ints& kernel_size,
+inline Problem make_problem(const Tensor& features, const MaybeTensor& channel_filter,
+                            const MaybeTensor& spatial_filter, const Ints& kernel_size,
                             const Ints& dilation, const Ints& stride, int64_t scale,
                             const std::string& kernel_combine, bool on_cuda) {
   check_arguments(features, channel_filter, spatial_filter, kernel_size, dilation, stride, scale,
                   kernel_combine, on_cuda);
   Problem p;
   p.dtype = dtype_of(features);
-  p.multiply = kernel_combine == "mul";
+  p.combine = !channel_filter           ? Combine::spatial
+              : !spatial_filter         ? Combine::channel
+              : kernel_combine == "mul" ? Combine::multiply
+                                        : Combine::add;
   p.batch = features.size(0);
   p.channels = features.size(1);
   p.height = features.size(2);
   p.width = features.size(3);
-  p.out_height = spatial_filter.size(2);
-  p.out_width = spatial_filter.size(3);
+  // Without a spatial filter, whole multiples or steps
+  const auto out_size = [&](size_t axis) {
+    const auto i = static_cast<int64_t>(2 + axis);
+    return spatial_filter ? spatial_filter->size(i)
+                          : ((features.size(i) - 1) / stride[axis] + 1) * scale;
+  };
+  p.out_height = out_size(0);
+  p.out_width = out_size(1);
   p.kernel_y = kernel_size[0];
   p.kernel_x = kernel_size[1];
   // Taps and steps that leave the map have the same effect whatever their length; cut, coordinates
@@ -129,27 +138,31 @@ inline Problem make_problem(const Tensor& features, const Tensor& channel_filter
   p.stride_y = cut(stride[0], p.height);
   p.stride_x = cut(stride[1], p.width);
   p.scale = scale;
-  p.groups = spatial_filter.size(1) / p.taps();
+  if (spatial_filter) p.groups = spatial_filter->size(1) / p.taps();
   check_reach(p, on_cuda);
   p.features = view_of(features);
-  p.channel_filter = filter_view_at(read_only(channel_filter), channel_filter);
-  p.spatial_filter = view_of(spatial_filter);
+  if (channel_filter)
+    p.channel_filter = filter_view_at(read_only(*channel_filter), *channel_filter);
+  if (spatial_filter) p.spatial_filter = view_of(*spatial_filter);
   return p;
 }
 
-// Gradients without values yet, written into the problem where they are needed.
+// Gradients without values yet, written into the problem where they are needed; else, or of a
+// filter that is missing, empty in both senses.
 inline Gradients make_gradients(Problem& p, const Tensor& grad_output, const Tensor& features,
-                                const Tensor& channel_filter, const Tensor& spatial_filter,
+                                const MaybeTensor& channel_filter,
+                                const MaybeTensor& spatial_filter,
                                 const std::vector<bool>& output_mask) {
   check_gradient(grad_output, features, p, output_mask);
-  Tensor grad_features = empty_like(features, output_mask[0]);
-  Tensor grad_channel = empty_like(channel_filter, output_mask[1]);
-  Tensor grad_spatial = empty_like(spatial_filter, output_mask[2]);
+  const bool of_channel = output_mask[1] && channel_filter;
+  const bool of_spatial = output_mask[2] && spatial_filter;
+  Tensor grad_features = output_mask[0] ? gradient_like(features) : empty({0}, features);
+  Tensor grad_channel = of_channel ? gradient_like(*channel_filter) : empty({0}, features);
+  Tensor grad_spatial = of_spatial ? gradient_like(*spatial_filter) : empty({0}, features);
   p.output = view_of(grad_output);
   if (output_mask[0]) p.grad_features = result_view_of(grad_features);
-  if (output_mask[1])
-    p.grad_channel = filter_view_at(grad_channel.mutable_data_ptr(), grad_channel);
-  if (output_mask[2]) p.grad_spatial = result_view_of(grad_spatial);
+  if (of_channel) p.grad_channel = filter_view_at(grad_channel.mutable_data_ptr(), grad_channel);
+  if (of_spatial) p.grad_spatial = result_view_of(grad_spatial);
   return {grad_features, grad_channel, grad_spatial};
 }
 
@@ -157,20 +170,20 @@ inline Gradients make_gradients(Problem& p, const Tensor& grad_output, const Ten
 //   static constexpr bool kOnCuda;
 //   static Tensor forward(Problem, const Tensor& features);
 //   static Gradients backward(Problem, const Tensor& grad_output, const Tensor& features,
-//                             const Tensor& channel_filter, const Tensor& spatial_filter,
+//                             const MaybeTensor& channel_filter,
+//                             const MaybeTensor& spatial_filter,
 //                             const std::vector<bool>& output_mask);
 template <typename Device>
 struct Operators {
-  static Tensor ddf(const Tensor& features, const Tensor& channel_filter,
-                    const Tensor& spatial_filter, Ints kernel_size, Ints dilation, Ints stride,
-                    std::string kernel_combine) {
+  static Tensor ddf(const Tensor& features, MaybeTensor channel_filter, MaybeTensor spatial_filter,
+                    Ints kernel_size, Ints dilation, Ints stride, std::string kernel_combine) {
     return Device::forward(make_problem(features, channel_filter, spatial_filter, kernel_size,
                                         dilation, stride, 1, kernel_combine, Device::kOnCuda),
                            features);
   }
 
-  static Tensor ddf_upsample(const Tensor& features, const Tensor& channel_filter,
-                             const Tensor& spatial_filter, Ints kernel_size, int64_t scale_factor,
+  static Tensor ddf_upsample(const Tensor& features, MaybeTensor channel_filter,
+                             MaybeTensor spatial_filter, Ints kernel_size, int64_t scale_factor,
                              Ints dilation, std::string kernel_combine) {
     return Device::forward(
         make_problem(features, channel_filter, spatial_filter, kernel_size, dilation, {1, 1},
@@ -179,7 +192,7 @@ struct Operators {
   }
 
   static Gradients ddf_backward(const Tensor& grad_output, const Tensor& features,
-                                const Tensor& channel_filter, const Tensor& spatial_filter,
+                                MaybeTensor channel_filter, MaybeTensor spatial_filter,
                                 Ints kernel_size, Ints dilation, Ints stride,
                                 std::string kernel_combine, std::vector<bool> output_mask) {
     return Device::backward(make_problem(features, channel_filter, spatial_filter, kernel_size,
@@ -188,7 +201,7 @@ struct Operators {
   }
 
   static Gradients ddf_upsample_backward(const Tensor& grad_output, const Tensor& features,
-                                         const Tensor& channel_filter, const Tensor& spatial_filter,
+                                         MaybeTensor channel_filter, MaybeTensor spatial_filter,
                                          Ints kernel_size, int64_t scale_factor, Ints dilation,
                                          std::string kernel_combine,
                                          std::vector<bool> output_mask) {

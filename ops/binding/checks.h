@@ -119,9 +119,45 @@ inline void check_pair(const char* name, const std::vector<int64_t>& pair) {
   });
 }
 
+inline void check_channel_filter(const torch::stable::Tensor& features,
+                                 const torch::stable::Tensor& filter,
+                                 const std::vector<int64_t>& kernel_size, int64_t scale) {
+  std::vector<int64_t> expected{features.size(0), features.size(1), kernel_size[0], kernel_size[1]};
+  if (filter.dim() == 5) expected.insert(expected.begin() + 1, scale * scale);
+  check_shape("channel_filter", filter, expected);
+  check(filter.dim() == 4 || scale > 1 || filter.size(1) == 1,
+        "channel_filter: expected 4 dimensions");
+}
+
+inline void check_spatial_filter(const torch::stable::Tensor& features,
+                                 const torch::stable::Tensor& filter,
+                                 const std::vector<int64_t>& kernel_size,
+                                 const std::vector<int64_t>& stride, int64_t scale) {
+  const int64_t channels = features.size(1), taps = kernel_size[0] * kernel_size[1];
+  check(filter.dim() == 4 && filter.size(0) == features.size(0) && filter.size(1) >= taps &&
+            filter.size(1) % taps == 0 && channels % (filter.size(1) / taps) == 0,
+        [&] {
+          return "spatial_filter: expected shape (batch, groups * " + std::to_string(taps) +
+                 ", height, width) with groups a divisor of the " + std::to_string(channels) +
+                 " channels, got " + shape_of(filter);
+        });
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t in = features.size(2 + i), out = filter.size(2 + i);
+    const int64_t step = stride[static_cast<size_t>(i)];
+    // scale * (in - 1) < out < scale * (in + 1), without the products, which may overflow
+    const bool fits = scale == 1 ? out == (in - 1) / step + 1
+                                 : out >= 1 && (out - 1) / scale >= in - 1 && out / scale <= in;
+    check(fits, [&] {
+      return "spatial_filter: its height and width " + shape_of(filter) +
+             " do not fit those of features " + shape_of(features);
+    });
+  }
+}
+
+// One of the filters may be missing.
 inline void check_arguments(const torch::stable::Tensor& features,
-                            const torch::stable::Tensor& channel_filter,
-                            const torch::stable::Tensor& spatial_filter,
+                            const std::optional<torch::stable::Tensor>& channel_filter,
+                            const std::optional<torch::stable::Tensor>& spatial_filter,
                             const std::vector<int64_t>& kernel_size,
                             const std::vector<int64_t>& dilation,
                             const std::vector<int64_t>& stride, int64_t scale,
@@ -131,8 +167,10 @@ inline void check_arguments(const torch::stable::Tensor& features,
     return std::string("features: expected a tensor on ") +
            (on_cuda ? "a CUDA device" : "the CPU") + ", got one on " + device_of(features);
   });
-  check_same_kind("channel_filter", channel_filter, features);
-  check_same_kind("spatial_filter", spatial_filter, features);
+  check(channel_filter || spatial_filter,
+        "channel_filter: expected a tensor where there is no spatial_filter, got None");
+  if (channel_filter) check_same_kind("channel_filter", *channel_filter, features);
+  if (spatial_filter) check_same_kind("spatial_filter", *spatial_filter, features);
   check(features.dim() == 4 && features.size(2) > 0 && features.size(3) > 0, [&] {
     return "features: expected 4 dimensions, at least one row and one column, got shape " +
            shape_of(features);
@@ -155,32 +193,8 @@ inline void check_arguments(const torch::stable::Tensor& features,
   check(kernel_combine == "mul" || kernel_combine == "add",
         [&] { return "kernel_combine: expected 'mul' or 'add', got '" + kernel_combine + "'"; });
 
-  const int64_t batch = features.size(0), channels = features.size(1);
-  const int64_t taps = kernel_size[0] * kernel_size[1];
-  std::vector<int64_t> filter{batch, channels, kernel_size[0], kernel_size[1]};
-  if (channel_filter.dim() == 5) filter.insert(filter.begin() + 1, scale * scale);
-  check_shape("channel_filter", channel_filter, filter);
-  check(channel_filter.dim() == 4 || scale > 1 || channel_filter.size(1) == 1,
-        "channel_filter: expected 4 dimensions");
-  check(spatial_filter.dim() == 4 && spatial_filter.size(0) == batch &&
-            spatial_filter.size(1) >= taps && spatial_filter.size(1) % taps == 0 &&
-            channels % (spatial_filter.size(1) / taps) == 0,
-        [&] {
-          return "spatial_filter: expected shape (batch, groups * " + std::to_string(taps) +
-                 ", height, width) with groups a divisor of the " + std::to_string(channels) +
-                 " channels, got " + shape_of(spatial_filter);
-        });
-  for (int64_t i = 0; i < 2; ++i) {
-    const int64_t in = features.size(2 + i), out = spatial_filter.size(2 + i);
-    const int64_t step = stride[static_cast<size_t>(i)];
-    // scale * (in - 1) < out < scale * (in + 1), without the products, which may overflow
-    const bool fits = scale == 1 ? out == (in - 1) / step + 1
-                                 : out >= 1 && (out - 1) / scale >= in - 1 && out / scale <= in;
-    check(fits, [&] {
-      return "spatial_filter: its height and width " + shape_of(spatial_filter) +
-             " do not fit those of features " + shape_of(features);
-    });
-  }
+  if (channel_filter) check_channel_filter(features, *channel_filter, kernel_size, scale);
+  if (spatial_filter) check_spatial_filter(features, *spatial_filter, kernel_size, stride, scale);
 }
 
 // Coordinates with all that taps reach: 32 bits in the CUDA kernels.

@@ -30,6 +30,7 @@ using ddf::Problem;
 using ddf::View;
 using ddf::binding::empty;
 using ddf::binding::Gradients;
+using ddf::binding::MaybeTensor;
 using torch::stable::Tensor;
 
 const Kernels& kernels(bool narrow = false) {
@@ -114,7 +115,7 @@ struct Cpu {
   }
 
   static Gradients backward(Problem p, const Tensor& grad_output, const Tensor& features,
-                            const Tensor& channel_filter, const Tensor& spatial_filter,
+                            const MaybeTensor& channel_filter, const MaybeTensor& spatial_filter,
                             const std::vector<bool>& output_mask) {
     const Gradients gradients = ddf::binding::make_gradients(
         p, grad_output, features, channel_filter, spatial_filter, output_mask);
@@ -292,9 +293,9 @@ Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& 
   ddf::binding::check_same_kind("grad_output", grad_output, x);
   ddf::binding::check_shape("grad_output", grad_output,
                             {p.batch, p.phases * p.outputs, p.height, p.width});
-  const Tensor grad_x = ddf::binding::empty_like(x, true);
-  const Tensor grad_depthwise = ddf::binding::empty_like(depthwise_, true);
-  const Tensor grad_pointwise = ddf::binding::empty_like(pointwise_, true);
+  const Tensor grad_x = ddf::binding::gradient_like(x);
+  const Tensor grad_depthwise = ddf::binding::gradient_like(depthwise_);
+  const Tensor grad_pointwise = ddf::binding::gradient_like(pointwise_);
   p.out = ddf::binding::view_of(grad_output);
   p.grad_x = ddf::binding::result_view_of(grad_x);
   p.grad_depthwise = grad_depthwise.mutable_data_ptr();

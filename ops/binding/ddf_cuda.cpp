@@ -4,6 +4,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <stdexcept>
@@ -34,6 +35,7 @@ namespace {
 
 using ddf::Problem;
 using ddf::binding::Gradients;
+using ddf::binding::MaybeTensor;
 using torch::stable::Tensor;
 
 void check(cudaError_t error) {
@@ -57,6 +59,20 @@ cudaStream_t stream_of(const Tensor& x) {
   return static_cast<cudaStream_t>(stream);
 }
 
+// The kernels know both filters alone: a single 1, spread by strides of 0, stands for a missing
+// one. To be kept until they are launched.
+Tensor fill_in(Problem& p, const Tensor& features) {
+  if (p.combine != ddf::Combine::spatial && p.combine != ddf::Combine::channel)
+    return ddf::binding::empty({0}, features);
+  Tensor one = ddf::binding::empty({1}, features);
+  torch::stable::fill_(one, 1);
+  void*& missing =
+      p.combine == ddf::Combine::spatial ? p.channel_filter.data : p.spatial_filter.data;
+  missing = one.mutable_data_ptr();
+  p.combine = ddf::Combine::multiply;
+  return one;
+}
+
 struct Cuda {
   static constexpr bool kOnCuda = true;
 
@@ -64,16 +80,18 @@ struct Cuda {
     const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
     Tensor output = ddf::binding::empty({p.batch, p.channels, p.out_height, p.out_width}, features);
     p.output = ddf::binding::result_view_of(output);
+    const Tensor filled_in = fill_in(p, features);
     check(ddf::cuda::forward(p, stream_of(features)));
     return output;
   }
 
   static Gradients backward(Problem p, const Tensor& grad_output, const Tensor& features,
-                            const Tensor& channel_filter, const Tensor& spatial_filter,
+                            const MaybeTensor& channel_filter, const MaybeTensor& spatial_filter,
                             const std::vector<bool>& output_mask) {
     const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
     Gradients gradients = ddf::binding::make_gradients(p, grad_output, features, channel_filter,
                                                        spatial_filter, output_mask);
+    const Tensor filled_in = fill_in(p, features);
     // From torch's allocator, which gives the memory to nobody else before the stream is past it.
     const int64_t bytes = ddf::cuda::partial_bytes(p);
     const auto element = static_cast<int64_t>(features.element_size());

@@ -25,6 +25,9 @@ namespace ddf {
 enum class DType { DDF_DTYPES(DDF_ENUMERATOR) };
 #undef DDF_ENUMERATOR
 
+// What an output pixel's weights are: of both filters, or of the one that a call has.
+enum class Combine { multiply, add, spatial, channel };
+
 // A (B, C, H, W) tensor. Strides count elements and may be anything that torch allows.
 struct View {
   void* data = nullptr;
@@ -46,7 +49,7 @@ struct FilterView {
 // column of the base grid on to the end of the output.
 struct Problem {
   DType dtype = DType::float32;
-  bool multiply = true;  // F * S, else F + S
+  Combine combine = Combine::multiply;
   int64_t batch = 0, channels = 0, groups = 1;
   int64_t height = 0, width = 0;          // of the input
   int64_t out_height = 0, out_width = 0;  // of the output
@@ -54,6 +57,7 @@ struct Problem {
   int64_t stride_y = 1, stride_x = 1, scale = 1;
 
   View features;
+  // One of the two may be missing, as `combine` says; `groups` is 1 without a spatial filter.
   FilterView channel_filter;
   View spatial_filter;
   View output;  // of the forward pass; its gradient in the backward pass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import ddf_calls, ddf_upsample_calls
+from cases import ddf_calls, ddf_upsample_calls, of_one_filter
 from naive import pair
 from torch import Tensor
 
@@ -38,7 +38,7 @@ def test_every_forward_operator_has_one() -> None:
     assert TABLE.keys() == {*names, 'interpolation_softmax'}
 
 
-@pytest.mark.parametrize('call', ddf_calls(60), ids=str)
+@pytest.mark.parametrize('call', [*ddf_calls(60), *of_one_filter(ddf_calls(15))], ids=str)
 def test_ddf(call: Any) -> None:
     tensors = call.tensors(torch.float32)
     expected = ops.ddf(*tensors, **call.arguments)
@@ -46,24 +46,14 @@ def test_ddf(call: Any) -> None:
     assert_same('ddf', expected, *tensors, *pairs, call.kernel_combine)
 
 
-@pytest.mark.parametrize('call', ddf_upsample_calls(60), ids=str)
+@pytest.mark.parametrize(
+    'call', [*ddf_upsample_calls(60), *of_one_filter(ddf_upsample_calls(16))], ids=str
+)
 def test_ddf_upsample(call: Any) -> None:
     tensors = call.tensors(torch.float32)
     expected = ops.ddf_upsample(*tensors, **call.arguments)
     others = (pair(call.kernel_size), call.scale_factor, pair(call.dilation), call.kernel_combine)
     assert_same('ddf_upsample', expected, *tensors, *others)
-
-
-@pytest.mark.parametrize('combine', ['mul', 'add'])
-@pytest.mark.parametrize('batch', [1, 2])
-def test_a_channel_filter_spread_from_one_number(batch: int, combine: str) -> None:
-    x, s = random(batch, 4, 5, 6), random(batch, 18, 5, 6)
-    f = torch.tensor([0.7]).expand(batch, 4, 3, 3)
-    expected = ops.ddf(x, f, s, kernel_combine=combine)
-    assert_same('ddf', expected, x, f, s, (3, 3), (1, 1), (1, 1), combine)
-    s = random(batch, 18, 9, 13)
-    expected = ops.ddf_upsample(x, f, s, kernel_combine=combine)
-    assert_same('ddf_upsample', expected, x, f, s, (3, 3), 2, (1, 1), combine)
 
 
 @pytest.mark.parametrize('compared', [True, False])

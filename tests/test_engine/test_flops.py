@@ -1,5 +1,6 @@
-"""mmengine's counter sees the operators, each output element at two multiply-adds a tap."""
+"""mmengine's counter sees the operators: a multiply-add a tap, and another with both filters."""
 
+import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
 
@@ -28,3 +29,11 @@ def test_joint_upsampling_counts_the_output():
     branches = pixels * 8 * 9 + 20 * 16 + 16 * 20 * 9
     assert flops == branches + 2 * 9 * 20 * pixels
     assert info['activations'] == pixels * 9 + 16 + 4 * 20 * 9 + 20 * pixels
+
+
+@pytest.mark.parametrize('branches', ['spatial', 'channel'])
+def test_one_branch_needs_no_product_of_filters(branches):
+    flops, _ = by_operator(DDFPack(20, kernel_size=5, branches=branches), (20, 8, 9))
+    pixels = 8 * 9
+    branch = pixels * 20 * 25 if branches == 'spatial' else 20 * 4 + 4 * 20 * 25
+    assert flops == branch + 25 * 20 * pixels

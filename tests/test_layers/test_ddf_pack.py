@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddf_seg.layers import DDFPack, DDFUpPack, FilterNorm
+from ddf_seg.ops import reference
 
 # eps of 1e-5 where the authors have 1e-10, and statistics in float32.
 AS_THE_AUTHORS = {'rtol': 1e-3, 'atol': 1e-4}
@@ -289,6 +290,17 @@ def test_up_branches_make_the_filters_they_promise() -> None:
     f = channel.double().channel_branch(x).view(2, 4, 6, 9)
     s = torch.ones(2, 9, 6, 8, dtype=torch.float64)
     torch.testing.assert_close(channel(x), authors.guided_upsample(x, f, s, 3, 2))
+
+
+@pytest.mark.parametrize('size', [(7, 9), (8, 10), (9, 11), (8, 11)], ids=str)
+def test_the_channel_branch_alone_fills_the_guides_size(size: tuple[int, int]) -> None:
+    pack = DDFUpPack(6, branches='channel', joint_channels=3).double()
+    x, guide = features(2, 6, 4, 5), features(2, 3, *size)
+    f = pack.channel_branch(x).view(2, 4, 6, 3, 3)
+    want = reference.ddf_upsample(x, f, x.new_ones(2, 9, *size))
+    torch.testing.assert_close(pack(x, guide), want)
+    with pytest.raises(ValueError, match='joint_x: expected a width from 9 to 11'):
+        pack(x, features(2, 3, 8, 12))
 
 
 @pytest.mark.parametrize('layer', [DDFPack, DDFUpPack])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from naive import Pair, pair
@@ -17,7 +19,10 @@ LAYOUTS = ('contiguous', 'channels_last', 'sliced', 'transposed', 'expanded')
 
 @dataclass(frozen=True)
 class Call:
-    """Shapes, layouts and arguments of a call; `stride` is None for `ddf_upsample`."""
+    """Shapes, layouts and arguments of a call; `stride` is None for `ddf_upsample`.
+
+    `filters` names those there are: 'F' (channel), 'S' (spatial) or both; the other one is None.
+    """
 
     batch: int
     channels: int
@@ -31,6 +36,7 @@ class Call:
     stride: int | Pair | None = None
     scale_factor: int = 1
     phased: bool = False
+    filters: str = 'FS'
 
     @property
     def arguments(self) -> dict[str, int | Pair | str]:
@@ -46,7 +52,7 @@ class Call:
 
     def tensors(
         self, dtype: torch.dtype = torch.float64, requires_grad: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Any, Any]:
         """Features, channel filter and spatial filter."""
         kernel = pair(self.kernel_size)
         phases = (self.scale_factor**2,) if self.phased else ()
@@ -62,7 +68,7 @@ class Call:
         )
         if requires_grad:
             x, f, s = (t.requires_grad_() for t in (x, f, s))
-        return x, f, s
+        return x, f if 'F' in self.filters else None, s if 'S' in self.filters else None
 
     def grad_output(self, dtype: torch.dtype = torch.float64) -> Tensor:
         generator = torch.Generator().manual_seed(8)
@@ -79,6 +85,7 @@ class Call:
             f's{self.stride}' if self.stride is not None else f'r{self.scale_factor}',
             self.kernel_combine,
             *(('phased',) if self.phased else ()),
+            *((f'{self.filters}alone',) if len(self.filters) == 1 else ()),
             '+'.join(how[:3] for how in self.layouts),
         )
         return '-'.join(values).replace(', ', 'x').replace('(', '').replace(')', '')
@@ -97,6 +104,24 @@ def laid_out(x: Tensor, how: str) -> Tensor:
     if how == 'expanded':
         return x[:1].expand(x.shape) if x.shape[0] else x
     return x
+
+
+def present(tensors: Sequence[Any]) -> list[Tensor]:
+    """Those of the tensors of a call that are there."""
+    return [t for t in tensors if t is not None]
+
+
+def of_one_filter(calls: Sequence[Call]) -> list[Call]:
+    """The calls with the spatial filter alone, and with the channel filter alone."""
+    of_pixels = [replace(call, filters='S') for call in calls]
+    of_channels = [replace(c, filters='F', groups=1, out_size=_whole_size(c)) for c in calls]
+    return [*of_pixels, *of_channels]
+
+
+def _whole_size(call: Call) -> Pair:
+    """The output's size where no spatial filter gives it."""
+    down, r = pair(call.stride or 1), call.scale_factor
+    return r * -(-call.size[0] // down[0]), r * -(-call.size[1] // down[1])
 
 
 def ddf_calls(count: int) -> list[Call]:

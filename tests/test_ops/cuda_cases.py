@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from assertions import assert_rounded_once, is_channels_last_only
-from cases import Call, ddf_calls, ddf_upsample_calls
+from cases import Call, ddf_calls, ddf_upsample_calls, of_one_filter
 from naive import Pair, pair
 from torch import Tensor
 
@@ -93,13 +96,14 @@ LARGE += [
     if pair(call.kernel_size) in ((3, 3), (5, 5))
 ]
 CALLS = [*LARGE, *ddf_calls(60), *ddf_upsample_calls(60)]
+ONE_FILTER = of_one_filter([*LARGE[:30], *ddf_calls(30), *ddf_upsample_calls(30)])
 
 
 def expected(
-    call: Call, inputs: tuple[Tensor, ...], grad_output: Tensor | None = None
+    call: Call, inputs: Sequence[Tensor | None], grad_output: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """(O,) or the gradients of X, F and S, in float64."""
-    tensors = tuple(t.double() for t in inputs)
+    """(O,) or the gradients of X, F and S, in float64; of a missing filter an empty one."""
+    tensors = tuple(None if t is None else t.double() for t in inputs)
     kernel, dilation = pair(call.kernel_size), pair(call.dilation)
     geometry = (
         (kernel, dilation, pair(call.stride))
@@ -114,7 +118,7 @@ def expected(
     )
 
 
-def tensors_of(call: Call, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def tensors_of(call: Call, dtype: torch.dtype) -> tuple[tuple[Tensor, Any, Any], Tensor]:
     """The inputs, and an upstream gradient in the memory format that the output has."""
     inputs, upstream = call.tensors(dtype), call.grad_output(dtype)
     if is_channels_last_only(inputs[0]):
@@ -124,16 +128,19 @@ def tensors_of(call: Call, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor, Te
 
 def assert_expected(
     call: Call,
-    inputs: tuple[Tensor, ...],
+    inputs: Sequence[Tensor | None],
     results: list[Tensor | None],
     grad_output: Tensor | None = None,
 ) -> None:
     """(O,) or all gradients are exact up to sums in float32 and one rounding."""
     exact = expected(call, inputs, grad_output)
     upstream = None if grad_output is None else grad_output.abs()
-    terms = expected(call, tuple(t.abs() for t in inputs), upstream)
+    terms = expected(call, [None if t is None else t.abs() for t in inputs], upstream)
     names = 'O' if grad_output is None else 'XFS'
-    for name, value, other, sum_of_terms in zip(names, results, exact, terms, strict=True):
+    of = inputs[: len(names)]
+    for name, x, value, other, sum_of_terms in zip(names, of, results, exact, terms, strict=True):
+        if x is None:
+            continue
         assert value is not None
         if value.dtype == torch.float64:
             torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)

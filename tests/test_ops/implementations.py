@@ -37,15 +37,16 @@ def _function(
         def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
             mask = list(ctx.needs_input_grad[:3])
             gradients = backward(grad_output, *ctx.saved_tensors, *ctx.arguments, mask)
-            return (*gradients, *[None] * len(ctx.arguments))
+            kept = [g if needed else None for g, needed in zip(gradients, mask, strict=True)]
+            return (*kept, *[None] * len(ctx.arguments))
 
     return Function.apply
 
 
 def _plain_ddf(
     x: Tensor,
-    f: Tensor,
-    s: Tensor,
+    f: Tensor | None,
+    s: Tensor | None,
     kernel_size: checks.IntPair = 3,
     dilation: checks.IntPair = 1,
     stride: checks.IntPair = 1,
@@ -58,8 +59,8 @@ def _plain_ddf(
 
 def _plain_ddf_upsample(
     x: Tensor,
-    f: Tensor,
-    s: Tensor,
+    f: Tensor | None,
+    s: Tensor | None,
     kernel_size: checks.IntPair = 3,
     scale_factor: int = 2,
     dilation: checks.IntPair = 1,

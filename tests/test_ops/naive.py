@@ -6,7 +6,7 @@ gradients are the same sum, term by term. Slow and float64 whatever comes in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,13 +23,18 @@ def pair(value: int | Pair) -> Pair:
 
 
 def _terms(
-    features: Tensor, spatial_filter: Tensor, kernel: Pair, dilation: Pair, centre: Centre
+    features: Tensor,
+    groups: int,
+    size: Sequence[int],
+    kernel: Pair,
+    dilation: Pair,
+    centre: Centre,
 ) -> Iterator[tuple[Index, Index, Index, Index]]:
     """Yields the indices into O, F (B, phases, C, kh, kw), S and X of every term inside X."""
     batch, channels, height, width = features.shape
     taps = kernel[0] * kernel[1]
-    per_group = channels // (spatial_filter.shape[1] // taps)
-    for b, c, y, x in np.ndindex(batch, channels, *spatial_filter.shape[2:]):
+    per_group = channels // groups
+    for b, c, y, x in np.ndindex(batch, channels, *size):
         row, column, phase = centre(y, x)
         for iy, ix in np.ndindex(*kernel):
             yy = row + (iy - (kernel[0] - 1) // 2) * dilation[0]
@@ -51,48 +56,62 @@ def _terms(
 
 def _run(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
+    size: Sequence[int],
     kernel: Pair,
     dilation: Pair,
     kernel_combine: str,
     centre: Centre,
     grad_output: Tensor | None,
 ) -> tuple[Tensor, ...]:
-    """The output, or (given grad_output) the gradients of the three inputs."""
-    x, s = (t.detach().double().numpy() for t in (features, spatial_filter))
-    f = channel_filter.detach().double().numpy()
-    if f.ndim == 4:
+    """The output, or (given grad_output) the gradients of the inputs that there are."""
+    x = features.detach().double().numpy()
+    f, s = (
+        None if t is None else t.detach().double().numpy() for t in (channel_filter, spatial_filter)
+    )
+    if f is not None and f.ndim == 4:
         f = f[:, None]
-    output = np.zeros((*x.shape[:2], *s.shape[2:]))
-    grad_x, grad_f, grad_s = np.zeros_like(x), np.zeros_like(f), np.zeros_like(s)
+    groups = 1 if s is None else s.shape[1] // (kernel[0] * kernel[1])
+    if s is not None:
+        size = s.shape[2:]
+    output = np.zeros((*x.shape[:2], *size))
+    grad_x, grad_f, grad_s = (None if a is None else np.zeros_like(a) for a in (x, f, s))
     upstream = output if grad_output is None else grad_output.detach().double().numpy()
     mul = kernel_combine == 'mul'
-    for io, i_f, i_s, ix in _terms(features, spatial_filter, kernel, dilation, centre):
-        weight = f[i_f] * s[i_s] if mul else f[i_f] + s[i_s]
+    for io, i_f, i_s, ix in _terms(features, groups, size, kernel, dilation, centre):
+        of_channel, of_pixel = (a if a is None else a[i] for a, i in ((f, i_f), (s, i_s)))
+        both = of_channel is not None and of_pixel is not None
+        if not both:
+            weight = of_pixel if of_channel is None else of_channel
+        else:
+            weight = of_channel * of_pixel if mul else of_channel + of_pixel
         if grad_output is None:
             output[io] += weight * x[ix]
             continue
         grad_x[ix] += upstream[io] * weight
-        grad_f[i_f] += upstream[io] * x[ix] * (s[i_s] if mul else 1)
-        grad_s[i_s] += upstream[io] * x[ix] * (f[i_f] if mul else 1)
+        if f is not None:
+            grad_f[i_f] += upstream[io] * x[ix] * (of_pixel if both and mul else 1)
+        if s is not None:
+            grad_s[i_s] += upstream[io] * x[ix] * (of_channel if both and mul else 1)
     if grad_output is None:
         return (torch.from_numpy(output),)
-    grad_f = grad_f.reshape(channel_filter.shape)
-    return torch.from_numpy(grad_x), torch.from_numpy(grad_f), torch.from_numpy(grad_s)
+    if channel_filter is not None:
+        grad_f = grad_f.reshape(channel_filter.shape)
+    return tuple(torch.from_numpy(g) for g in (grad_x, grad_f, grad_s) if g is not None)
 
 
 def ddf(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: int | Pair = 3,
     dilation: int | Pair = 1,
     stride: int | Pair = 1,
     kernel_combine: str = 'mul',
     grad_output: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """(O,) or, with grad_output, the gradients of X, F and S."""
+    """(O,) or, with grad_output, the gradients of X, F and S, of those there are."""
     step = pair(stride)
 
     def centre(y: int, x: int) -> tuple[int, int, int]:
@@ -102,6 +121,7 @@ def ddf(
         features,
         channel_filter,
         spatial_filter,
+        [-(-n // s) for n, s in zip(features.shape[2:], step, strict=True)],
         pair(kernel_size),
         pair(dilation),
         kernel_combine,
@@ -112,17 +132,17 @@ def ddf(
 
 def ddf_upsample(
     features: Tensor,
-    channel_filter: Tensor,
-    spatial_filter: Tensor,
+    channel_filter: Tensor | None,
+    spatial_filter: Tensor | None,
     kernel_size: int | Pair = 3,
     scale_factor: int = 2,
     dilation: int | Pair = 1,
     kernel_combine: str = 'mul',
     grad_output: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """(O,) or, with grad_output, the gradients of X, F and S."""
+    """(O,) or, with grad_output, the gradients of X, F and S, of those there are."""
     r, (height, width) = scale_factor, features.shape[2:]
-    phased = channel_filter.dim() == 5
+    phased = channel_filter is not None and channel_filter.dim() == 5
 
     def centre(y: int, x: int) -> tuple[int, int, int]:
         phase = (y % r) * r + x % r if phased else 0
@@ -132,6 +152,7 @@ def ddf_upsample(
         features,
         channel_filter,
         spatial_filter,
+        (r * height, r * width),
         pair(kernel_size),
         pair(dilation),
         kernel_combine,

@@ -220,9 +220,33 @@ def test_mixed_devices(implementation: Implementation, op: str, name: str) -> No
 
 
 @pytest.mark.parametrize('op', CALLS)
-@pytest.mark.parametrize('name', TENSORS)
+def test_no_filter_at_all(implementation: Implementation, op: str) -> None:
+    arguments = CALLS[op][0]() | {'channel_filter': None, 'spatial_filter': None}
+    message = check(implementation, op, arguments, 'channel_filter', ValueError)
+    assert 'where spatial_filter is None' in message
+
+
 @pytest.mark.parametrize(
-    'value', [None, 1.0, np.zeros((2, 6, 9, 8), np.float32)], ids=lambda v: type(v).__name__
+    ('op', 'name', 'value'),
+    [(op, n, v) for op, (_, cases) in CALLS.items() for n, v, _ in cases if n in TENSORS],
+    ids=_id,
+)
+def test_one_filter_is_checked_without_the_other(
+    implementation: Implementation, op: str, name: str, value: Any
+) -> None:
+    other = 'spatial_filter' if name == 'channel_filter' else 'channel_filter'
+    arguments = CALLS[op][0]() | {other: None, name: value}
+    check(implementation, op, arguments, name, ValueError)
+
+
+@pytest.mark.parametrize('op', CALLS)
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('features', None),
+        *((n, v) for n in TENSORS for v in (1.0, np.zeros((2, 6, 9, 8), np.float32))),
+    ],
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
 def test_no_tensor(implementation: Implementation, op: str, name: str, value: Any) -> None:
     arguments = CALLS[op][0]() | {name: value}
@@ -296,7 +320,11 @@ def test_raw_operators_have_the_limits(op: str, name: str, value: Any) -> None:
 def test_raw_operators_look_at_every_tensor(op: str, name: str, change: str) -> None:
     tensor = RAW[op][0]()[name]
     other = {'to meta': tensor.to('meta'), 'to sparse': tensor.to_sparse(), 'None': None}[change]
-    of_forward, of_backward = refusals(op, **{name: other})
+    changes = {name: other}
+    if change == 'None' and name != 'features':
+        name = 'channel_filter'
+        changes = {'channel_filter': None, 'spatial_filter': None}
+    of_forward, of_backward = refusals(op, **changes)
     # What differs from the first tensor is named, also where that is the odd one out.
     wrong = 'channel_filter' if name == 'features' and change == 'to meta' else name
     assert re.match(f'{wrong}: expected .*got ', of_forward)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from assertions import is_channels_last_only
 from cases import LAYOUTS, Call
-from cuda_cases import CALLS, LARGE, assert_expected, call_of, expected, tensors_of
+from cuda_cases import CALLS, LARGE, ONE_FILTER, assert_expected, call_of, expected, tensors_of
 from cuda_emulated import DTYPES, ROOT, SANITIZERS, Emulation, Request, build, compiler_missing
 from filelock import FileLock
 from torch import Tensor
@@ -269,6 +270,25 @@ def test_filter_expanded_over_the_phases(emulation: Emulation) -> None:
     results += emulation.run(Request.of(call, (x, f, s), upstream))
     for value, other in zip(results, exact, strict=True):
         torch.testing.assert_close(value, other)
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_a_single_number_stands_for_a_missing_filter(
+    emulation: Emulation, dtype: torch.dtype
+) -> None:
+    """As the binding fills it in: a 1 that all strides of 0 spread, and a product of both."""
+    for call in ONE_FILTER:
+        inputs, upstream = tensors_of(call, dtype)
+        whole = replace(call, filters='FS', kernel_combine='mul')
+        shapes = [t.shape for t in whole.tensors(dtype)]
+        one = torch.ones((), dtype=dtype)
+        filled = [
+            one.expand(shape) if t is None else t for t, shape in zip(inputs, shapes, strict=True)
+        ]
+        mask = [t is not None for t in inputs]
+        for gradient in (None, upstream):
+            results = emulation.run(Request.of(whole, filled, gradient, mask))
+            assert_expected(call, inputs, results, gradient)
 
 
 # --- the emulation finds what it is there to find -------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from assertions import assert_rounded_once, assert_same_bits_on_any_threads, is_channels_last_only
-from cases import LAYOUTS, Call, ddf_calls
+from cases import LAYOUTS, Call, ddf_calls, of_one_filter, present
 from implementations import Implementation
 from torch import Tensor
 
@@ -38,16 +38,16 @@ def call(**changes: object) -> Call:
     return Call(**base)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize('case', ddf_calls(60), ids=str)
+@pytest.mark.parametrize('case', [*ddf_calls(60), *of_one_filter(ddf_calls(30))], ids=str)
 def test_agrees_with_the_naive_loop(implementation: Implementation, case: Call) -> None:
     tensors = case.tensors(requires_grad=True)
     output = implementation.ddf(*tensors, **case.arguments)
     torch.testing.assert_close(output, naive.ddf(*tensors, **case.arguments)[0], **CLOSE)
 
     upstream = case.grad_output()
-    gradients = torch.autograd.grad(output, tensors, upstream)
+    gradients = torch.autograd.grad(output, present(tensors), upstream)
     expected = naive.ddf(*tensors, **case.arguments, grad_output=upstream)
-    for name, got, want in zip('XFS', gradients, expected, strict=True):
+    for name, got, want in zip(f'X{case.filters}', gradients, expected, strict=True):
         torch.testing.assert_close(got, want, **CLOSE, msg=lambda m, n=name: f'{n}: {m}')
 
 
@@ -85,6 +85,12 @@ def test_maps_smaller_than_the_kernel_and_extreme_groups(
         {'channels': 39, 'groups': 1, 'size': (23, 19), 'dilation': 2},
         {'channels': 34, 'size': (41, 26), 'stride': (2, 1), 'kernel_size': (1, 3)},
         {'channels': 34, 'size': (41, 26), 'stride': (2, 1), 'kernel_size': 1},
+        {'channels': 70, 'groups': 1, 'size': (37, 45), 'filters': 'S'},
+        {'channels': 39, 'groups': 1, 'size': (23, 19), 'dilation': 2, 'filters': 'S'},
+        {'channels': 34, 'size': (5, 801), 'filters': 'S'},
+        {'channels': 34, 'size': (21, 26), 'kernel_size': 5, 'filters': 'S'},
+        {'channels': 70, 'groups': 1, 'size': (37, 45), 'filters': 'F'},
+        {'channels': 39, 'groups': 1, 'size': (23, 19), 'dilation': 2, 'filters': 'F'},
     ],
     ids=lambda changes: str(call(**changes)),
 )
@@ -93,14 +99,14 @@ def test_agrees_with_the_formula_over_many_tiles(
 ) -> None:
     case = call(batch=1, layouts=(layout,) * 3, **changes)
     tensors, upstream = case.tensors(dtype, requires_grad=True), case.grad_output(dtype)
-    exact = [t.detach().double().requires_grad_() for t in tensors]
+    exact = [None if t is None else t.detach().double().requires_grad_() for t in tensors]
     output = implementation.ddf(*tensors, **case.arguments)
     want = reference.ddf(*exact, **case.arguments)  # type: ignore[arg-type]
     # Sums of up to a few thousand products of about 1.
     close = {'rtol': 1e-4, 'atol': 2e-4} if dtype == torch.float32 else CLOSE
     torch.testing.assert_close(output.double(), want, **close)
-    gradients = torch.autograd.grad(output, tensors, upstream)
-    expected = torch.autograd.grad(want, exact, upstream.double())
+    gradients = torch.autograd.grad(output, present(tensors), upstream)
+    expected = torch.autograd.grad(want, present(exact), upstream.double())
     for got, exactly in zip(gradients, expected, strict=True):
         torch.testing.assert_close(got.double(), exactly, **close)
 
@@ -143,8 +149,8 @@ def test_without_channel_filter_it_is_involution(
         dilation=dilation,
         stride=stride,
     )
-    x, f, s = case.tensors()
-    output = implementation.ddf(x, torch.ones_like(f), s, **case.arguments)
+    x, _, s = case.tensors()
+    output = implementation.ddf(x, None, s, **case.arguments)
 
     kernel, dilated = naive.pair(case.kernel_size), naive.pair(case.dilation)
     padding = [(k - 1) // 2 * d for k, d in zip(kernel, dilated, strict=True)]
@@ -173,9 +179,8 @@ def test_without_spatial_filter_it_is_depthwise_convolution(
         stride=stride,
         kernel_combine=kernel_combine,
     )
-    x, f, s = case.tensors()
-    neutral = torch.ones_like(s) if kernel_combine == 'mul' else torch.zeros_like(s)
-    output = implementation.ddf(x, f, neutral, **case.arguments)
+    x, f, _ = case.tensors()
+    output = implementation.ddf(x, f, None, **case.arguments)
 
     kernel, dilated = naive.pair(case.kernel_size), naive.pair(case.dilation)
     padding = [(k - 1) // 2 * d for k, d in zip(kernel, dilated, strict=True)]
@@ -188,9 +193,12 @@ def test_without_spatial_filter_it_is_depthwise_convolution(
 # --- layouts, precision, determinism -----------------------------------------------------------
 
 
+@pytest.mark.parametrize('filters', ['FS', 'F', 'S'])
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_output_follows_the_features_layout(implementation: Implementation, layout: str) -> None:
-    case = call(layouts=(layout,) * 3)
+def test_output_follows_the_features_layout(
+    implementation: Implementation, layout: str, filters: str
+) -> None:
+    case = call(layouts=(layout,) * 3, filters=filters)
     tensors = case.tensors(torch.float32, requires_grad=True)
     output = implementation.ddf(*tensors, **case.arguments)
     channels_last = layout == 'channels_last'
@@ -229,41 +237,53 @@ def test_mixed_layouts_give_the_same_values(
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('kernel_combine', ['mul', 'add'])
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
+@pytest.mark.parametrize('filters', ['FS', 'F', 'S'])
 def test_low_precision_rounds_once(
-    implementation: Implementation, dtype: torch.dtype, kernel_combine: str, layout: str
+    implementation: Implementation,
+    dtype: torch.dtype,
+    kernel_combine: str,
+    layout: str,
+    filters: str,
 ) -> None:
     """Sums in float32: off by float32's noise, and by half a unit in the last place of `dtype`."""
     case = call(
-        size=(9, 10), kernel_size=7, kernel_combine=kernel_combine, layouts=(layout,) * 3, batch=1
+        size=(9, 10),
+        kernel_size=7,
+        kernel_combine=kernel_combine,
+        layouts=(layout,) * 3,
+        batch=1,
+        groups=1 if filters == 'F' else 2,
+        filters=filters,
     )
     tensors = case.tensors(dtype, requires_grad=True)
     upstream = case.grad_output(dtype)
     output = implementation.ddf(*tensors, **case.arguments)
-    got = (output, *torch.autograd.grad(output, tensors, upstream))
+    got = (output, *torch.autograd.grad(output, present(tensors), upstream))
 
     exact = naive.ddf(*tensors, **case.arguments)
     exact += naive.ddf(*tensors, **case.arguments, grad_output=upstream)
-    magnitudes = tuple(t.abs() for t in tensors)
+    magnitudes = tuple(None if t is None else t.abs() for t in tensors)
     scale = naive.ddf(*magnitudes, **case.arguments)
     scale += naive.ddf(*magnitudes, **case.arguments, grad_output=upstream.abs())
-    for name, value, want, terms in zip('OXFS', got, exact, scale, strict=True):
+    for name, value, want, terms in zip(f'OX{filters}', got, exact, scale, strict=True):
         assert value.dtype == dtype
         assert_rounded_once(name, value, want, terms)
 
 
+@pytest.mark.parametrize('filters', ['FS', 'F', 'S'])
 @pytest.mark.parametrize('shape', [(1, 1, 1), (1, 2, 1), (2, 6, 3)], ids=str)
 def test_results_do_not_depend_on_threads_and_runs(
-    kernels: Implementation, shape: tuple[int, int, int]
+    kernels: Implementation, shape: tuple[int, int, int], filters: str
 ) -> None:
     """Bit-equal. With one sample and one channel a plain sum would be split between threads."""
     batch, channels, groups = shape
-    case = call(batch=batch, channels=channels, groups=groups, size=(200, 210))
+    case = call(batch=batch, channels=channels, groups=groups, size=(200, 210), filters=filters)
     tensors = case.tensors(torch.float32, requires_grad=True)
     upstream = case.grad_output(torch.float32)
 
     def run() -> tuple[Tensor, ...]:
         output = kernels.ddf(*tensors, **case.arguments)
-        return (output, *torch.autograd.grad(output, tensors, upstream))
+        return (output, *torch.autograd.grad(output, present(tensors), upstream))
 
     assert_same_bits_on_any_threads(run)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from assertions import assert_rounded_once, assert_same_bits_on_any_threads, is_channels_last_only
-from cases import LAYOUTS, Call, ddf_upsample_calls
+from cases import LAYOUTS, Call, ddf_upsample_calls, of_one_filter, present
 from implementations import Implementation
 from torch import Tensor
 
@@ -41,13 +41,15 @@ def assert_naive(implementation: Implementation, case: Call) -> None:
     torch.testing.assert_close(output, naive.ddf_upsample(*tensors, **case.arguments)[0], **CLOSE)
 
     upstream = case.grad_output()
-    gradients = torch.autograd.grad(output, tensors, upstream)
+    gradients = torch.autograd.grad(output, present(tensors), upstream)
     expected = naive.ddf_upsample(*tensors, **case.arguments, grad_output=upstream)
-    for name, got, want in zip('XFS', gradients, expected, strict=True):
+    for name, got, want in zip(f'X{case.filters}', gradients, expected, strict=True):
         torch.testing.assert_close(got, want, **CLOSE, msg=lambda m, n=name: f'{n}: {m}')
 
 
-@pytest.mark.parametrize('case', ddf_upsample_calls(60), ids=str)
+@pytest.mark.parametrize(
+    'case', [*ddf_upsample_calls(60), *of_one_filter(ddf_upsample_calls(30))], ids=str
+)
 def test_agrees_with_the_naive_loop(implementation: Implementation, case: Call) -> None:
     assert_naive(implementation, case)
 
@@ -131,8 +133,8 @@ def test_without_channel_filter_it_is_carafe(
     """CARAFE's reassembly: unfold, nearest-neighbour upsampling, weighted sum over the taps."""
     r, k = scale_factor, kernel_size
     case = call(channels=6, groups=3, size=(5, 4), scale_factor=r, kernel_size=k, dilation=dilation)
-    x, f, s = case.tensors()
-    output = implementation.ddf_upsample(x, torch.ones_like(f), s, **case.arguments)
+    x, _, s = case.tensors()
+    output = implementation.ddf_upsample(x, None, s, **case.arguments)
 
     patches = F.unfold(x, k, dilation, dilation * (k // 2)).view(2, 6 * k * k, 5, 4)
     patches = F.interpolate(patches, scale_factor=r, mode='nearest')
@@ -178,30 +180,38 @@ def test_backward_op_follows_its_tensors_layout(
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('kernel_combine', ['mul', 'add'])
-@pytest.mark.parametrize('phased', [True, False])
+@pytest.mark.parametrize(
+    ('phased', 'filters'), [(True, 'FS'), (False, 'FS'), (True, 'F'), (False, 'S')]
+)
 def test_low_precision_rounds_once(
-    implementation: Implementation, dtype: torch.dtype, kernel_combine: str, phased: bool
+    implementation: Implementation,
+    dtype: torch.dtype,
+    kernel_combine: str,
+    phased: bool,
+    filters: str,
 ) -> None:
     """Sums in float32: off by float32's noise, and by half a unit in the last place of `dtype`."""
     case = call(
         batch=1,
         size=(6, 5),
-        out_size=(11, 11),
+        out_size=(12, 10) if filters == 'F' else (11, 11),
         kernel_size=5,
         kernel_combine=kernel_combine,
         phased=phased,
+        groups=1 if filters == 'F' else 2,
+        filters=filters,
     )
     tensors = case.tensors(dtype, requires_grad=True)
     upstream = case.grad_output(dtype)
     output = implementation.ddf_upsample(*tensors, **case.arguments)
-    got = (output, *torch.autograd.grad(output, tensors, upstream))
+    got = (output, *torch.autograd.grad(output, present(tensors), upstream))
 
     exact = naive.ddf_upsample(*tensors, **case.arguments)
     exact += naive.ddf_upsample(*tensors, **case.arguments, grad_output=upstream)
-    magnitudes = tuple(t.abs() for t in tensors)
+    magnitudes = tuple(None if t is None else t.abs() for t in tensors)
     scale = naive.ddf_upsample(*magnitudes, **case.arguments)
     scale += naive.ddf_upsample(*magnitudes, **case.arguments, grad_output=upstream.abs())
-    for name, value, want, terms in zip('OXFS', got, exact, scale, strict=True):
+    for name, value, want, terms in zip(f'OX{filters}', got, exact, scale, strict=True):
         assert value.dtype == dtype
         assert_rounded_once(name, value, want, terms)
 

@@ -36,11 +36,17 @@ def tiny_calls(dtype: torch.dtype, view: str) -> Iterator[Call]:
             'size': (height, width),
             'dilation': (1, dilation),
         }
-        yield make_call('ddf', **shared)
-        for scale, phased in ((2, True), (3, False)):
+        for filters in ('FS', 'F', 'S'):
+            yield make_call('ddf', filters=filters, **shared)
+        for scale, phased, filters in ((2, True, 'FS'), (3, False, 'FS'), (2, True, 'S')):
             for off in {1, scale - 1}:
                 yield make_call(
-                    'ddf_upsample', scale=scale, off=(scale - 1, off), phased=phased, **shared
+                    'ddf_upsample',
+                    scale=scale,
+                    off=(scale - 1, off),
+                    phased=phased,
+                    filters=filters,
+                    **shared,
                 )
 
 

@@ -165,13 +165,52 @@ def test_reference_has_second_derivatives(name: str, kernel_combine: str) -> Non
     )
 
 
+@both
+@pytest.mark.parametrize('missing', [1, 2], ids=['channel_filter', 'spatial_filter'])
+def test_nothing_is_kept_or_asked_for_of_a_filter_that_is_missing(name: str, missing: int) -> None:
+    make, _, function, keywords = BY_NAME[name]
+    tensors: list[Tensor | None] = list(make(requires_grad=True))
+    tensors[missing] = None
+    with Recorder() as recorder:
+        output = function(*tensors, **keywords)
+        output.sum().backward()
+    for _, arguments in recorder.calls:
+        assert sum(isinstance(a, Tensor) for a in arguments) <= 3
+        assert None in arguments
+    mask = list(recorder.calls[1][1][-1])
+    assert mask == [t is not None for t in tensors]
+    gradients = getattr(OPS, f'{name}_backward')(*recorder.calls[1][1][:-1], [True] * 3)
+    assert gradients[missing].shape == (0,)
+
+
+OLD_TENSORS = 'Tensor features, Tensor channel_filter, Tensor spatial_filter'
+OLD_SCHEMAS = {
+    'ddf': f'({OLD_TENSORS}, int[2] kernel_size, int[2] dilation, int[2] stride, '
+    'str kernel_combine) -> Tensor',
+    'ddf_upsample': f'({OLD_TENSORS}, int[2] kernel_size, int scale_factor, int[2] dilation, '
+    'str kernel_combine) -> Tensor',
+}
+
+
+@both
+def test_programs_of_the_first_schema_still_run(name: str) -> None:
+    """Which exported files hold: neither filter could be None."""
+    old = torch._C.parse_schema(f'ddf_seg::{name}{OLD_SCHEMAS[name]}')
+    new = getattr(OPS, name).default._schema
+    assert new.is_backward_compatible_with(old)
+    assert not old.is_backward_compatible_with(new)
+
+
 # --- opcheck, compile, export --------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings('ignore:.*functorch')
 @both
 @combines
-@pytest.mark.parametrize('variant', ['plain', 'channels_last', 'bfloat16', 'empty', 'one_gradient'])
+@pytest.mark.parametrize(
+    'variant',
+    ['plain', 'channels_last', 'bfloat16', 'empty', 'one_gradient', 'spatial', 'channel'],
+)
 def test_opcheck(name: str, kernel_combine: str, variant: str) -> None:
     make, arguments, _, _ = BY_NAME[name]
     kwargs: dict[str, Any] = {'requires_grad': variant != 'one_gradient'}
@@ -189,6 +228,9 @@ def test_opcheck(name: str, kernel_combine: str, variant: str) -> None:
             else t
             for t in tensors
         )
+    if variant in ('spatial', 'channel'):
+        x, f, s = tensors
+        tensors = (x, None, s) if variant == 'spatial' else (x, f, None)
     torch.library.opcheck(getattr(OPS, name).default, (*tensors, *arguments, kernel_combine))
 
 
@@ -236,6 +278,27 @@ def run_compiled(name: str, backend: str, sizes: list[tuple[int, int]]) -> None:
 @both
 def test_compiles_whole_for_dynamic_shapes(name: str) -> None:
     run_compiled(name, 'aot_eager', [(13, 15), (7, 12), (16, 9)])
+
+
+@pytest.mark.parametrize('missing', ['channel_filter', 'spatial_filter'])
+@both
+def test_compiles_with_one_filter(name: str, missing: str) -> None:
+    make, _, function, keywords = BY_NAME[name]
+    x, f, s = make(requires_grad=True)
+    filters = {'channel_filter': f, 'spatial_filter': s}
+    del filters[missing]
+
+    def run(x: Tensor, filters: dict[str, Tensor]) -> Tensor:
+        return function(x * 2, **filters, **keywords) + 1
+
+    torch._dynamo.reset()
+    compiled = torch.compile(run, backend='aot_eager', fullgraph=True, dynamic=True)
+    results = []
+    for form in (compiled, run):
+        output = form(x, filters)
+        upstream = torch.linspace(-1, 1, output.numel()).view(output.shape)
+        results.append((output, *torch.autograd.grad(output, (x, *filters.values()), upstream)))
+    torch.testing.assert_close(results[0], results[1])
 
 
 def test_compiles_with_inductor() -> None:
@@ -354,6 +417,20 @@ def test_flops_forward(name: str, kernel_combine: str) -> None:
     with FlopCounterMode(display=False) as counter:
         output = function(*make(), kernel_combine=kernel_combine, **keywords)
     assert counter.get_total_flops() == 3 * 9 * output.numel()
+
+
+@both
+@pytest.mark.parametrize('missing', [1, 2], ids=['channel_filter', 'spatial_filter'])
+def test_flops_of_one_filter(name: str, missing: int) -> None:
+    """As a convolution's: a product and a sum, for the output and for each of two gradients."""
+    make, _, function, keywords = BY_NAME[name]
+    tensors: list[Tensor | None] = list(make(requires_grad=True))
+    tensors[missing] = None
+    with FlopCounterMode(display=False) as counter:
+        output = function(*tensors, **keywords)
+        assert counter.get_total_flops() == 2 * 9 * output.numel()
+        output.sum().backward()
+    assert counter.get_total_flops() == 3 * 2 * 9 * output.numel()
 
 
 @both

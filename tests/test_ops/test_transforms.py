@@ -73,6 +73,16 @@ def operator_case(ours: Any, theirs: Any, shapes: Any, **arguments: Any) -> Case
     return Case(lambda *t: ours(*t, **arguments), lambda *t: theirs(*t, **arguments), shapes)
 
 
+def one_filter(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
+    """The operator of features and one filter, 'F' or 'S', which is added to the other's None."""
+
+    def call(x: Tensor, only: Tensor, **arguments: Any) -> Tensor:
+        filters = (only, None) if name == 'F' else (None, only)
+        return function(x, *filters, (1, 3), kernel_combine='add', **arguments)
+
+    return call
+
+
 _DDF = ((2, 2, 3, 2), (2, 2, 1, 3), (2, 3, 2, 2))
 _UP = ((2, 2, 2, 1), (2, 4, 2, 1, 3), (2, 3, 5, 2))
 CASES = {
@@ -87,6 +97,15 @@ CASES = {
             ddf_upsample, reference.ddf_upsample, _UP, kernel_size=(1, 3), kernel_combine=combine
         )
         for combine in ('mul', 'add')
+    },
+    **{
+        f'{name} of one filter': operator_case(
+            one_filter(ours, filters), one_filter(theirs, filters), shapes, **arguments
+        )
+        for name, ours, theirs, filters, shapes, arguments in (
+            ('ddf', ddf, reference.ddf, 'S', (_DDF[0], _DDF[2]), {'stride': (2, 1)}),
+            ('ddf_upsample', ddf_upsample, reference.ddf_upsample, 'F', _UP[:2], {}),
+        )
     },
     'filter_norm': Case(
         lambda x: filter_norm(x, 3, 0.7, 1e-2), formula_of_filter_norm, ((2, 6, 2, 2),)

@@ -47,8 +47,8 @@ class Involution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride))."""
-        one = x.new_ones(1).expand(*x.shape[:2], self.kernel_size, self.kernel_size)
-        return ddf(x, one, self.branch(self.pool(x)), self.kernel_size, stride=self.stride)
+        filters = self.branch(self.pool(x))
+        return ddf(x, None, filters, self.kernel_size, stride=self.stride)
 
 
 def _convolution(channels: int, stride: int) -> nn.Module:

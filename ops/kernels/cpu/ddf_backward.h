@@ -18,7 +18,8 @@ DDF_INLINE Tile input_tile(const Problem& p, const Tile& tile) {
 // (it is 0, or is multiplied by a spatial weight of 0).
 inline bool shares_gradient(const Problem& p, const Plan& plan) {
   return p.scale == 1 && p.stride_y == 1 && p.stride_x == 1 && p.grad_features.data != nullptr &&
-         (p.multiply || (plan.tiles_x == 1 && p.dilation_x * (p.kernel_x - 1) < plan.tile_columns));
+         (p.combine == Combine::multiply || p.combine == Combine::spatial ||
+          (plan.tiles_x == 1 && p.dilation_x * (p.kernel_x - 1) < plan.tile_columns));
 }
 
 template <typename T, bool kPixelLanes>
@@ -40,9 +41,9 @@ struct BackwardBuffers {
 };
 
 // Both parts, a block of channels at a time.
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes, kMultiply>& filters,
-                             FeatureGradient<T, E, kPixelLanes, kMultiply>& features) {
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes, kCombine>& filters,
+                             FeatureGradient<T, E, kPixelLanes, kCombine>& features) {
   const Problem& p = filters.p;
   constexpr int64_t kBlock = FilterGradientBuffers<T, kPixelLanes>::kBlock;
   features.begin();
@@ -69,15 +70,15 @@ DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes, kMultiply>& filt
   filters.finish();
 }
 
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 void backward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
   const int64_t tiles = plan.tiles_y * plan.tiles_x, index = unit % tiles;
   const int64_t group = unit / tiles % p.groups, image = unit / tiles / p.groups;
   const Tile tile = tile_at(plan, index, p.grid_height(), p.grid_width());
   T* partial = static_cast<T*>(p.partial_sums);
   if (partial != nullptr) partial += (image * tiles + index) * p.phases() * p.channels * p.taps();
-  FilterGradients<T, E, kPixelLanes, kMultiply> filters{p, image, group, tile, partial, {}};
-  FeatureGradient<T, E, kPixelLanes, kMultiply> features{p, image, group, input_tile(p, tile), {}};
+  FilterGradients<T, E, kPixelLanes, kCombine> filters{p, image, group, tile, partial, {}};
+  FeatureGradient<T, E, kPixelLanes, kCombine> features{p, image, group, input_tile(p, tile), {}};
   BackwardBuffers<T, kPixelLanes> buffers;
   Scratch scratch(memory);
   buffers.allocate(scratch, p, plan, tile);

@@ -25,10 +25,10 @@ struct FeatureGradientBuffers {
     block = kPixelLanes ? (walk ? kWalkChannels : kVectors) : (walk ? kWalkVectors : kVectors) * L;
     gradient.channels = block;
     gradient.allocate(scratch);
-    weights = scratch.take<T>(
-        phase_rows(p) * phase_columns(p) *
-        Weights<T, kPixelLanes>(tile.rows.size(), tile.columns.size(), p.taps(), Order::block)
-            .elements());
+    const Weights<T, kPixelLanes> of_phase(tile.rows.size(), tile.columns.size(), p.taps(),
+                                           Order::block);
+    const int64_t phases = p.combine == Combine::channel ? 0 : phase_rows(p) * phase_columns(p);
+    weights = scratch.take<T>(phases * of_phase.elements());
     filter = scratch.take<T>(p.taps() * block);
     output = scratch.take<T>((round_up(tile.columns.size(), L) * tile.rows.size() + 64) * block);
   }
@@ -37,7 +37,7 @@ struct FeatureGradientBuffers {
 // Whether any of n values is infinite or NaN: then 0 * F is not 0, and the zeros that stand for
 // outputs outside the image would show in the gradient.
 template <typename T>
-DDF_INLINE bool any_not_finite(const T* values, int64_t n) {
+DDF_SHARED bool any_not_finite(const T* values, int64_t n) {
   constexpr int L = kLanes<T>;
   Vec<T> sums{};
   T sum = 0;
@@ -49,7 +49,7 @@ DDF_INLINE bool any_not_finite(const T* values, int64_t n) {
 }
 
 // One value of the features' gradient, straight from the formula.
-template <typename T, typename E>
+template <typename T, typename E, Combine kCombine>
 T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, int64_t y,
                      int64_t x) {
   T sum = 0;
@@ -71,16 +71,17 @@ T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, 
         row /= p.stride_y;
         column /= p.stride_x;
         if (!rows.contains(row) || !columns.contains(column)) continue;
-        const T filter = load_scalar<T>(f + ty * view.y + tx * view.x);
-        const T weight = load_scalar<T>(s.data + tap * s.c + row * s.y + column * s.x);
-        sum += (p.multiply ? filter * weight : filter + weight) *
-               load_scalar<T>(g.data + row * g.y + column * g.x);
+        T filter = 0, weight = 0;
+        if (kHasChannel<kCombine>) filter = load_scalar<T>(f + ty * view.y + tx * view.x);
+        if (kHasSpatial<kCombine>)
+          weight = load_scalar<T>(s.data + tap * s.c + row * s.y + column * s.x);
+        sum += weigh<kCombine>(filter, weight) * load_scalar<T>(g.data + row * g.y + column * g.x);
       }
     }
   return sum;
 }
 
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 struct FeatureGradient {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -104,7 +105,7 @@ struct FeatureGradient {
                                         buffers.walk ? Order::walk : Order::block);
         weights.reversed = true;
         weights.data = buffers.weights + used;
-        used += weights.elements();
+        if (kHasSpatial<kCombine>) used += weights.elements();
         body(py, px, weights);
       }
   }
@@ -129,6 +130,7 @@ struct FeatureGradient {
     auto& gradient = buffers.gradient;
     gradient.y.valid = gradient.x.valid = {};
     each_phase([&](int64_t py, int64_t px, Weights<T, kPixelLanes> weights) {
+      if (!kHasSpatial<kCombine>) return;
       weights.fill(
           Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, py, px), p.kernel_x,
           Shift{tile.rows.begin + reach_y, -p.dilation_y, p.stride_y, gradient.y.valid},
@@ -148,15 +150,15 @@ struct FeatureGradient {
         buffers.gradient.fill(Map<const E>::of(p.output, image, c, p.scale, py, px), channels);
       const T* f = filter_of<T, E, kPixelLanes>(p, image, filter_index(py, px, p.scale), c,
                                                 channels, buffers.filter);
-      finite = finite && !any_not_finite(f, padded * p.taps());
+      if (kHasChannel<kCombine>) finite = finite && !any_not_finite(f, padded * p.taps());
       d = strides_of(gradient, weights);
       const Block<T, E, kPixelLanes> block{
           channels,     gradient.data,      weights,    f,         d,
           buffers.walk, gradient.y.per_tap, p.kernel_y, p.kernel_x};
       if (p.scale == 1) {
-        filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, map, tile, buffers.output);
+        filter_to_tensor<T, E, kPixelLanes, kCombine>(block, map, tile, buffers.output);
       } else {
-        filter_to_buffer<T, E, kPixelLanes, kMultiply>(block, buffers.output, add);
+        filter_to_buffer<T, E, kPixelLanes, kCombine>(block, buffers.output, add);
       }
       add = true;
     });
@@ -165,7 +167,7 @@ struct FeatureGradient {
         for (int64_t y = tile.rows.begin; y < tile.rows.end; ++y)
           for (int64_t x = tile.columns.begin; x < tile.columns.end; ++x)
             store_scalar<T>(map.data + k * map.c + y * map.y + x * map.x,
-                            grad_feature_value<T, E>(p, image, group, c + k, y, x));
+                            grad_feature_value<T, E, kCombine>(p, image, group, c + k, y, x));
     } else if (p.scale != 1) {
       unpack<T, kPixelLanes>(buffers.output, d, map, tile, 0, channels);
     }

@@ -38,13 +38,13 @@ struct FilterGradientBuffers {
   }
 };
 
-template <typename T, bool kPixelLanes, bool kMultiply>
+template <typename T, bool kPixelLanes, Combine kCombine>
 DDF_INLINE void sweep_vectors(int64_t vectors, const T* x, const T* g, const T* s, const T* f,
                               T* grad_s, T* grad_f, const Strides& d, const Strides& dg,
                               int64_t rows, int64_t positions) {
   const auto run = [&](auto n) __attribute__((always_inline)) {
-    sweep<T, kPixelLanes, kMultiply, n()>(x, g, s, f, grad_s, grad_f, d, dg.x_row, dg.x_position,
-                                          dg.x_vector, rows, positions);
+    sweep<T, kPixelLanes, kCombine, n()>(x, g, s, f, grad_s, grad_f, d, dg.x_row, dg.x_position,
+                                         dg.x_vector, rows, positions);
   };
   switch (vectors) {
     case 1:
@@ -59,7 +59,7 @@ DDF_INLINE void sweep_vectors(int64_t vectors, const T* x, const T* g, const T* 
 }
 
 // grad_filter[tap][vector][lane] and grad_s, laid out as the weights, of one block of channels.
-template <typename T, bool kPixelLanes, bool kMultiply>
+template <typename T, bool kPixelLanes, Combine kCombine>
 __attribute__((noinline)) void filter_gradients(int64_t vectors, const T* x, const T* g,
                                                 const Strides& d, const Strides& dg,
                                                 const Weights<T, kPixelLanes>& weights, const T* f,
@@ -76,7 +76,7 @@ __attribute__((noinline)) void filter_gradients(int64_t vectors, const T* x, con
     const T* ft = f;
     for (int64_t ty = 0; ty < kernel_y; ++ty)
       for (int64_t tx = 0; tx < kernel_x; ++tx) {
-        sweep_vectors<T, kPixelLanes, kMultiply>(
+        sweep_vectors<T, kPixelLanes, kCombine>(
             vectors, x + row * d.x_row + ty * d.x_tap_row + tx * d.x_tap_column, g + row * dg.x_row,
             s, ft, gs, gf, d, dg, rows, positions);
         s += weights.per_tap;
@@ -105,12 +105,14 @@ T grad_filter_value(const Problem& p, const Phase& phase, int64_t image, int64_t
       const bool inside = y >= 0 && y < p.height && at >= 0 && at < p.width;
       const T value = inside ? load_scalar<T>(x.data + y * x.y + at * x.x) : T(0);
       const T product = value * load_scalar<T>(g.data + row * g.y + column * g.x);
-      sum += p.multiply ? product * load_scalar<T>(s.data + row * s.y + column * s.x) : product;
+      sum += p.combine == Combine::multiply
+                 ? product * load_scalar<T>(s.data + row * s.y + column * s.x)
+                 : product;
     }
   return sum;
 }
 
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 struct FilterGradients {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -123,7 +125,7 @@ struct FilterGradients {
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
     Weights<T, kPixelLanes> weights(phase.rows(), phase.columns(), p.taps(), Order::sweep);
     weights.data = buffers.weights + used;
-    used += weights.elements();
+    if (kHasSpatial<kCombine>) used += weights.elements();
     return weights;
   }
   T* gradient_of(const T* weights) {
@@ -155,6 +157,7 @@ struct FilterGradients {
       std::memset(partial + (phase * p.channels + first) * p.taps(), 0,
                   static_cast<size_t>(p.group_channels() * p.taps()) * sizeof(T));
     for_each_phase(p, tile, [&](const Phase& phase) {
+      if (!kHasSpatial<kCombine>) return;
       const Range rows = phase.tile.rows, columns = phase.tile.columns;
       weights_of(phase).fill(
           Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
@@ -179,7 +182,7 @@ struct FilterGradients {
     const Strides d = strides_of(buffers.features, weights), dg = strides_of(layout, weights);
     const int64_t row = phase.tile.rows.begin - tile.rows.begin;
     const int64_t column = phase.tile.columns.begin - tile.columns.begin;
-    filter_gradients<T, kPixelLanes, kMultiply>(
+    filter_gradients<T, kPixelLanes, kCombine>(
         kPixelLanes ? channels : ceil_div(channels, L),
         x + row * d.x_row + column * buffers.features.per_column(),
         g + row * dg.x_row + column * layout.per_column(), d, dg, weights, f,

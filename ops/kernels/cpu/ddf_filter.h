@@ -78,7 +78,7 @@ struct Target {
 };
 
 // Columns `columns` of positions of some of the block's vectors.
-template <typename T, typename X, typename O, bool kPixelLanes, bool kMultiply>
+template <typename T, typename X, typename O, bool kPixelLanes, Combine kCombine>
 DDF_INLINE void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, Range columns,
                              Target<O> to, bool add = false) {
   static_assert(kWalks<T>);
@@ -104,29 +104,29 @@ DDF_INLINE void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, R
     O* const last = is_last ? to.last : final + row * to.row;
     const int64_t last_vector = is_last ? to.last_vector : to.vector;
     if (b.source == nullptr) {
-      walk_strip<T, T, O, kPixelLanes, kMultiply, false>(b.x + offset + start * b.d.x_row,
-                                                         s + start * b.d.s_row, f, out, last,
-                                                         last_vector, strip, add);
+      walk_strip<T, T, O, kPixelLanes, kCombine, false>(b.x + offset + start * b.d.x_row,
+                                                        s + start * b.d.s_row, f, out, last,
+                                                        last_vector, strip, add);
       continue;
     }
     const int64_t column = b.tile.columns.begin + columns.begin * (kPixelLanes ? kLanes<T> : 1);
     const int64_t first = b.tile.rows.begin + start;
     strip.border = {first < d, first + strip.rows * d >= b.height, column, b.width - column,
                     b.dilation_x};
-    walk_strip<T, X, O, kPixelLanes, kMultiply, true>(b.source + offset + start * b.d.x_row,
-                                                      s + start * b.d.s_row, f, out, last,
-                                                      last_vector, strip, add);
+    walk_strip<T, X, O, kPixelLanes, kCombine, true>(b.source + offset + start * b.d.x_row,
+                                                     s + start * b.d.s_row, f, out, last,
+                                                     last_vector, strip, add);
   }
 }
 
 // `rows` rows from `row` on, to out[vector][row][position].
-template <typename T, typename X, typename O, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_blocks(const Block<T, X, kPixelLanes>& b, int64_t row, int64_t rows, O* out,
+template <typename T, typename X, typename O, bool kPixelLanes, Combine kCombine>
+DDF_SHARED void filter_blocks(const Block<T, X, kPixelLanes>& b, int64_t row, int64_t rows, O* out,
                               const Strides& d, bool add) {
   const T* x = b.x + row * d.x_row;
   const T* s = b.weights.data + row * d.s_row;
   const auto run = [&](auto vectors) __attribute__((always_inline)) {
-    filter_rows<T, O, kPixelLanes, kMultiply, vectors()>(
+    filter_rows<T, O, kPixelLanes, kCombine, vectors()>(
         x, s, b.first_tap(), out, d, rows, b.weights.positions(), b.kernel_y, b.kernel_x, add);
   };
   switch (b.vectors()) {
@@ -142,21 +142,21 @@ DDF_INLINE void filter_blocks(const Block<T, X, kPixelLanes>& b, int64_t row, in
 }
 
 // To buffer[vector][row][position].
-template <typename T, typename X, bool kPixelLanes, bool kMultiply>
-DDF_INLINE void filter_to_buffer(const Block<T, X, kPixelLanes>& b, T* buffer, bool add) {
+template <typename T, typename X, bool kPixelLanes, Combine kCombine>
+DDF_SHARED void filter_to_buffer(const Block<T, X, kPixelLanes>& b, T* buffer, bool add) {
   const Strides& d = b.d;
   if constexpr (kWalks<T>) {
     if (b.walk)
-      return walk_columns<T, X, T, kPixelLanes, kMultiply>(
+      return walk_columns<T, X, T, kPixelLanes, kCombine>(
           b, {0, b.vectors()}, {0, b.weights.positions()},
           Target<T>{buffer, d.out_row, d.out_position, d.out_vector}, add);
   }
-  filter_blocks<T, X, T, kPixelLanes, kMultiply>(b, 0, b.weights.rows, buffer, d, add);
+  filter_blocks<T, X, T, kPixelLanes, kCombine>(b, 0, b.weights.rows, buffer, d, add);
 }
 
 // Writes rows of buffer[vector][row][position], from `row` of the tile on, to the tensor.
 template <typename T, bool kPixelLanes, typename E>
-DDF_INLINE void unpack(const T* from, const Strides& d, const Map<E>& map, const Tile& tile,
+DDF_SHARED void unpack(const T* from, const Strides& d, const Map<E>& map, const Tile& tile,
                        int64_t row, int64_t channels) {
   constexpr int L = kLanes<T>;
   const int64_t columns = tile.columns.size();
@@ -181,7 +181,7 @@ constexpr int64_t weight_bytes() {  // of a position
 
 // The walking loop's part of filter_to_tensor(). Whole vectors go straight to the tensor, after the
 // others: what those spill lies in them.
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map, E* corner,
                                bool dense, bool spills, T* buffer) {
   constexpr int L = kLanes<T>;
@@ -192,8 +192,8 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   const int64_t whole_positions = !dense ? 0 : kPixelLanes ? columns / L : positions;
   const int64_t whole_vectors = kPixelLanes ? b.vectors() : b.channels / L;
   const auto by_way_of_buffer = [&](int64_t v, int64_t p) {
-    walk_columns<T, E, T, kPixelLanes, kMultiply>(b, {v, v + 1}, {p, p + 1},
-                                                  Target<T>{buffer, L, L, 0});
+    walk_columns<T, E, T, kPixelLanes, kCombine>(b, {v, v + 1}, {p, p + 1},
+                                                 Target<T>{buffer, L, L, 0});
     const int64_t used = kPixelLanes ? columns - p * L : b.channels - v * L;
     for (int64_t row = 0; row < rows; ++row)
       copy_out<T>(corner + v * vector + p * position + row * map.y, kPixelLanes ? map.x : map.c,
@@ -202,9 +202,8 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   if (dense && spills && excess > 0 && (positions > 1 || b.dilation == 1)) {
     E* exact = reinterpret_cast<E*>(buffer);
     E* const out = corner + (positions - 1) * position;
-    walk_columns<T, E, E, kPixelLanes, kMultiply>(
-        b, {0, b.vectors()}, {positions - 1, positions},
-        Target<E>{out, map.y, position, vector, exact, L});
+    walk_columns<T, E, E, kPixelLanes, kCombine>(b, {0, b.vectors()}, {positions - 1, positions},
+                                                 Target<E>{out, map.y, position, vector, exact, L});
     for (int64_t v = 0; v < b.vectors(); ++v)
       for (int64_t k = 0; k < L - excess; ++k)
         out[v * vector + (rows - 1) * map.y + k] = exact[v * L + k];
@@ -216,7 +215,7 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   // Strips of columns whose weights stay in the L1 cache while the block's vectors pass by.
   const int64_t strip = larger(1, kStripBytes / (rows * weight_bytes<T, kPixelLanes>()));
   for (int64_t begin = 0; begin < whole_positions; begin += strip)
-    walk_columns<T, E, E, kPixelLanes, kMultiply>(
+    walk_columns<T, E, E, kPixelLanes, kCombine>(
         b, {0, whole_vectors}, {begin, smaller(begin + strip, whole_positions)},
         Target<E>{corner + begin * position, map.y, position, vector});
 }
@@ -225,7 +224,7 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
 //
 // What a vector writes past the end of its row is the beginning of the next row, if the tile is as
 // wide as the image; this thread writes that afterwards. Only the last row must end exactly.
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map,
                                  const Tile& tile, T* buffer) {
   constexpr int L = kLanes<T>;
@@ -237,7 +236,7 @@ DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>
   E* const corner = map.data + tile.rows.begin * map.y + tile.columns.begin * map.x;
   if constexpr (kWalks<T>) {
     if (b.walk)
-      return walk_to_tensor<T, E, kPixelLanes, kMultiply>(b, map, corner, dense, spills, buffer);
+      return walk_to_tensor<T, E, kPixelLanes, kCombine>(b, map, corner, dense, spills, buffer);
   }
   const int64_t direct = !dense ? 0 : excess == 0 ? rows : spills ? rows - 1 : 0;
   if (direct > 0) {
@@ -245,19 +244,20 @@ DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>
     to.out_row = map.y;
     to.out_position = kPixelLanes ? L : map.x;
     to.out_vector = kPixelLanes ? map.c : L;
-    filter_blocks<T, E, E, kPixelLanes, kMultiply>(b, 0, direct, corner, to, false);
+    filter_blocks<T, E, E, kPixelLanes, kCombine>(b, 0, direct, corner, to, false);
   }
   if (direct == rows) return;
-  filter_blocks<T, E, T, kPixelLanes, kMultiply>(b, direct, rows - direct, buffer, b.d, false);
+  filter_blocks<T, E, T, kPixelLanes, kCombine>(b, direct, rows - direct, buffer, b.d, false);
   unpack<T, kPixelLanes>(buffer, b.d, map, tile, direct, b.channels);
 }
 
 // The channel filter of a block of channels: in place where the tensor already is as the inner
-// loops want it, else packed into `buffer`.
+// loops want it, else packed into `buffer`; which nothing reads if there is none.
 template <typename T, typename E, bool kPixelLanes>
 DDF_INLINE const T* filter_of(const Problem& p, int64_t image, int64_t phase, int64_t first,
                               int64_t channels, T* buffer) {
   const FilterView& f = p.channel_filter;
+  if (p.combine == Combine::spatial) return buffer;
   if constexpr (kPixelLanes && std::is_same_v<T, E>) {
     if (f.x == 1 && f.y == p.kernel_x && f.c == p.taps())
       return static_cast<const T*>(f.data) + image * f.b + phase * f.p + first * f.c;

@@ -46,7 +46,7 @@ struct ForwardBuffers {
 
 // Rows of `scale` neighbouring phases, from[phase][channel][row][position], to the tensor's rows.
 template <typename T, typename E>
-DDF_INLINE void interleave(const T* from, int64_t phase_stride, const Strides& d, const Map<E>& map,
+DDF_SHARED void interleave(const T* from, int64_t phase_stride, const Strides& d, const Map<E>& map,
                            const Tile& tile, const int64_t* columns, int64_t scale,
                            int64_t channels, bool stream) {
   constexpr int L = kLanes<T>;
@@ -75,7 +75,7 @@ DDF_INLINE void interleave(const T* from, int64_t phase_stride, const Strides& d
     }
 }
 
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 struct ForwardUnit {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -89,7 +89,8 @@ struct ForwardUnit {
 
   // Whether the taps of a pixel are neighbours in memory, as the walking loop wants them.
   bool weights_in_place() const {
-    return !kPixelLanes && std::is_same_v<T, E> && buffers.walk && p.spatial_filter.c == 1;
+    return !kPixelLanes && kHasSpatial<kCombine> && std::is_same_v<T, E> && buffers.walk &&
+           p.spatial_filter.c == 1;
   }
 
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
@@ -106,12 +107,12 @@ struct ForwardUnit {
       }
     }
     weights.data = buffers.weights + used;
-    used += weights.elements();
+    if (kHasSpatial<kCombine>) used += weights.elements();
     return weights;
   }
 
   void pack_weights(const Phase& phase) {
-    if (weights_in_place()) return;
+    if (!kHasSpatial<kCombine> || weights_in_place()) return;
     const Range rows = phase.tile.rows, columns = phase.tile.columns;
     weights_of(phase).fill(
         Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
@@ -172,13 +173,13 @@ struct ForwardUnit {
     const auto map = Map<E>::of(p.output, image, c, p.scale, phase.py, phase.px);
     const int64_t rows = phase.rows(), columns = phase.columns();
     if (!kPixelLanes || !stream || map.x != 1 || map.y != columns)
-      return filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, map, phase.tile, buffers.output);
+      return filter_to_tensor<T, E, kPixelLanes, kCombine>(block, map, phase.tile, buffers.output);
     // The tile's rows of a channel are one run of memory.
     E* run = reinterpret_cast<E*>(buffers.output);
     T* rest = buffers.output + block.channels * run_elements(tile);
     const int64_t plane = run_elements(tile);
-    filter_to_tensor<T, E, kPixelLanes, kMultiply>(block, Map<E>{run, plane, columns, 1, 0, 0},
-                                                   {{0, rows}, {0, columns}}, rest);
+    filter_to_tensor<T, E, kPixelLanes, kCombine>(block, Map<E>{run, plane, columns, 1, 0, 0},
+                                                  {{0, rows}, {0, columns}}, rest);
     const auto next = Map<const E>::of(p.features, image, c + channels);
     for (int64_t k = 0; k < channels; ++k)
       ddf::DDF_NAMESPACE::stream(map.data + k * map.c + phase.tile.rows.begin * map.y,
@@ -201,7 +202,7 @@ struct ForwardUnit {
       if (px == 0) d = block.d;
       same.d.out_row = d.out_row;
       same.d.out_vector = d.out_vector;
-      filter_to_buffer<T, E, kPixelLanes, kMultiply>(
+      filter_to_buffer<T, E, kPixelLanes, kCombine>(
           same, buffers.output + px * buffers.output_elements, false);
     }
     if (!leftmost.empty())
@@ -243,7 +244,7 @@ struct ForwardUnit {
   }
 };
 
-template <typename T, typename E, bool kPixelLanes, bool kMultiply>
+template <typename T, typename E, bool kPixelLanes, Combine kCombine>
 void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
   // Tiles vary fastest: the planes of a chunk of channels are finished one after the other.
   const int64_t tiles = plan.tiles_y * plan.tiles_x, chunk = unit / tiles % plan.chunks;
@@ -252,8 +253,7 @@ void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory
   const int64_t first = group * p.group_channels() + chunk * plan.chunk_channels;
   const int64_t end = smaller((group + 1) * p.group_channels(), first + plan.chunk_channels);
   const Tile tile = tile_at(plan, unit % tiles, p.grid_height(), p.grid_width());
-  ForwardUnit<T, E, kPixelLanes, kMultiply> work{p,     image, group, tile,
-                                                 first, end,   {},    plan.stream};
+  ForwardUnit<T, E, kPixelLanes, kCombine> work{p, image, group, tile, first, end, {}, plan.stream};
   Scratch scratch(memory);
   work.buffers.allocate(scratch, p, tile, plan);
   work.run();

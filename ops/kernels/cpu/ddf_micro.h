@@ -24,6 +24,33 @@ DDF_INLINE Vec<T> operand(const T* p) {
     return broadcast<T>(*p);
 }
 
+// Which filters a loop reads.
+template <Combine kCombine>
+inline constexpr bool kHasChannel = kCombine != Combine::spatial;
+template <Combine kCombine>
+inline constexpr bool kHasSpatial = kCombine != Combine::channel;
+
+template <typename T, bool kPixelLanes, Combine kCombine>
+DDF_INLINE Vec<T> channel_operand(const T* f) {
+  if constexpr (kHasChannel<kCombine>) return operand<T, !kPixelLanes>(f);
+  (void)f;
+  return Vec<T>{};
+}
+template <typename T, bool kPixelLanes, Combine kCombine>
+DDF_INLINE Vec<T> spatial_operand(const T* s) {
+  if constexpr (kHasSpatial<kCombine>) return operand<T, kPixelLanes>(s);
+  (void)s;
+  return Vec<T>{};
+}
+
+// The weight of a tap.
+template <Combine kCombine, typename V>
+DDF_INLINE V weigh(V of_channel, V of_pixel) {
+  if constexpr (kCombine == Combine::spatial) return of_pixel;
+  if constexpr (kCombine == Combine::channel) return of_channel;
+  return combine<kCombine == Combine::multiply>(of_channel, of_pixel);
+}
+
 // Keeps the compiler from computing the addresses of all taps ahead: they do not fit in registers.
 template <typename P>
 DDF_INLINE void hide(P& pointer) {
@@ -42,7 +69,7 @@ struct Strides {
 };
 
 // out = sum over taps of (F o S) * X, for kP positions and kV vectors.
-template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kP, int kV>
+template <typename T, typename O, bool kPixelLanes, Combine kCombine, int kP, int kV>
 DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const Strides& d,
                              int64_t kernel_y, int64_t kernel_x, bool accumulate) {
   Vec<T> sum[kP][kV];
@@ -58,14 +85,14 @@ DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const S
       for (int p = 0; p < kP; ++p) {
         xp[p] = x_tap + p * d.x_position;
         hide(xp[p]);
-        weight[p] = operand<T, kPixelLanes>(s + p * d.s_position);
+        weight[p] = spatial_operand<T, kPixelLanes, kCombine>(s + p * d.s_position);
       }
 #pragma GCC unroll 4
       for (int v = 0; v < kV; ++v) {
-        const Vec<T> filter = operand<T, !kPixelLanes>(f + v * d.f_vector);
+        const Vec<T> filter = channel_operand<T, kPixelLanes, kCombine>(f + v * d.f_vector);
 #pragma GCC unroll 4
         for (int p = 0; p < kP; ++p) {
-          const Vec<T> product = combine<kMultiply>(filter, weight[p]);
+          const Vec<T> product = weigh<kCombine>(filter, weight[p]);
           sum[p][v] += product * load<T>(xp[p] + v * d.x_vector);
         }
       }
@@ -78,7 +105,7 @@ DDF_INLINE void filter_block(const T* x, const T* s, const T* f, O* out, const S
     for (int v = 0; v < kV; ++v) store<T>(out + p * d.out_position + v * d.out_vector, sum[p][v]);
 }
 
-template <typename T, typename O, bool kPixelLanes, bool kMultiply, int kV>
+template <typename T, typename O, bool kPixelLanes, Combine kCombine, int kV>
 __attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O* out, Strides d,
                                            int64_t rows, int64_t positions, int64_t kernel_y,
                                            int64_t kernel_x, bool accumulate) {
@@ -95,11 +122,11 @@ __attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O
     O* out_row = out + row * d.out_row;
     int64_t p = 0;
     for (; p + kPositions <= positions; p += kPositions)
-      filter_block<T, O, kPixelLanes, kMultiply, kPositions, kV>(
+      filter_block<T, O, kPixelLanes, kCombine, kPositions, kV>(
           x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
           kernel_y, kernel_x, accumulate);
     for (; p < positions; ++p)
-      filter_block<T, O, kPixelLanes, kMultiply, 1, kV>(
+      filter_block<T, O, kPixelLanes, kCombine, 1, kV>(
           x_row + p * d.x_position, s_row + p * d.s_position, f, out_row + p * d.out_position, d,
           kernel_y, kernel_x, accumulate);
   }
@@ -107,8 +134,9 @@ __attribute__((noinline)) void filter_rows(const T* x, const T* s, const T* f, O
 
 // The gradients of both filters, from X and the output's gradient, for one tap, kV vectors and a
 // sweep over `rows` rows: grad_s += sum over vectors of X * gO o F, grad_f += sum over positions of
-// X * gO o S. Both gradients of the filters are stored in order, position after position.
-template <typename T, bool kPixelLanes, bool kMultiply, int kV>
+// X * gO o S. Both gradients of the filters are stored in order, position after position. A filter
+// that is missing has none.
+template <typename T, bool kPixelLanes, Combine kCombine, int kV>
 DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s, T* grad_f,
                       const Strides& d, int64_t g_row, int64_t g_position, int64_t g_vector,
                       int64_t rows, int64_t positions) {
@@ -116,8 +144,8 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
   Vec<T> filter[kV], sum_f[kV];
 #pragma GCC unroll 4
   for (int v = 0; v < kV; ++v) {
-    filter[v] = operand<T, !kPixelLanes>(f + v * d.f_vector);
-    sum_f[v] = load<T>(grad_f + v * L);
+    filter[v] = channel_operand<T, kPixelLanes, kCombine>(f + v * d.f_vector);
+    if constexpr (kHasChannel<kCombine>) sum_f[v] = load<T>(grad_f + v * L);
   }
   int64_t x_position = d.x_position;
   if (positions == 1 || d.x_row == positions * x_position) {  // one long row
@@ -132,15 +160,17 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
     const T* xp = x + row * d.x_row;
     const T* gp = g + row * g_row;
     for (int64_t p = 0; p < positions; ++p) {
-      const Vec<T> weight = operand<T, kPixelLanes>(s);
-      Vec<T> sum_s = load<T>(grad_s);
+      const Vec<T> weight = spatial_operand<T, kPixelLanes, kCombine>(s);
+      Vec<T> sum_s{};
+      if constexpr (kHasSpatial<kCombine>) sum_s = load<T>(grad_s);
 #pragma GCC unroll 4
       for (int v = 0; v < kV; ++v) {
         const Vec<T> product = load<T>(xp + v * d.x_vector) * load<T>(gp + v * g_vector);
-        sum_s += kMultiply ? product * filter[v] : product;
-        sum_f[v] += kMultiply ? product * weight : product;
+        constexpr bool kMultiply = kCombine == Combine::multiply;
+        if constexpr (kHasSpatial<kCombine>) sum_s += kMultiply ? product * filter[v] : product;
+        if constexpr (kHasChannel<kCombine>) sum_f[v] += kMultiply ? product * weight : product;
       }
-      store<T>(grad_s, sum_s);
+      if constexpr (kHasSpatial<kCombine>) store<T>(grad_s, sum_s);
       xp += x_position;
       gp += g_position;
       s += kWidth;
@@ -149,8 +179,10 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
       hide(gp);
     }
   }
+  if constexpr (kHasChannel<kCombine>) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kV; ++v) store<T>(grad_f + v * L, sum_f[v]);
+    for (int v = 0; v < kV; ++v) store<T>(grad_f + v * L, sum_f[v]);
+  }
 }
 
 }  // namespace ddf::DDF_NAMESPACE

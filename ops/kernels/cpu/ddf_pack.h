@@ -111,7 +111,7 @@ struct Patch {
   }
 
   // Once per tile: fill() writes only what comes from the map, the zeros around it stay.
-  void start() {
+  DDF_SHARED void start() {
     std::memset(data, 0, static_cast<size_t>(elements() + 2 * L) * sizeof(T));
     for (int64_t i = 0; i < y.count; ++i) row_sources[i] = y.source(i);
     for (int64_t i = 0; i < x.count; ++i) column_sources[i] = x.source(i);
@@ -126,7 +126,7 @@ struct Patch {
   }
 
   template <typename E>
-  void fill(const Map<E>& map, int64_t n) {  // n channels
+  DDF_SHARED void fill(const Map<E>& map, int64_t n) {  // n channels
     if (kPixelLanes) {
       fill_planes(map, n);
     } else {
@@ -237,7 +237,7 @@ struct Weights {
   T* row(int64_t i) const { return data + i / group * per_group + i % group * per_row; }
 
   template <typename E>
-  void fill(const Map<E>& map, int64_t kernel_x, const Shift& y, const Shift& x) {
+  DDF_SHARED void fill(const Map<E>& map, int64_t kernel_x, const Shift& y, const Shift& x) {
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t ty = tap / kernel_x, tx = tap - ty * kernel_x;
@@ -296,8 +296,8 @@ struct Weights {
 // The channel filter of `channels` channels for one phase.
 // Pixel lanes: [channel][tap]; channel lanes: [vector][tap][lane].
 template <typename T, bool kPixelLanes, typename E>
-inline void pack_filter(T* to, const FilterView& filter, int64_t image, int64_t phase,
-                        int64_t first, int64_t channels, int64_t kernel_y, int64_t kernel_x) {
+DDF_SHARED void pack_filter(T* to, const FilterView& filter, int64_t image, int64_t phase,
+                            int64_t first, int64_t channels, int64_t kernel_y, int64_t kernel_x) {
   constexpr int L = kLanes<T>;
   const int64_t taps = kernel_y * kernel_x;
   const E* base =

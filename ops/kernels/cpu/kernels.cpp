@@ -25,31 +25,41 @@ auto for_dtype(DType dtype, const Body& body) {
   std::abort();  // the binding knows no other
 }
 
-void run_forward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
+// Calls body with those, whether lanes are pixels, and what weights are.
+template <typename Body>
+void for_kind(const Problem& p, const Plan& plan, const Body& body) {
   for_dtype(p.dtype, [&](auto sum, auto element) {
-    using T = decltype(sum);
-    using E = decltype(element);
-    if (plan.lanes_are_channels) {
-      (p.multiply ? forward_unit<T, E, false, true>
-                  : forward_unit<T, E, false, false>)(p, plan, unit, scratch);
-    } else {
-      (p.multiply ? forward_unit<T, E, true, true> : forward_unit<T, E, true, false>)(p, plan, unit,
-                                                                                      scratch);
+    const auto with = [&](auto combine) {
+      if (plan.lanes_are_channels) {
+        body(sum, element, std::false_type{}, combine);
+      } else {
+        body(sum, element, std::true_type{}, combine);
+      }
+    };
+    switch (p.combine) {
+      case Combine::multiply:
+        return with(std::integral_constant<Combine, Combine::multiply>{});
+      case Combine::add:
+        return with(std::integral_constant<Combine, Combine::add>{});
+      case Combine::spatial:
+        return with(std::integral_constant<Combine, Combine::spatial>{});
+      case Combine::channel:
+        return with(std::integral_constant<Combine, Combine::channel>{});
     }
   });
 }
 
+void run_forward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
+  for_kind(p, plan, [&](auto sum, auto element, auto pixel_lanes, auto combine) {
+    forward_unit<decltype(sum), decltype(element), pixel_lanes(), combine()>(p, plan, unit,
+                                                                             scratch);
+  });
+}
+
 void run_backward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
-  for_dtype(p.dtype, [&](auto sum, auto element) {
-    using T = decltype(sum);
-    using E = decltype(element);
-    if (plan.lanes_are_channels) {
-      (p.multiply ? backward_unit<T, E, false, true>
-                  : backward_unit<T, E, false, false>)(p, plan, unit, scratch);
-    } else {
-      (p.multiply ? backward_unit<T, E, true, true>
-                  : backward_unit<T, E, true, false>)(p, plan, unit, scratch);
-    }
+  for_kind(p, plan, [&](auto sum, auto element, auto pixel_lanes, auto combine) {
+    backward_unit<decltype(sum), decltype(element), pixel_lanes(), combine()>(p, plan, unit,
+                                                                              scratch);
   });
 }
 

@@ -21,6 +21,9 @@
 #endif
 
 #define DDF_INLINE inline __attribute__((always_inline))
+// Compiled once for all callers: what is called once for many pixels costs the compiler more time
+// than it saves.
+#define DDF_SHARED __attribute__((noinline))
 
 namespace ddf::DDF_NAMESPACE {
 

@@ -42,6 +42,9 @@ cudaError_t launch(const char* name, Kernel kernel, const Work& w, cudaStream_t 
   return launch(name, kernel, w, stream, grid, w.lanes.threads());
 }
 
+// The binding lets a single number stand for a filter that is missing.
+bool multiplies(const Problem& p) { return p.combine == Combine::multiply; }
+
 bool aligned(const View& view, int64_t n, bool last) {
   return is_aligned(view, n, kElementBytes, last);
 }
@@ -59,7 +62,7 @@ auto for_kernel(const Problem& p, const Body& body) {
         return body(std::integral_constant<int, 0>{}, combine);
     }
   };
-  return p.multiply ? with_size(std::true_type{}) : with_size(std::false_type{});
+  return multiplies(p) ? with_size(std::true_type{}) : with_size(std::false_type{});
 }
 
 // The work of a kernel that fits, and the kernel; none at first.
@@ -220,12 +223,12 @@ cudaError_t gradients_any(const Problem& p, cudaStream_t stream) {
   cudaError_t error = cudaSuccess;
   if (p.grad_spatial.data != nullptr)
     error = launch(
-        "grad_spatial_any", p.multiply ? grad_spatial_any<E, true> : grad_spatial_any<E, false>,
+        "grad_spatial_any", multiplies(p) ? grad_spatial_any<E, true> : grad_spatial_any<E, false>,
         plan_grad_spatial_any(start(p, p.features, p.output, false, 0), kSumBytes), stream);
   if (error != cudaSuccess || p.grad_channel.data == nullptr || p.channels == 0) return error;
   const Work w = plan_any_channel(p);
   error = launch("grad_channel_any",
-                 p.multiply ? grad_channel_any<E, true> : grad_channel_any<E, false>, w, stream);
+                 multiplies(p) ? grad_channel_any<E, true> : grad_channel_any<E, false>, w, stream);
   return error == cudaSuccess ? add_tiles(w, stream) : error;
 }
 

@@ -61,7 +61,7 @@ Problem problem_of(const int64_t* numbers, void* const* tensors) {
   Reader read{numbers};
   Problem p;
   p.dtype = static_cast<DType>(read());
-  p.multiply = read() != 0;
+  p.combine = read() != 0 ? ddf::Combine::multiply : ddf::Combine::add;
   for (int64_t* size :
        {&p.batch, &p.channels, &p.groups, &p.height, &p.width, &p.out_height, &p.out_width,
         &p.kernel_y, &p.kernel_x, &p.dilation_y, &p.dilation_x, &p.stride_y, &p.stride_x, &p.scale})
