@@ -353,7 +353,9 @@ def _requests(call: Call, dtype: torch.dtype) -> list[Request]:
 
 @pytest.fixture(scope='session')
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _build_once(tmp_path_factory, 'cuda_watched', SANITIZED, SANITIZERS, program=True)
+    # g++ takes several times as long to optimise what sanitizers add as the calls take to run.
+    flags = [*SANITIZERS, '-O0']
+    return _build_once(tmp_path_factory, 'cuda_watched', SANITIZED, flags, program=True)
 
 
 @pytest.mark.parametrize('name', SANITIZED)

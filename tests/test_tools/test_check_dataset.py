@@ -8,7 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from tool_runs import TOOLS, Run
+
+from ddf_seg.cli.check import main
+from ddf_seg.command_line import show_usage_errors
 
 
 def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
@@ -45,10 +49,12 @@ def test_it_reports_to_people_and_programs(
     assert found['splits']['val']['images'] == 2
 
 
-def test_a_config_that_cannot_be_read(tmp_path: Path, environment: dict[str, str]) -> None:
-    code, _, error = check(environment, tmp_path / 'no.py')
-    assert code == 1
-    assert error.endswith('no.py does not exist\n')
+def test_a_config_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['check', str(tmp_path / 'no.py')])
+    assert show_usage_errors(main) == 1
+    assert capsys.readouterr().err.endswith('no.py does not exist\n')
 
 
 def test_training_starts_with_a_quick_form_of_it(roads: Path, tmp_path: Path, run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ddf_seg.command_line import INTERRUPTED
+from ddf_seg.cli import explore
+from ddf_seg.command_line import INTERRUPTED, show_usage_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = ['ddf_seg::ddf_camvid_trainval_finetune.py', 'ddf_seg::ddf_camvid.pth']
@@ -87,15 +89,16 @@ def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
         process.kill()
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    import socket
-
+def test_a_port_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cv2.imwrite(str(tmp_path / 'street.png'), np.zeros((8, 8, 3), np.uint8))
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
-        process = start(tmp_path, '--port', taken.getsockname()[1])
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 1
+        words = ['explore', *NETWORK, str(tmp_path), '--port', str(taken.getsockname()[1])]
+        monkeypatch.setattr(sys, 'argv', words)
+        assert show_usage_errors(explore.main) == 1
+    said = capsys.readouterr().err
     assert 'error: --port' in said
     assert 'Address already in use' in said
