@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
 from mmengine.fileio import load
-from scripts import ROOT
+from openmmlab_toy import forget_visualizers
+from scripts import ROOT, load_script
 
 from ddf_seg.engine.weights.package_weights import resolve_package_file
 
@@ -42,15 +42,17 @@ def test_its_size_is_what_is_said_of_it() -> None:
     reason='no CamVid in $DDF_DATA_ROOT/camvid',
 )
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
-def test_score(model: dict, tmp_path: Path) -> None:
+def test_score(model: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By mmseg's own test.py and metrics: weights and code belong together.
 
     It says nothing of quality, for these images were trained on.
     """
     files = [ROOT / 'tools/test.py', ROOT / model['Config'], model['Weights']]
-    command = [sys.executable, *map(str, files), '--work-dir', str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, 'argv', [*map(str, files), '--work-dir', str(tmp_path)])
+    # mmseg's tool sets it for the whole process.
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    forget_visualizers()
+    assert load_script('tools/test.py').main() == 0
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob('*/*.json'))
     for result in model['Results']:
         for metric, published in result['Metrics'].items():

@@ -157,9 +157,9 @@ def test_two_processes_train_and_test(
     (log,) = tmp_path.glob('*/*.log')
     assert 'Distributed training: True' in log.read_text()
     assert (tmp_path / 'iter_4.pth').exists()
-    # No checkpoint: each process says so, and the launcher fails.
+    # No checkpoint: the process says so, and the launcher fails.
     script, checkpoint = TOOLS / 'dist_test.sh', tmp_path / 'iter_5.pth'
-    code, _, error = run_script(environment, script, config, checkpoint, 2, *common)
+    code, _, error = run_script(environment, script, config, checkpoint, 1, *common)
     assert code != 0
     assert 'iter_5.pth does not exist' in error
     assert 'holds iter_4.pth' in error
