@@ -260,9 +260,13 @@ class BuildNative(build_ext):
             *(f'-isystem={torch / "include"}', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}'),
             *('-DUSE_CUDA', f'-DDDF_CUDA_ARCHITECTURES={names}'),
         ]
-        kernels = 'ops/kernels/cuda/kernels.cu'
+        kernels = sorted(Path('ops/kernels/cuda').glob('*.cu'))
         jobs = [
-            *((kernels, f'{d}.o', [f'-DDDF_DTYPE={d}', *architectures]) for d in element_types()),
+            *(
+                (str(source), f'{source.stem}-{d}.o', [f'-DDDF_DTYPE={d}', *architectures])
+                for source in kernels
+                for d in element_types()
+            ),
             ('ops/kernels/cuda/launch.cpp', 'launch.o', []),
             ('ops/binding/ddf_cuda.cpp', 'ddf_cuda.o', binding),
         ]

@@ -11,6 +11,7 @@ instructions than the baseline says, or if loads are narrower than they should b
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from ddf_seg.command_line import ToolParser, markdown_table, show_usage_errors
 from ddf_seg.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / 'ops/kernels/cuda/kernels.cu'
+SOURCES = tuple(sorted((ROOT / 'ops/kernels/cuda').glob('*.cu')))
 BASELINE = ROOT / 'dev/cuda_baseline.json'
 # As ops/kernels/problem.h lists them
 DTYPES = tuple(re.findall(r'X\((\w+), \w+\)', (ROOT / 'ops/kernels/problem.h').read_text()))
@@ -49,9 +50,10 @@ PTXAS = re.compile(
     r'(?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers',
     re.DOTALL,
 )
-# ddf::cuda::NAME<E, int kKernel, bool kMultiply, further constants>(Work), the last three optional
+# ddf::cuda::NAME<E, int kKernel, bool kMultiply, further constants>(Work or another class of that
+# name's end), the last three optional
 SYMBOL = re.compile(
-    r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_4WorkE'
+    r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_\d+\w*WorkE'
 )
 CONSTANT = re.compile(r'L(?P<kind>[ib])(?P<value>\d+)E')
 # What the further constants of a kernel say: if set, if not.
@@ -125,8 +127,9 @@ def readable(symbol: str) -> tuple[str, int]:
 def instructions_each(function: Function) -> float:
     """Instructions of the main loop for each element; 0 without such a loop.
 
-    A filter has a fused multiply-add for each tap, the gradients of both filters have two. A kernel
-    for any size handles one tap at a time: its instructions are for each element and tap.
+    A filter has a fused multiply-add for each tap, the gradients of both filters have two; so has
+    the softmax, for each channel of the query. A kernel for any size handles one tap at a time: its
+    instructions are for each element and tap.
     """
     name, size = readable(function.symbol)
     loop = function.main_loop
@@ -141,17 +144,19 @@ def instructions_each(function: Function) -> float:
     return len(loop.instructions) / elements
 
 
-def compile_kernels(nvcc: Path, dtype: str, architectures: Iterable[str], target: Path) -> str:
+def compile_kernels(
+    nvcc: Path, architectures: Iterable[str], source: Path, dtype: str, target: Path
+) -> str:
     """ptxas's report; the object file goes to `target`."""
     numbers = [a.replace('.', '') for a in architectures]
     command = [
         *(str(nvcc), '-std=c++17', '-O3', '--Werror=all-warnings', '-Xptxas=-v'),
         *(f'-gencode=arch=compute_{n},code=sm_{n}' for n in numbers),
-        *(f'-DDDF_DTYPE={dtype}', '-c', str(SOURCE), '-o', str(target)),
+        *(f'-DDDF_DTYPE={dtype}', '-c', str(source), '-o', str(target)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f'nvcc failed for {dtype}:\n{done.stdout}{done.stderr}')
+        raise RuntimeError(f'nvcc failed for {source.name}, {dtype}:\n{done.stdout}{done.stderr}')
     return done.stdout + done.stderr
 
 
@@ -251,28 +256,26 @@ def main() -> int:
         sys.stderr.write('error: no nvcc, neither in CUDA_HOME nor on the PATH\n')
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        objects = {dtype: Path(folder) / f'{dtype}.o' for dtype in args.dtypes}
+        jobs = [
+            (source, dtype, Path(folder) / f'{source.stem}-{dtype}.o')
+            for source, dtype in itertools.product(SOURCES, args.dtypes)
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             reports = list(
-                pool.map(
-                    lambda item: compile_kernels(nvcc, item[0], args.architectures, item[1]),
-                    objects.items(),
-                )
+                pool.map(lambda job: compile_kernels(nvcc, args.architectures, *job), jobs)
             )
-        kernels = [
-            k for dtype, r in zip(objects, reports, strict=True) for k in read_report(r, dtype)
-        ]
+        kernels = [k for job, r in zip(jobs, reports, strict=True) for k in read_report(r, job[1])]
         found: list[str] = []
         cuobjdump = find_tool('cuobjdump')
         if cuobjdump is not None:
             counts = {}
-            for dtype, compiled in objects.items():
+            for _, dtype, compiled in jobs:
                 for function in disassemble(cuobjdump, compiled):
                     key = f'{function.architecture} {dtype} {readable(function.symbol)[0]}'
                     counts[key] = round(instructions_each(function), 1)
                     found += sass_faults(function, dtype)
             kernels = [replace(k, instructions=counts[k.key]) for k in kernels]
-        size = sum(path.stat().st_size for path in objects.values())
+        size = sum(path.stat().st_size for *_, path in jobs)
     head = 'Instructions an element of the innermost loop; registers of a thread (occupancy):'
     sys.stdout.write(
         f'{head}\n\n{table(kernels)}\n\n{len(kernels)} kernels, {size / 2**20:.1f} MiB, no '

@@ -28,11 +28,46 @@ LARGE = (
     ((1, 256, 120, 120), 'channels_last', 1, 2),
     ((2, 256, 200, 300), 'contiguous', 2, 1),
 )
+# Of filters that start as interpolation: their map's size, twice that of the keys; layout, kernel
+# size.
+SMALL_SOFTMAX = (((6, 40), 'contiguous', 3), ((8, 14), 'channels_last', 5))
+LARGE_SOFTMAX = (
+    ((512, 1024), 'contiguous', 3),
+    ((512, 1024), 'channels_last', 3),
+    ((512, 1024), 'contiguous', 5),
+)
+QUERY_CHANNELS = 16
 DTYPES = ('float32', 'bfloat16')
 
 
+def run_softmax(large: bool, device: str) -> None:
+    """Forward and backward of `interpolation_softmax`."""
+    import torch
+
+    from ddf_seg.layers import InterpolationSoftmax
+    from ddf_seg.ops import native
+
+    for size, layout, kernel_size in LARGE_SOFTMAX if large else SMALL_SOFTMAX:
+        for dtype in DTYPES:
+            low = (size[0] // 2, size[1] // 2)
+            to = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
+            logits, query, key = (
+                torch.randn(1, channels, *of, device=device, dtype=getattr(torch, dtype))
+                .contiguous(memory_format=to)
+                .requires_grad_()
+                for channels, of in (
+                    (kernel_size**2, size), (QUERY_CHANNELS, size), (QUERY_CHANNELS, low)
+                )
+            )  # fmt: skip
+            layer = InterpolationSoftmax(1, kernel_size, 2)
+            with native.launched_kernels() as names:
+                (filters,) = layer.filters(logits, low, None, query, key)
+                filters.backward(torch.randn_like(filters))
+            print(f'{kernel_size}² taps, {size} {layout} {dtype}: {", ".join(names)}')
+
+
 def run(large: bool, device: str) -> None:
-    """Forward and backward of each case."""
+    """Forward and backward of each case of the operators."""
     import torch
 
     from ddf_seg.ops import ddf, ddf_upsample, native
@@ -74,6 +109,7 @@ def main() -> int:
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UsageError(f'--device: expected a GPU, torch {torch.__version__} sees none')
     run(args.large, args.device)
+    run_softmax(args.large, args.device)
     return 0
 
 

@@ -349,6 +349,7 @@ define(
     derivatives=_Derivatives(),
     check=check_interpolation_softmax,
     batched=('logits', 'query', 'key'),
+    compiled_for=('cpu', 'cuda'),
 )
 define(
     'interpolation_softmax_backward',
@@ -359,4 +360,5 @@ define(
     derivatives=_BackwardDerivatives(),
     check=_check_backward,
     batched=('grad_output', 'logits', 'query', 'key'),
+    compiled_for=('cpu', 'cuda'),
 )

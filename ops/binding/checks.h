@@ -92,12 +92,15 @@ inline void check_floating(const char* name, const torch::stable::Tensor& x) {
   });
 }
 
+inline bool is_beside(const torch::stable::Tensor& x, const torch::stable::Tensor& other) {
+  return x.is_cpu() == other.is_cpu() && x.is_cuda() == other.is_cuda() &&
+         x.get_device_index() == other.get_device_index();
+}
+
 inline void check_same_kind(const char* name, const torch::stable::Tensor& x,
                             const torch::stable::Tensor& features) {
   check_defined(name, x);
-  const bool same_device = x.is_cpu() == features.is_cpu() && x.is_cuda() == features.is_cuda() &&
-                           x.get_device_index() == features.get_device_index();
-  check(same_device, [&] {
+  check(is_beside(x, features), [&] {
     return std::string(name) + ": expected a tensor on " + device_of(features) +
            ", where features are, got one on " + device_of(x);
   });
@@ -237,85 +240,6 @@ inline void check_filters(const torch::stable::Tensor& filters, int64_t taps,
   check(!scale || (scale->is_cpu() && scale->numel() == 1 &&
                    scale->scalar_type() == torch::headeronly::ScalarType::Float),
         "scale: expected one float32 number on the CPU");
-}
-
-inline void check_table(const char* name, const torch::stable::Tensor& x, int64_t tables,
-                        int64_t kernel, int64_t size, bool doubles) {
-  using torch::headeronly::ScalarType;
-  const ScalarType expected = doubles ? ScalarType::Double : ScalarType::Float;
-  check_defined(name, x);
-  check(x.is_cpu() && x.scalar_type() == expected, [&] {
-    return std::string(name) + ": expected a tensor of " + torch::headeronly::toString(expected) +
-           " on the CPU, got " + torch::headeronly::toString(x.scalar_type()) + " on " +
-           device_of(x);
-  });
-  check(x.dim() == 3 && x.size(0) == tables && tables > 2 && x.size(1) == kernel &&
-            kernel % 2 == 1 && x.size(2) == size,
-        [&] {
-          return std::string(name) + ": expected shape (2 + maps, kernel_size, " +
-                 std::to_string(size) + ") with an odd kernel_size, as rows and columns share, " +
-                 "got " + shape_of(x);
-        });
-}
-
-inline void check_interpolation_softmax(const torch::stable::Tensor* grad_output,
-                                        const torch::stable::Tensor& logits,
-                                        const std::optional<torch::stable::Tensor>& query,
-                                        const std::optional<torch::stable::Tensor>& key,
-                                        const torch::stable::Tensor& rows,
-                                        const torch::stable::Tensor& columns,
-                                        int64_t scale_factor) {
-  check_floating("logits", logits);
-  check_defined("rows", rows);
-  const int64_t tables = rows.dim() == 3 ? rows.size(0) : 0;
-  const int64_t kernel = rows.dim() == 3 ? rows.size(1) : 0, taps = kernel * kernel;
-  check(logits.is_cpu() && logits.dim() == 4, [&] {
-    return "logits: expected 4 dimensions, on the CPU, got shape " + shape_of(logits) + " on " +
-           device_of(logits);
-  });
-  const bool doubles = dtype_of(logits) == DType::float64;
-  check_table("rows", rows, tables, kernel, logits.size(2), doubles);
-  check_table("columns", columns, tables, kernel, logits.size(3), doubles);
-  check(logits.size(1) >= taps && logits.size(1) % taps == 0, [&] {
-    return "logits: expected shape (batch, groups * " + std::to_string(taps) +
-           ", height, width), got " + shape_of(logits);
-  });
-  const int64_t groups = logits.size(1) / taps;
-  check(scale_factor >= 1 && scale_factor <= kMostScale, [&] {
-    return "scale_factor: expected a value from 1 to " + std::to_string(kMostScale) + ", got " +
-           std::to_string(scale_factor);
-  });
-  check(query.has_value() == key.has_value(), "query, key: expected both or none");
-  if (query) {
-    check_same_kind("query", *query, logits);
-    check_same_kind("key", *key, logits);
-    const int64_t channels = query->dim() == 4 ? query->size(1) : 0;
-    check(channels >= groups && channels % groups == 0 && query->size(0) == logits.size(0) &&
-              query->size(2) == logits.size(2) && query->size(3) == logits.size(3),
-          [&] {
-            return "query: expected the batch and size of logits " + shape_of(logits) +
-                   " and a multiple of " + std::to_string(groups) + " channels, got shape " +
-                   shape_of(*query);
-          });
-    check(key->dim() == 4 && key->size(0) == logits.size(0) && key->size(1) == channels, [&] {
-      return "key: expected the batch and channels of query " + shape_of(*query) + ", got shape " +
-             shape_of(*key);
-    });
-    for (int64_t i = 2; i < 4; ++i) {
-      const int64_t low = key->size(i), high = logits.size(i);
-      check(low >= 1 && high >= 1 && (high - 1) / scale_factor >= low - 1 &&
-                high / scale_factor <= low,
-            [&] {
-              return "logits: height and width " + shape_of(logits) + " do not fit those of key " +
-                     shape_of(*key);
-            });
-    }
-  }
-  if (grad_output != nullptr) {
-    check_same_kind("grad_output", *grad_output, logits);
-    check_shape("grad_output", *grad_output,
-                {logits.size(0), (tables - 2) * logits.size(1), logits.size(2), logits.size(3)});
-  }
 }
 
 inline void check_depthwise_pointwise(const torch::stable::Tensor& x,

@@ -21,6 +21,7 @@
 
 #include "../kernels/cpu/kernels.h"
 #include "call.h"
+#include "softmax.h"
 
 namespace {
 
@@ -135,6 +136,15 @@ struct Cpu {
       });
     return gradients;
   }
+
+  static void interpolation_softmax(const ddf::InterpolationSoftmaxProblem& p, const Tensor&) {
+    const Kernels& k = kernels();
+    const Plan plan = k.plan_interpolation_softmax(p);
+    const int64_t logits = p.batch * p.groups * p.taps() * p.height * p.width;
+    for_units(plan.units, logits * (8 + p.depth), [&](int64_t unit) {
+      k.interpolation_softmax(p, plan, unit, thread_scratch(plan.scratch_bytes));
+    });
+  }
 };
 
 // Of filters (B, n * taps, H, W): the normalised ones, or their gradient if there is grad_output.
@@ -183,64 +193,6 @@ Tensor filter_norm(const Tensor& filters, int64_t taps, double gain, double eps,
 Tensor filter_norm_backward(const Tensor& grad_output, const Tensor& filters, int64_t taps,
                             double gain, double eps, std::optional<Tensor> scale) {
   return run_filter_norm(&grad_output, filters, taps, gain, eps, scale);
-}
-
-// Filters, or the gradient of the logits if there is grad_output.
-Tensor run_interpolation_softmax(const Tensor* grad_output, const Tensor& logits,
-                                 const std::optional<Tensor>& query,
-                                 const std::optional<Tensor>& key, const Tensor& rows,
-                                 const Tensor& columns, int64_t scale_factor) {
-  ddf::binding::check_interpolation_softmax(grad_output, logits, query, key, rows, columns,
-                                            scale_factor);
-  const Tensor rows_ = torch::stable::contiguous(rows);
-  const Tensor columns_ = torch::stable::contiguous(columns);
-  ddf::InterpolationSoftmaxProblem p;
-  p.dtype = ddf::binding::dtype_of(logits);
-  p.batch = logits.size(0);
-  p.maps = rows.size(0) - 2;
-  p.kernel = rows.size(1);
-  p.groups = logits.size(1) / p.taps();
-  p.height = logits.size(2);
-  p.width = logits.size(3);
-  p.logits = ddf::binding::view_of(logits);
-  p.rows = rows_.const_data_ptr();
-  p.columns = columns_.const_data_ptr();
-  if (query) {
-    p.depth = query->size(1) / p.groups;
-    p.scale = scale_factor;
-    p.low_height = key->size(2);
-    p.low_width = key->size(3);
-    p.query = ddf::binding::view_of(*query);
-    p.key = ddf::binding::view_of(*key);
-  }
-  const int64_t maps = grad_output == nullptr ? p.maps : 1;
-  const Tensor out = empty({p.batch, maps * logits.size(1), p.height, p.width}, logits);
-  if (out.numel() == 0) return out;
-  if (grad_output == nullptr) {
-    p.out = ddf::binding::result_view_of(out);
-  } else {
-    p.out = ddf::binding::view_of(*grad_output);
-    p.grad_logits = ddf::binding::result_view_of(out);
-  }
-  const Kernels& k = kernels();
-  const Plan plan = k.plan_interpolation_softmax(p);
-  for_units(plan.units, logits.numel() * (8 + p.depth), [&](int64_t unit) {
-    k.interpolation_softmax(p, plan, unit, thread_scratch(plan.scratch_bytes));
-  });
-  return out;
-}
-
-Tensor interpolation_softmax(const Tensor& logits, std::optional<Tensor> query,
-                             std::optional<Tensor> key, const Tensor& rows, const Tensor& columns,
-                             int64_t scale_factor) {
-  return run_interpolation_softmax(nullptr, logits, query, key, rows, columns, scale_factor);
-}
-
-Tensor interpolation_softmax_backward(const Tensor& grad_output, const Tensor& logits,
-                                      std::optional<Tensor> query, std::optional<Tensor> key,
-                                      const Tensor& rows, const Tensor& columns,
-                                      int64_t scale_factor) {
-  return run_interpolation_softmax(&grad_output, logits, query, key, rows, columns, scale_factor);
 }
 
 ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& depthwise,
@@ -320,8 +272,7 @@ STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
   ddf::binding::Operators<Cpu>::register_with(m);
   m.impl("filter_norm", TORCH_BOX(&filter_norm));
   m.impl("filter_norm_backward", TORCH_BOX(&filter_norm_backward));
-  m.impl("interpolation_softmax", TORCH_BOX(&interpolation_softmax));
-  m.impl("interpolation_softmax_backward", TORCH_BOX(&interpolation_softmax_backward));
+  ddf::binding::InterpolationSoftmax<Cpu>::register_with(m);
   m.impl("depthwise_pointwise", TORCH_BOX(&depthwise_pointwise));
   m.impl("depthwise_pointwise_backward", TORCH_BOX(&depthwise_pointwise_backward));
 }

@@ -13,6 +13,7 @@
 
 #include "../kernels/cuda/launch.h"
 #include "call.h"
+#include "softmax.h"
 
 #define DDF_STRING_(name) #name
 #define DDF_STRING(name) DDF_STRING_(name)
@@ -100,8 +101,17 @@ struct Cuda {
     check(ddf::cuda::backward(p, stream_of(features)));
     return gradients;
   }
+
+  static void interpolation_softmax(const ddf::InterpolationSoftmaxProblem& p,
+                                    const Tensor& logits) {
+    const torch::stable::accelerator::DeviceGuard guard(logits.get_device_index());
+    check(ddf::cuda::interpolation_softmax(p, stream_of(logits)));
+  }
 };
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) { ddf::binding::Operators<Cuda>::register_with(m); }
+STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) {
+  ddf::binding::Operators<Cuda>::register_with(m);
+  ddf::binding::InterpolationSoftmax<Cuda>::register_with(m);
+}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from cuda_emulated import SANITIZED, SANITIZERS, Emulation, build_once, compiler_missing
 from implementations import IMPLEMENTATIONS, Implementation
 
 import ddf_seg.ops
@@ -23,6 +26,29 @@ def implementation(request: pytest.FixtureRequest) -> Implementation:
 def kernels(request: pytest.FixtureRequest) -> Implementation:
     """One of `IMPLEMENTATIONS` whose gradients are written out, with all that the ops promise."""
     return IMPLEMENTATIONS[request.param]
+
+
+@pytest.fixture(scope='session')
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CUDA kernels, compiled for the CPU."""
+    if compiler_missing():
+        pytest.skip(compiler_missing())
+    return build_once(tmp_path_factory, 'cuda_emulation')
+
+
+@pytest.fixture(scope='session')
+def emulation(library: Path) -> Emulation:
+    return Emulation(library)
+
+
+@pytest.fixture(scope='session')
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They as a program that sanitizers watch."""
+    if compiler_missing():
+        pytest.skip(compiler_missing())
+    # g++ takes several times as long to optimise what sanitizers add as the calls take to run.
+    flags = [*SANITIZERS, '-O0']
+    return build_once(tmp_path_factory, 'cuda_watched', SANITIZED, flags, program=True)
 
 
 @pytest.fixture(autouse=True)

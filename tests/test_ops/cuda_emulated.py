@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 from cases import Call
+from filelock import FileLock
 from naive import pair
 from torch import Tensor
 
@@ -26,6 +28,7 @@ DTYPES = {
     torch.float16: 'float16',
     torch.bfloat16: 'bfloat16',
 }
+SANITIZED = ('float32', 'float16')  # element types
 SANITIZERS = ('-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g')
 
 
@@ -55,7 +58,8 @@ def build(
     common += [f'-DDDF_WITH_{dtype}' for dtype in dtypes]
     sources = [
         *(
-            (kernels / 'cuda/kernels.cu', f'{dtype}.o', [f'-DDDF_DTYPE={dtype}'])
+            (source, f'{source.stem}-{dtype}.o', [f'-DDDF_DTYPE={dtype}'])
+            for source in sorted((kernels / 'cuda').glob('*.cu'))
             for dtype in dtypes
         ),
         (kernels / 'cuda/launch.cpp', 'launch.o', []),
@@ -84,6 +88,28 @@ def build(
     return target
 
 
+def build_once(
+    factory: pytest.TempPathFactory,
+    name: str,
+    dtypes: Sequence[str] = tuple(DTYPES.values()),
+    flags: Sequence[str] = (),
+    program: bool = False,
+) -> Path:
+    """`build` in a folder of this name that the workers of pytest-xdist share."""
+    folder = factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+    with FileLock(folder / f'{name}.lock'):
+        target = folder / name / ('driver' if program else 'emulation.so')
+        return target if target.is_file() else build(folder / name, dtypes, flags, program=program)
+
+
+def run_program(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(program)], input=lines, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 def _like(values: Tensor, shape: Sequence[int]) -> Tensor:
     """NaNs of this shape, in the memory format that the operators give to what goes with it."""
     last = (
@@ -100,13 +126,20 @@ def _like(values: Tensor, shape: Sequence[int]) -> Tensor:
     return empty.fill_(torch.nan)
 
 
+# As driver.cpp numbers them
+FORWARD, BACKWARD, SOFTMAX = range(3)
+
+
 @dataclass
 class Request:
-    """One run of the launchers: (features, channel filter, spatial filter, output, gradients)."""
+    """One run of the launchers: (features, channel filter, spatial filter, output, gradients).
+
+    Or (logits, query, key, rows, columns, output, gradient of the logits).
+    """
 
     numbers: list[int]
     tensors: list[Tensor | None]
-    backward: bool
+    operation: int  # one of FORWARD, BACKWARD, SOFTMAX
 
     @classmethod
     def of(
@@ -136,15 +169,47 @@ class Request:
             if is_filter and len(strides) == 4:
                 strides.insert(1, 0)
             numbers += strides
-        return cls([int(n) for n in numbers], tensors, grad_output is not None)
+        operation = FORWARD if grad_output is None else BACKWARD
+        return cls([int(n) for n in numbers], tensors, operation)
+
+    @classmethod
+    def of_softmax(
+        cls,
+        logits: Tensor,
+        query: Tensor | None,
+        key: Tensor | None,
+        rows: Tensor,
+        columns: Tensor,
+        scale: int,
+        grad_output: Tensor | None = None,
+    ) -> Request:
+        """`interpolation_softmax`, or its gradient if there is a `grad_output`."""
+        batch, channels, *size = logits.shape
+        maps, k = rows.shape[0] - 2, rows.shape[1]
+        groups = channels // k**2
+        gradient = None if grad_output is None else _like(logits, logits.shape)
+        output = grad_output
+        if output is None:
+            output = _like(logits, (batch, maps * channels, *size))
+        # As the binding fills it in
+        numbers = [list(DTYPES).index(logits.dtype), batch, maps, groups, k]
+        if query is None or key is None:
+            numbers += [0, 1, *size, 0, 0]
+        else:
+            numbers += [query.shape[1] // groups, scale, *size, *key.shape[2:]]
+        for tensor in (logits, query, key, output, gradient):
+            numbers += [0] * 4 if tensor is None else tensor.stride()
+        return cls(numbers, [logits, query, key, rows, columns, output, gradient], SOFTMAX)
 
     @property
     def results(self) -> list[Tensor | None]:
-        return self.tensors[4:] if self.backward else self.tensors[3:4]
+        if self.operation == SOFTMAX:
+            return [self.tensors[5] if self.tensors[6] is None else self.tensors[6]]
+        return self.tensors[4:] if self.operation == BACKWARD else self.tensors[3:4]
 
     def line(self, short: dict[int, int] | None = None, missing_shared: int = 0) -> str:
         """For the program's stdin; `short`: elements by which an allocation is too small."""
-        words = [int(self.backward), missing_shared, len(self.numbers), *self.numbers]
+        words = [self.operation, missing_shared, len(self.numbers), *self.numbers]
         for i, tensor in enumerate(self.tensors):
             size = 0
             if tensor is not None:
@@ -195,7 +260,7 @@ class Emulation:
             # Tensors without memory (meta, for dry runs) have an address all the same.
             *(None if t is None else t.data_ptr() or 16 for t in request.tensors)
         )
-        code: int = self.library.emulation_run(numbers, pointers, ctypes.c_bool(request.backward))
+        code: int = self.library.emulation_run(numbers, pointers, request.operation)
         return code
 
     def run(self, request: Request) -> list[Tensor | None]:

@@ -50,10 +50,11 @@ def on_device(
 ) -> tuple[tuple[Any, ...], Tensor]:
     inputs, upstream = tensors_of(call, dtype)
     # The memory format, any strides too, goes along.
-    return tuple(None if t is None else _to(t, device) for t in inputs), _to(upstream, device)
+    *moved, above = (None if t is None else to_device(t, device) for t in (*inputs, upstream))
+    return tuple(moved), above
 
 
-def _to(x: Tensor, device: str) -> Tensor:
+def to_device(x: Tensor, device: str) -> Tensor:
     base = torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=device)
     if 0 in x.stride():  # expanded: write the memory once
         first = tuple(slice(0, 1) if s == 0 else slice(None) for s in x.stride())
@@ -258,6 +259,7 @@ def test_the_dispatcher_has_cpu_cuda_and_meta_kernels() -> None:
         pytest.skip(f'this build of ddf_seg has no {library.name}')
     status = native.load('cuda')
     assert status.built_for is not None, status.reason
-    for name in ddf_seg.ops.registration.SCHEMAS:
+    softmax = ('interpolation_softmax', 'interpolation_softmax_backward')
+    for name in (*ddf_seg.ops.registration.SCHEMAS, *softmax):
         for key in ('CPU', 'CUDA', 'Meta'):
             assert torch._C._dispatch_has_kernel_for_dispatch_key(f'ddf_seg::{name}', key), key

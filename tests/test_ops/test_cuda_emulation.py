@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,37 +15,20 @@ import torch
 from assertions import is_channels_last_only
 from cases import LAYOUTS, Call
 from cuda_cases import CALLS, LARGE, ONE_FILTER, assert_expected, call_of, expected, tensors_of
-from cuda_emulated import DTYPES, ROOT, SANITIZERS, Emulation, Request, build, compiler_missing
-from filelock import FileLock
+from cuda_emulated import (
+    DTYPES,
+    ROOT,
+    SANITIZED,
+    SANITIZERS,
+    Emulation,
+    Request,
+    build,
+    compiler_missing,
+    run_program,
+)
 from torch import Tensor
 
 pytestmark = pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing())
-
-
-def _build_once(
-    factory: pytest.TempPathFactory,
-    name: str,
-    dtypes: Sequence[str],
-    flags: Sequence[str] = (),
-    program: bool = False,
-) -> Path:
-    """`build` in a folder of this name that the workers of pytest-xdist share."""
-    folder = factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        folder = folder.parent
-    with FileLock(folder / f'{name}.lock'):
-        target = folder / name / ('driver' if program else 'emulation.so')
-        return target if target.is_file() else build(folder / name, dtypes, flags, program=program)
-
-
-@pytest.fixture(scope='session')
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _build_once(tmp_path_factory, 'cuda_emulation', list(DTYPES.values()))
-
-
-@pytest.fixture(scope='session')
-def emulation(library: Path) -> Emulation:
-    return Emulation(library)
 
 
 def assert_agrees(emulation: Emulation, call: Call, dtype: torch.dtype) -> None:
@@ -335,13 +316,6 @@ def test_every_barrier_is_needed(emulation: Emulation, call: Call, gradients: st
         assert caught, f'barrier {dropped}'
 
 
-def _run_program(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(program)], input=lines, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-SANITIZED = ('float32', 'float16')
 # One call for each kernel and way of reading.
 WATCHED = [LARGE[i] for i in (0, 2, 5, 7, 9, 10, 13, 14, 16, 17, 19, 20, 21, 22, 23, 24, 26)]
 
@@ -351,19 +325,12 @@ def _requests(call: Call, dtype: torch.dtype) -> list[Request]:
     return [Request.of(call, inputs), Request.of(call, inputs, upstream)]
 
 
-@pytest.fixture(scope='session')
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # g++ takes several times as long to optimise what sanitizers add as the calls take to run.
-    flags = [*SANITIZERS, '-O0']
-    return _build_once(tmp_path_factory, 'cuda_watched', SANITIZED, flags, program=True)
-
-
 @pytest.mark.parametrize('name', SANITIZED)
 def test_sanitizers_find_nothing(watched: Path, name: str) -> None:
     """Neither a read or write outside an allocation, nor a vector load off its alignment."""
     dtype = next(d for d, n in DTYPES.items() if n == name)
     requests = [r for call in WATCHED for r in _requests(call, dtype)]
-    finished = _run_program(watched, ''.join(r.line() for r in requests))
+    finished = run_program(watched, ''.join(r.line() for r in requests))
     assert finished.returncode == 0, finished.stderr
 
 
@@ -372,12 +339,12 @@ def test_sanitizers_find_nothing(watched: Path, name: str) -> None:
 def test_sanitizer_finds_access_past_a_tensor(watched: Path, call: Call, tensor: int) -> None:
     forward, backward = _requests(call, torch.float32)
     request = backward if tensor > 3 else forward
-    finished = _run_program(watched, request.line(short={tensor: 1}))
+    finished = run_program(watched, request.line(short={tensor: 1}))
     assert 'heap-buffer-overflow' in finished.stderr
 
 
 def test_sanitizer_finds_access_past_shared_memory(watched: Path) -> None:
-    finished = _run_program(watched, _requests(LARGE[0], torch.float32)[0].line(missing_shared=16))
+    finished = run_program(watched, _requests(LARGE[0], torch.float32)[0].line(missing_shared=16))
     assert 'heap-buffer-overflow' in finished.stderr
 
 
@@ -400,7 +367,7 @@ def test_a_planted_read_out_of_bounds_is_found(tmp_path: Path) -> None:
     )
     program = build(tmp_path, ['float32'], [*SANITIZERS, '-O0'], kernels, program=True)
     request, _ = _requests(LARGE[5], torch.float32)
-    finished = _run_program(program, request.line())
+    finished = run_program(program, request.line())
     assert 'heap-buffer-overflow' in finished.stderr
     assert 'filter_columns<float' in finished.stderr
 

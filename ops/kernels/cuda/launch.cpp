@@ -38,10 +38,29 @@ bool fits(const Problem& p) {
   return true;
 }
 
+bool fits(const InterpolationSoftmaxProblem& p) {
+  constexpr int64_t limit = INT32_MAX, grid = 1 << 24;  // rows of a grid, at most
+  const int64_t numbers[] = {p.batch,
+                             p.maps,
+                             p.depth,
+                             p.groups,
+                             p.taps(),
+                             p.width,
+                             p.height + grid,
+                             (p.low_height + 1) * p.scale + p.kernel,
+                             (p.low_width + 1) * p.scale + p.kernel};
+  for (const int64_t number : numbers)
+    if (number > limit) return false;
+  return p.groups * p.width + grid <= limit;
+}
+
 constexpr uint64_t kNoted = 64;
 std::atomic<const char*> noted[kNoted];
 std::atomic<uint64_t> count{0};
 
+bool empty(const InterpolationSoftmaxProblem& p) {
+  return p.batch == 0 || p.height == 0 || p.width == 0;
+}
 bool empty(const Problem& p) { return p.batch == 0 || p.out_height == 0 || p.out_width == 0; }
 
 }  // namespace
@@ -74,6 +93,12 @@ cudaError_t backward(const Problem& p, cudaStream_t stream) {
   if (empty(p)) return cudaSuccess;
   if (!fits(p)) return cudaErrorInvalidValue;
   return for_dtype(p.dtype, [&](auto typed) { return typed.backward(p, stream); });
+}
+
+cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p, cudaStream_t stream) {
+  if (empty(p)) return cudaSuccess;
+  if (!fits(p)) return cudaErrorInvalidValue;
+  return for_dtype(p.dtype, [&](auto typed) { return typed.interpolation_softmax(p, stream); });
 }
 
 }  // namespace ddf::cuda

@@ -23,6 +23,11 @@
   template <>                                                               \
   cudaError_t Typed<DType::dtype>::backward(const Problem&, cudaStream_t) { \
     return cudaErrorInvalidValue;                                           \
+  }                                                                         \
+  template <>                                                               \
+  cudaError_t Typed<DType::dtype>::interpolation_softmax(                   \
+      const InterpolationSoftmaxProblem&, cudaStream_t) {                   \
+    return cudaErrorInvalidValue;                                           \
   }
 
 namespace ddf::cuda {
@@ -83,6 +88,25 @@ Problem problem_of(const int64_t* numbers, void* const* tensors) {
   return p;
 }
 
+// In this order: dtype, the sizes, then the strides of all tensors but the tables.
+ddf::InterpolationSoftmaxProblem softmax_of(const int64_t* numbers, void* const* tensors) {
+  Reader read{numbers};
+  ddf::InterpolationSoftmaxProblem p;
+  p.dtype = static_cast<DType>(read());
+  for (int64_t* size : {&p.batch, &p.maps, &p.groups, &p.kernel, &p.depth, &p.scale, &p.height,
+                        &p.width, &p.low_height, &p.low_width})
+    *size = read();
+  for (ddf::View* view : {&p.logits, &p.query, &p.key, &p.out, &p.grad_logits}) read(*view);
+  p.logits.data = tensors[0];
+  p.query.data = tensors[1];
+  p.key.data = tensors[2];
+  p.rows = tensors[3];
+  p.columns = tensors[4];
+  p.out.data = tensors[5];
+  p.grad_logits.data = tensors[6];
+  return p;
+}
+
 int run(Problem p, bool backward) {
   if (!backward) return ddf::cuda::forward(p, nullptr);
   const int64_t bytes = ddf::cuda::partial_bytes(p);
@@ -123,18 +147,22 @@ const char* emulation_launched() {
   return names.c_str();
 }
 
-int emulation_run(const int64_t* numbers, void* const* tensors, bool backward) {
-  return run(problem_of(numbers, tensors), backward);
+// 0: the forward pass, 1: the backward pass, 2: interpolation_softmax, or its gradient where there
+// is a tensor for it.
+int emulation_run(const int64_t* numbers, void* const* tensors, int operation) {
+  if (operation == 2)
+    return ddf::cuda::interpolation_softmax(softmax_of(numbers, tensors), nullptr);
+  return run(problem_of(numbers, tensors), operation == 1);
 }
 }
 
 #if defined(DDF_DRIVER)
 
-// stdin: per call `backward`, `missing shared bytes`, how many numbers, the numbers, then for each
+// stdin: per call the operation, `missing shared bytes`, how many numbers, the numbers, then for each
 // tensor its bytes and how many of them are missing.
 int main() {
-  int64_t backward = 0, missing = 0, count = 0;
-  while (std::scanf("%ld %ld %ld", &backward, &missing, &count) == 3) {
+  int64_t operation = 0, missing = 0, count = 0;
+  while (std::scanf("%ld %ld %ld", &operation, &missing, &count) == 3) {
     std::vector<int64_t> numbers(static_cast<size_t>(count));
     for (int64_t& number : numbers)
       if (std::scanf("%ld", &number) != 1) return 2;
@@ -148,7 +176,8 @@ int main() {
       pointers.push_back(tensors.back().get());
     }
     emulation::options.missing_shared = missing;
-    if (const int error = emulation_run(numbers.data(), pointers.data(), backward != 0)) {
+    if (const int error =
+            emulation_run(numbers.data(), pointers.data(), static_cast<int>(operation))) {
       std::fprintf(stderr, "cudaError %d\n", error);
       return 2;
     }
