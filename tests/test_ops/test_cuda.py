@@ -12,6 +12,7 @@ from assertions import is_channels_last_only
 from cases import LAYOUTS, Call
 from cuda_cases import CALLS, LARGE, ONE_FILTER, assert_expected, call_of, tensors_of
 from naive import pair
+from on_gpu import on_gpu, to_device
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -21,10 +22,6 @@ from ddf_seg.ops.definition import plain_kernel
 
 OPS = torch.ops.ddf_seg
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-on_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason='torch sees no GPU: the CUDA kernels run by emulation only (test_cuda_emulation.py)',
-)
 
 
 def run(call: Call, inputs: tuple[Any, ...], grad_output: Tensor | None = None) -> list[Tensor]:
@@ -52,15 +49,6 @@ def on_device(
     # The memory format, any strides too, goes along.
     *moved, above = (None if t is None else to_device(t, device) for t in (*inputs, upstream))
     return tuple(moved), above
-
-
-def to_device(x: Tensor, device: str) -> Tensor:
-    base = torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=device)
-    if 0 in x.stride():  # expanded: write the memory once
-        first = tuple(slice(0, 1) if s == 0 else slice(None) for s in x.stride())
-        base[first].copy_(x[first])
-        return base
-    return base.copy_(x)
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 from cuda_emulated import DTYPES, SANITIZED, Emulation, Request, compiler_missing, run_program
+from on_gpu import on_gpu, to_device
 from softmax_cases import IN_LAYOUTS, LAYOUTS, SHAPES, Shape
-from test_cuda import on_gpu, to_device
 from torch import Tensor
 
 from ddf_seg.ops import interpolation_softmax as module
