@@ -87,10 +87,9 @@ struct ForwardUnit {
   int64_t used = 0;  // of the weights
   bool direct = false, started = false;
 
-  // Whether the taps of a pixel are neighbours in memory, as the walking loop wants them.
+  // Whether the taps of a pixel are neighbours in memory, as the inner loops want them.
   bool weights_in_place() const {
-    return !kPixelLanes && kHasSpatial<kCombine> && std::is_same_v<T, E> && buffers.walk &&
-           p.spatial_filter.c == 1;
+    return !kPixelLanes && kHasSpatial<kCombine> && std::is_same_v<T, E> && p.spatial_filter.c == 1;
   }
 
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
