@@ -6,8 +6,10 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
+import numpy as np
 import pytest
 import torch
 from scipy.stats import t as student
@@ -68,23 +70,31 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_start_alike_and_repeat(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('DDF_DATA_ROOT', str(scenes))
-    cfg = read_config(str(CONFIG), {'train_cfg.max_iters': 2})
-    state = {
-        key: running.train(cfg, Run(row, 4, seed)).state_dict()
-        for key, row, seed in (
-            ('alone', 'convolutions alone', 0),
-            ('ddf', 'DDF-Up', 0),
-            ('again', 'DDF-Up', 0),
-            ('other', 'DDF-Up', 1),
-        )
-    }
+    # Adam's steps have the size of the rate, also where a gradient is rounding: so small a rate
+    # leaves the start to compare.
+    options = {'train_cfg.max_iters': 2, 'optim_wrapper.optimizer.lr': 1e-7}
+    cfg = read_config(str(CONFIG), options)
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    drawn: dict[str, float] = {}
+    # mmengine seeds numpy's global generator.
+    random: Any = np.random
+    for key, row, seed in (
+        ('alone', 'convolutions alone', 0),
+        ('ddf', 'DDF-Up', 0),
+        ('again', 'DDF-Up', 0),
+        ('other', 'DDF-Up', 1),
+    ):
+        state[key] = running.train(cfg, Run(row, 4, seed)).state_dict()
+        # Crops and mirrors are drawn from this.
+        drawn[key] = float(random.random())
     filters = 'upsamples.0.ddf_up.spatial_branch.guide.weight'
     assert not state['alone'][filters].any()
     assert state['ddf'][filters].any()
-    assert all(torch.equal(state['ddf'][key], state['again'][key]) for key in state['ddf'])
-    assert not torch.equal(state['ddf']['encode.0.weight'], state['other']['encode.0.weight'])
-    near = state['ddf']['encode.0.weight'] - state['alone']['encode.0.weight']
-    assert near.abs().max() < 0.01
+    for key in ('alone', 'again'):
+        for name, value in state['ddf'].items():
+            torch.testing.assert_close(state[key][name], value, atol=1e-5, rtol=0)
+    assert (state['ddf']['encode.0.weight'] - state['other']['encode.0.weight']).abs().max() > 0.1
+    assert drawn['alone'] == drawn['ddf'] == drawn['again'] != drawn['other']
 
 
 def test_the_tool_runs_what_is_missing_and_shows_it(

@@ -53,12 +53,13 @@ def train(cfg: Config, run: Run) -> DepthUpsampler:
     cfg = copy.deepcopy(cfg)
     cfg.model = dict(type='DepthUpsampler', **settings_of(cfg, run))
     cfg.randomness = dict(seed=run.seed)
-    cfg.experiment_name = f'{run.row}-{run.factor}-{run.seed}'
     cfg.log_level = 'ERROR'
     # Scored once, at the end, by `score`
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
+        # mmengine keeps a visualizer for each name and second, with its folder.
+        cfg.experiment_name = Path(folder).name
         runner = Runner.from_cfg(cfg)
         network: DepthUpsampler = runner.model
         if run.row == 'convolutions alone':
