@@ -244,7 +244,7 @@ class InterpolationSoftmax(nn.Module):
                 filters continue that interpolation. Default: of one map, `low`.
             query: (B, groups·d, H', W'), whose products with the key, by groups, are added to the
                 logits; default: none.
-            key: (B, groups·d, *low), given with the query.
+            key: (B, groups·d, H, W), with `low` (H, W); given with the query.
 
         Returns:
             For each map (B, groups·k², H', W').

@@ -169,10 +169,3 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / 'README.md').read_text().splitlines()) <= 130
-
-
-def test_notebooks_are_stored_without_outputs() -> None:
-    for notebook in (ROOT / 'docs/tutorials').glob('*.ipynb'):
-        for cell in json.loads(notebook.read_text())['cells']:
-            assert not cell.get('outputs')
-            assert cell.get('execution_count') is None
