@@ -40,7 +40,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.skipif(not is_native_available(), reason='the operators are not compiled here')
 def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
     file = tmp_path / 'results.json'
-    sections = ['forward', 'backward', 'upsample', 'threads']
+    sections = ['forward', 'backward', 'branches', 'upsample', 'threads']
     result = run('--quick', '--kernel-sizes', '3', '--json', str(file), '--sections', *sections)
     assert result.returncode == 0, result.stderr
     results = json.loads(file.read_text())
@@ -53,6 +53,9 @@ def test_quick_run_prints_tables_and_writes_json(tmp_path: Path) -> None:
         ours = min(row['nchw ms'], row['nhwc ms'])
         theirs = min(row['depthwise nchw ms'], row['depthwise nhwc ms'])
         assert row['ratio of the better'] == pytest.approx(ours / theirs)
+    for row in results['sections'][2]['rows']:
+        of_depthwise = row['spatial ms'] / row['depthwise ms']
+        assert row['spatial of depthwise'] == pytest.approx(of_depthwise)
     lines = [line for line in result.stdout.splitlines() if line.startswith('| ')]
     rows = sum(len(each['rows']) for each in results['sections'])
     assert len(lines) == rows + 2 * len(sections)

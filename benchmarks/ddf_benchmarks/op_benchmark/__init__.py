@@ -6,6 +6,8 @@ SECTIONS = {
     'channels_last; large: the float32 feature map fills the last-level cache.',
     'backward': "All three gradients; beside it aten's convolution_backward of the depthwise "
     'convolution.',
+    'branches': 'Forward with one filter, the other None, beside both filters and the depthwise '
+    'convolution; the better memory format of each, float32, kernel size 3.',
     'upsample': 'ddf_upsample, scale factor 2, a channel filter for each phase.',
     'threads': 'float32, kernel size 3.',
     'memory': 'What a call allocates at its peak beyond inputs and result (float32, kernel size '

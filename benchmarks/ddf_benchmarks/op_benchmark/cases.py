@@ -124,8 +124,11 @@ class Case:
         target = torch.empty_like(source)
         return source.clone if fresh else lambda: target.copy_(source)
 
-    def forward(self, layout: str) -> Run:
-        x, f, s = self.laid_out(layout)
+    def forward(self, layout: str, branches: str = 'both') -> Run:
+        """With both filters, or with one of them, 'spatial' or 'channel'."""
+        x, *filters = self.laid_out(layout)
+        f = None if branches == 'spatial' else filters[0]
+        s = None if branches == 'channel' else filters[1]
         if self.scale > 1:
             return lambda: ddf_upsample(x, f, s, self.kernel_size, self.scale)
         return lambda: ddf(x, f, s, self.kernel_size)
@@ -186,6 +189,21 @@ class Case:
             return (patches * weights).sum(2)
 
         return run
+
+    def assert_one_filter_agrees(self) -> None:
+        """With one filter, `ddf` is what it is with ones for the other.
+
+        Raises:
+            AssertionError: the values differ by more than rounding.
+        """
+        rtol, atol = _TOLERANCES[self.dtype]
+        x, f, s = self.tensors
+        k = self.kernel_size
+        for found, want in (
+            (ddf(x, None, s, k), ddf(x, torch.ones_like(f), s, k)),
+            (ddf(x, f, None, k), ddf(x, f, torch.ones_like(s), k)),
+        ):
+            torch.testing.assert_close(found, want, rtol=rtol, atol=atol)
 
     def assert_depthwise_agrees(self, backward: bool = False) -> None:
         """Where S = 1 and F is the same for all images, `ddf` is the depthwise convolution.

@@ -17,6 +17,7 @@ from .report import Check, Row
 FORWARD_LARGE, FORWARD_OTHERS = 0.28, 1.0
 BACKWARD_LARGE, BACKWARD_OTHERS = 0.7, 1.2
 SAME_FORMAT = 1.2
+SPATIAL_LARGE, SPATIAL_OTHERS = 0.9, 1.05
 OF_FLOOR = 0.65
 # Instead of the ratio, where the arithmetic alone takes longer than the ratio allows
 OF_ARITHMETIC_FLOOR = 0.75
@@ -107,6 +108,32 @@ def depthwise_rows(
                 **({'unfold ms': _ms(times['unfold'])} if 'unfold' in times else {}),
             },
             checks,
+        )
+
+
+def branch_rows(settings: Settings, ceilings: Ceilings, cases: list[Case]) -> Iterator[Row]:
+    """Rows of `ddf` with one filter, beside both and depthwise convolution, forward."""
+    for case in cases:
+        case.assert_one_filter_agrees()
+        contestants: dict[str, Run] = {}
+        for layout in LAYOUTS:
+            for branches in ('both', 'spatial', 'channel'):
+                contestants[f'{branches} {layout}'] = case.forward(layout, branches)
+            contestants[f'depthwise {layout}'] = case.depthwise(layout)
+        times = side_by_side(settings, contestants)
+        best = {
+            what: min(times[f'{what} {layout}'] for layout in LAYOUTS)
+            for what in ('both', 'spatial', 'channel', 'depthwise')
+        }
+        target = SPATIAL_LARGE if is_large(case, ceilings) else SPATIAL_OTHERS
+        of_depthwise = best['spatial'] / best['depthwise']
+        yield Row(
+            {
+                'shape': text(case.shape) + (' (large)' if is_large(case, ceilings) else ''),
+                **{f'{what} ms': _ms(seconds) for what, seconds in best.items()},
+                'spatial of depthwise': of_depthwise,
+            },
+            [Check('spatial of depthwise', of_depthwise, target)],
         )
 
 

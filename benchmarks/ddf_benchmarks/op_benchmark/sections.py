@@ -59,6 +59,7 @@ def section_rows(name: str, request: Request, ceilings: Ceilings) -> Iterator[Ro
         cases = operators.upsample_cases(settings, upsample_shape, dtypes)
         return operators.upsample_rows(settings, ceilings, cases)
     rows: dict[str, Callable[[], Iterator[Row]]] = {
+        'branches': lambda: operators.branch_rows(settings, ceilings, first),
         'threads': lambda: operators.thread_rows(settings, ceilings, first + upsampled),
         'memory': lambda: operators.memory_rows(settings, first[:2] + upsampled),
         'layers': lambda: layers.layer_rows(settings, quick),
