@@ -155,15 +155,18 @@ def _table_operator(
     kernel_size: int,
     mode: str,
     align_corners: bool,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
     others = (low, high, scale_factor, kernel_size, mode, align_corners)
     # A copy: compiled code may write into what an operator returns.
-    return _cached_table(torch.float32, torch.device('cpu'), tuple(sources), *others).clone()
+    return _cached_table(dtype, device, tuple(sources), *others).clone()
 
 
 @_table_operator.register_fake
-def _(sources: Any, low: Any, high: Any, scale_factor: Any, kernel_size: Any, *_: Any) -> Tensor:
-    return torch.empty(2 + len(sources), kernel_size, high, device='cpu')
+def _(sources: Any, low: Any, high: Any, scale: Any, kernel_size: Any, *others: Any) -> Tensor:
+    *_, dtype, device = others
+    return torch.empty(2 + len(sources), kernel_size, high, dtype=dtype, device=device)
 
 
 def _axis_table(dtype: torch.dtype, device: torch.device, sources: Any, *others: Any) -> Tensor:
@@ -173,8 +176,8 @@ def _axis_table(dtype: torch.dtype, device: torch.device, sources: Any, *others:
     would compute the table anew at each call.
     """
     if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        table: Tensor = _table_operator(sources, *others)
-        return table.to(device, dtype)
+        table: Tensor = _table_operator(sources, *others, dtype, device)
+        return table
     sizes = (*sources, *others[:2])
     if are_transforms_active() or not all(isinstance(n, int) for n in sizes):
         return axis_table(sources, *others).to(device, dtype)

@@ -66,7 +66,7 @@ class JointBilateral(DepthUpsampler):
         distance = squares[0][:, None, :, None] + squares[1][None, :, None, :]
         logits = logits - distance.flatten(0, 1) / (2 * self.spatial**2)
         weights = logits.masked_fill(~inside, float('-inf')).softmax(1)
-        return ddf_upsample(low, ones.new_ones(low.shape[0], 1, k, k), weights, k, r)
+        return ddf_upsample(low, None, weights, k, r)
 
     def _distances(self, size: int, like: Tensor) -> Tensor:
         """(kernel_size, size): from the taps to each fine pixel of a line, in coarse pixels."""
