@@ -21,9 +21,12 @@ TIMEOUT = 400
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, float]]:
-    """What the newest run in a work dir logged."""
-    file = max(work_dir.glob('*/vis_data/scalars.json'), key=lambda file: file.stat().st_mtime)
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """What all runs in a work dir logged, the oldest first.
+
+    mmengine names a run's folder by the second it starts in; two short runs can share one.
+    """
+    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def read_steps(work_dir: Path) -> list[float]:
@@ -98,9 +101,11 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
     last = Path((tmp_path / 'last_checkpoint').read_text())
     done = int(last.stem.removeprefix('iter_'))
     options[1] = f'train_cfg.max_iters={done + 2}'
+    killed = read_steps(tmp_path)
     code, error = run('train', roads / 'config.py', '--work-dir', tmp_path, '--resume', *options)
     assert code == 0, error
-    assert read_steps(tmp_path) == [done + 1, done + 2]
+    resumed = read_steps(tmp_path)
+    assert resumed == [*killed, done + 1, done + 2]
 
     # Now the kill came while the checkpoint was written, as it can by other tools than these.
     final = tmp_path / f'iter_{done + 2}.pth'
@@ -110,7 +115,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
     assert code == 0, error
     assert f'going on from {tmp_path / f"iter_{done}.pth"}' in run.err
     assert f'{final} (' in run.err
-    assert read_steps(tmp_path) == [done + 1, done + 2]
+    assert read_steps(tmp_path) == [*resumed, done + 1, done + 2]
 
 
 def test_resuming_is_not_starting_from_the_configs_checkpoint(
@@ -125,7 +130,7 @@ def test_resuming_is_not_starting_from_the_configs_checkpoint(
     assert read_steps(work_dir) == [1, 2]
     config.write_text(config.read_text().replace('max_iters=2', 'max_iters=3'))
     assert run('train', config, '--work-dir', work_dir, '--resume') == (0, '')
-    assert read_steps(work_dir) == [3]
+    assert read_steps(work_dir) == [1, 2, 3]
 
 
 def run_script(environment: dict[str, str], *command: object) -> tuple[int, str, str]:
