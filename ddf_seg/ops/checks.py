@@ -12,6 +12,8 @@ IntPair = int | tuple[int, int]
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 KERNEL_COMBINES = ('mul', 'add')
+# Devices whose autocast the operators follow, and the dispatcher's key of each.
+AUTOCAST_KEYS = {'cpu': 'AutocastCPU', 'cuda': 'AutocastCUDA'}
 # As in ops/binding/checks.h, where it says why.
 MOST, MOST_SCALE = 2**31 - 1, 2**15
 
@@ -56,9 +58,9 @@ def _pair(name: str, value: IntPair) -> tuple[int, int]:
     return values[0], values[1]
 
 
-def _autocasts(device_type: str) -> bool:
-    # torch knows devices without autocast (meta), and refuses to be asked about them.
-    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+def autocasts(device_type: str) -> bool:
+    """Whether the operators now cast tensors of a device to autocast's dtype."""
+    return device_type in AUTOCAST_KEYS and torch.is_autocast_enabled(device_type)
 
 
 def check_kinds(named: Sequence[tuple[str, Tensor]], one_dtype: bool = True) -> None:
@@ -103,7 +105,7 @@ def check_kinds(named: Sequence[tuple[str, Tensor]], one_dtype: bool = True) -> 
                 f'{name}: expected one of float64, float32, float16, bfloat16, got {tensor.dtype}'
             )
         # Under autocast all are cast to one dtype before the kernel sees them.
-        if tensor.dtype != dtype and not _autocasts(device.type):
+        if tensor.dtype != dtype and not autocasts(device.type):
             raise TypeError(f'{name}: expected {dtype} (the dtype of {first}), got {tensor.dtype}')
 
 

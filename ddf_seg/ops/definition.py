@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from .checks import check_kinds
+from .checks import AUTOCAST_KEYS, autocasts, check_kinds
 from .native import warn_if_plain
 from .reference import is_channels_last
 from .torch_internals import (
@@ -266,9 +266,6 @@ def _is_left_out(gradient: Tensor) -> bool:
     return gradient.shape == (0,)
 
 
-_AUTOCAST_KEYS = {'cpu': 'AutocastCPU', 'cuda': 'AutocastCUDA'}
-
-
 def _cast(arguments: Arguments, device_type: str) -> Arguments:
     dtype = torch.get_autocast_dtype(device_type)
     return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in arguments)
@@ -277,7 +274,7 @@ def _cast(arguments: Arguments, device_type: str) -> Arguments:
 def _autocast(arguments: Arguments) -> Arguments:
     """The arguments as the kernels below will see them."""
     device_type = arguments[0].device.type
-    if device_type in _AUTOCAST_KEYS and torch.is_autocast_enabled(device_type):
+    if autocasts(device_type):
         return _cast(arguments, device_type)
     return arguments
 
@@ -287,7 +284,7 @@ def _register_autocast(name: str, op: Callable[..., Any]) -> None:
 
     torch.library.register_autocast would fix one dtype at registration.
     """
-    for device_type, key in _AUTOCAST_KEYS.items():
+    for device_type, key in AUTOCAST_KEYS.items():
 
         def kernel(*arguments: Any, key: str = key, device_type: str = device_type) -> Any:
             with excluded(key):
