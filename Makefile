@@ -18,6 +18,8 @@ CUDA_VENV ?= .venv-cuda
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
+# Tests that compile the CUDA kernels for the CPU: tests/test_ops/test_cuda_….py
+EMULATED := emulation norm softmax
 SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/kernels/*/* ops/binding/*)
 # One file a torch: another TORCH sets the environment up anew.
 STAMP := $(VENV)/.setup-$(subst /,_,$(TORCH))
@@ -94,13 +96,12 @@ $(CUDA_STAMP): $(SOURCES)
 
 cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (needs nvcc)
 	@echo "== the kernels themselves, run on the CPU by emulation"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_ops/test_cuda_emulation.py \
-	  tests/test_ops/test_cuda_softmax.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(EMULATED:%=tests/test_ops/test_cuda_%.py)
 	@echo "== what nvcc makes of them on every architecture, and their machine code"
 	$(CUDA_VENV)/bin/python dev/cuda_report.py
 	@echo "== the operators' tests in $(CUDA_VENV): CPU, CUDA and Meta kernels side by side"
 	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest -n 2 tests/test_ops \
-	  --ignore tests/test_ops/test_cuda_emulation.py --ignore tests/test_ops/test_cuda_softmax.py
+	  $(EMULATED:%=--ignore=tests/test_ops/test_cuda_%.py)
 	$(BIN)/python dev/cuda_predict.py
 
 # In the environment that is active, or GPU_PYTHON's; nothing is downloaded.
@@ -181,7 +182,7 @@ check-wheel-%: wheel
 	cp pyproject.toml build/wheel-$*/check
 	cp -r tests/__init__.py tests/conftest.py tests/test_ops build/wheel-$*/check/tests
 	cd build/wheel-$*/check && OMP_NUM_THREADS=1 ../bin/python -m pytest -q tests/test_ops \
-	  --ignore=tests/test_ops/test_cuda_emulation.py --ignore=tests/test_ops/test_cuda_softmax.py $(PYTEST_ARGS)
+	  $(EMULATED:%=--ignore=tests/test_ops/test_cuda_%.py) $(PYTEST_ARGS)
 
 SANITIZED := build/sanitized/lib
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

@@ -50,19 +50,22 @@ PTXAS = re.compile(
     r'(?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers',
     re.DOTALL,
 )
-# ddf::cuda::NAME<E, int kKernel, bool kMultiply, further constants>(Work or another class of that
-# name's end), the last three optional
+# ddf::cuda::NAME<E, int kKernel, constants>(Work or another class of that name's end), the last two
+# optional
 SYMBOL = re.compile(
     r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_\d+\w*WorkE'
 )
 CONSTANT = re.compile(r'L(?P<kind>[ib])(?P<value>\d+)E')
-# What the further constants of a kernel say: if set, if not.
+# What the constants of a kernel say: if set, if not.
+COMBINED = ('mul', 'add')
 FLAGS = {
-    'filter_rows': (('transposed', ''),),
-    'filter_channels': (('transposed', ''),),
-    'filter_columns': (('transposed', ''), ('shared', 'any')),
-    'grad_columns': (('shared', 'any'),),
-    'grad_channels': (('shared', 'any'),),
+    'filter_rows': (COMBINED, ('transposed', '')),
+    'filter_channels': (COMBINED, ('transposed', '')),
+    'filter_columns': (COMBINED, ('transposed', ''), ('shared', 'any')),
+    'grad_columns': (COMBINED, ('shared', 'any')),
+    'grad_channels': (COMBINED, ('shared', 'any')),
+    'norm_filter': (('learned', ''),),
+    'norm_gradient': (('learned', ''),),
 }
 # Kernels for one kernel size alone.
 SIZE_3 = ('upsample', 'upsample_transposed', 'stride_transposed')
@@ -117,9 +120,8 @@ def readable(symbol: str) -> tuple[str, int]:
     flags = [c['value'] == '1' for c in constants if c['kind'] == 'b']
     size = 3 if name in SIZE_3 else numbers[0] if numbers else 0
     parts = [str(size)] if size else []
-    if flags:
-        parts.append('mul' if flags[0] else 'add')
-    parts += [names[not flag] for flag, names in zip(flags[1:], FLAGS.get(name, ()), strict=True)]
+    meanings = FLAGS.get(name, (COMBINED,)) if flags else ()
+    parts += [names[not flag] for flag, names in zip(flags, meanings, strict=True)]
     parts += [str(n) for n in numbers[1:]]
     return name + (f'<{", ".join(filter(None, parts))}>' if parts else ''), size
 
@@ -129,7 +131,7 @@ def instructions_each(function: Function) -> float:
 
     A filter has a fused multiply-add for each tap, the gradients of both filters have two; so has
     the softmax, for each channel of the query. A kernel for any size handles one tap at a time: its
-    instructions are for each element and tap.
+    instructions are for each element and tap. Those of FilterNorm are for each filter.
     """
     name, size = readable(function.symbol)
     loop = function.main_loop
@@ -139,6 +141,8 @@ def instructions_each(function: Function) -> float:
     elements = max(
         1, round(loop.multiply_adds / (2 * taps if name.startswith('grad_c') and size else taps))
     )
+    if name.startswith('norm') and size:
+        elements = 1
     if name.startswith('stride'):
         elements *= 4  # taps are shared out among 2 x 2 pixels
     return len(loop.instructions) / elements
@@ -182,7 +186,9 @@ def sass_faults(function: Function, dtype: str) -> Iterator[str]:
     if size and function.has(r'\b(LDL|STL)\b'):
         yield f'{where}: local memory in the machine code'
     loop = function.main_loop
-    if size and loop is not None and loop.branches:
+    # A square root and a quotient of float64 have branches, which ordinary numbers do not take.
+    branches_belong = name.startswith('norm') and dtype == 'float64'
+    if size and loop is not None and loop.branches and not branches_belong:
         yield f'{where}: branches in the innermost loop: {"; ".join(loop.branches)}'
     # Where a thread has 16 bytes of a row, or of the channels of a pixel.
     vector = re.match(r'filter_rows<.*, (\d)>', name)

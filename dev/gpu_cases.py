@@ -37,6 +37,17 @@ LARGE_SOFTMAX = (
     ((512, 1024), 'contiguous', 5),
 )
 QUERY_CHANNELS = 16
+# Filters, their layout and taps, whether their deviation is learned.
+SMALL_NORM = (
+    ((2, 18, 6, 40), 'contiguous', 9, False),
+    ((1, 9, 7, 9), 'channels_last', 9, False),
+    ((2, 32 * 25, 1, 1), 'contiguous', 25, True),
+)
+LARGE_NORM = (
+    ((2, 9, 200, 300), 'contiguous', 9, False),
+    ((2, 9, 200, 300), 'channels_last', 9, False),
+    ((2, 256 * 9, 1, 1), 'contiguous', 9, True),
+)
 DTYPES = ('float32', 'bfloat16')
 
 
@@ -64,6 +75,26 @@ def run_softmax(large: bool, device: str) -> None:
                 (filters,) = layer.filters(logits, low, None, query, key)
                 filters.backward(torch.randn_like(filters))
             print(f'{kernel_size}² taps, {size} {layout} {dtype}: {", ".join(names)}')
+
+
+def run_norm(large: bool, device: str) -> None:
+    """Forward and backward of `filter_norm`."""
+    import torch
+
+    from ddf_seg.ops import native
+    from ddf_seg.ops.filter_norm import filter_norm
+
+    for shape, layout, taps, learned in LARGE_NORM if large else SMALL_NORM:
+        for dtype in DTYPES:
+            to = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
+            filters = torch.randn(shape, device=device, dtype=getattr(torch, dtype))
+            filters = filters.contiguous(memory_format=to).requires_grad_()
+            std = torch.randn(shape[1], device=device) if learned else None
+            with native.launched_kernels() as names:
+                made = filter_norm(filters, taps, 1.0, 1e-5, None, std)
+                made.backward(torch.randn_like(made))
+            sizes = '×'.join(map(str, shape))
+            print(f'FilterNorm, {sizes} {layout} {dtype}: {", ".join(names)}')
 
 
 def run(large: bool, device: str) -> None:
@@ -110,6 +141,7 @@ def main() -> int:
         raise UsageError(f'--device: expected a GPU, torch {torch.__version__} sees none')
     run(args.large, args.device)
     run_softmax(args.large, args.device)
+    run_norm(args.large, args.device)
     return 0
 
 

@@ -123,7 +123,13 @@ def affinity(
 
 
 def filter_norm(
-    filters: Tensor, taps: int, gain: float, eps: float, scale: Tensor | None = None
+    filters: Tensor,
+    taps: int,
+    gain: float,
+    eps: float,
+    scale: Tensor | None = None,
+    std: Tensor | None = None,
+    mean: Tensor | None = None,
 ) -> Tensor:
     """`ddf_seg::filter_norm`."""
     split = filters.unflatten(1, (-1, taps))
@@ -133,7 +139,12 @@ def filter_norm(
     variance = (centered * centered).sum(dim=2, keepdim=True) / (taps - 1)
     deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
     added = eps if scale is None else eps * scale
-    return (centered * (gain / (deviation + added))).flatten(1, 2)
+    normalized = (centered * (gain / (deviation + added))).flatten(1, 2)
+    if std is not None:
+        normalized = normalized * std[:, None, None]
+    if mean is not None:
+        normalized = normalized + mean[:, None, None]
+    return normalized.to(filters.dtype)
 
 
 def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:

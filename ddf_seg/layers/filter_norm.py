@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.checks import check_int
-from ..ops.filter_norm import filter_norm
+from ..ops.filter_norm import filter_norm, sums_dtype
 from .checks import check_channels, check_flag, gain_of
 
 FILTER_TYPES = ('spatial', 'channel')
@@ -135,15 +135,16 @@ def _normalize(
 ) -> Tensor:
     check_channels('x', x, in_channels * taps, dimensions=(2, 4))
     maps = x if x.dim() == 4 else x[:, :, None, None]
-    if std is None and mean is None:
-        normalized = filter_norm(maps, taps, gain, EPS, scale)
-    else:
-        normalized = filter_norm(maps.float(), taps, gain if std is None else 1.0, EPS, scale)
-    if std is not None:
-        normalized = normalized * std.float().view(1, -1, 1, 1)
-    if mean is not None:
-        normalized = normalized + mean.float().view(1, -1, 1, 1)
-    normalized = normalized.to(x.dtype)
+    dtype = sums_dtype(x)
+    normalized = filter_norm(
+        maps,
+        taps,
+        gain if std is None else 1.0,
+        EPS,
+        scale,
+        None if std is None else std.to(dtype),
+        None if mean is None else mean.to(dtype),
+    )
     return normalized if x.dim() == 4 else normalized[:, :, 0, 0]
 
 

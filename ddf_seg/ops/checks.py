@@ -320,7 +320,13 @@ def check_gradient(
 
 
 def check_filters(
-    filters: Tensor, taps: int, gain: float, eps: float, scale: Tensor | None
+    filters: Tensor,
+    taps: int,
+    gain: float,
+    eps: float,
+    scale: Tensor | None,
+    std: Tensor | None,
+    mean: Tensor | None,
 ) -> None:
     """Checks the arguments of `filter_norm`.
 
@@ -340,6 +346,13 @@ def check_filters(
         raise ValueError(
             f'scale: expected one float32 number, got shape {tuple(scale.shape)} of {scale.dtype}'
         )
+    dtype, count = torch.promote_types(filters.dtype, torch.float32), filters.shape[1]
+    for name, learned in (('std', std), ('mean', mean)):
+        if learned is not None and (learned.dtype != dtype or tuple(learned.shape) != (count,)):
+            raise ValueError(
+                f'{name}: expected {count} numbers of {dtype}, got shape {tuple(learned.shape)} '
+                f'of {learned.dtype}'
+            )
 
 
 def check_depthwise_pointwise(

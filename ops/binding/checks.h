@@ -223,25 +223,6 @@ inline void check_gradient(const torch::stable::Tensor& grad_output,
   check(output_mask.size() == 3, "output_mask: expected three values");
 }
 
-inline void check_filters(const torch::stable::Tensor& filters, int64_t taps,
-                          const torch::stable::Tensor* grad_output,
-                          const std::optional<torch::stable::Tensor>& scale) {
-  check_floating("filters", filters);
-  check(taps > 1, [&] { return "taps: expected at least 2, got " + std::to_string(taps); });
-  check(filters.dim() == 4 && filters.size(1) % taps == 0, [&] {
-    return "filters: expected shape (batch, filters * " + std::to_string(taps) +
-           ", height, width), got " + shape_of(filters);
-  });
-  if (grad_output != nullptr) {
-    check_same_kind("grad_output", *grad_output, filters);
-    check_shape("grad_output", *grad_output,
-                {filters.size(0), filters.size(1), filters.size(2), filters.size(3)});
-  }
-  check(!scale || (scale->is_cpu() && scale->numel() == 1 &&
-                   scale->scalar_type() == torch::headeronly::ScalarType::Float),
-        "scale: expected one float32 number on the CPU");
-}
-
 inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
                                       const torch::stable::Tensor& depthwise,
                                       const torch::stable::Tensor& pointwise) {

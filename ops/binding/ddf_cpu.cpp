@@ -21,6 +21,7 @@
 
 #include "../kernels/cpu/kernels.h"
 #include "call.h"
+#include "filter_norm.h"
 #include "softmax.h"
 
 namespace {
@@ -137,6 +138,30 @@ struct Cpu {
     return gradients;
   }
 
+  static void filter_norm(ddf::FilterNormProblem p, const Tensor& filters) {
+    // Rows that follow upon each other are one.
+    const auto dense = [&](const View& view) {
+      return view.data == nullptr || view.y == p.width * view.x;
+    };
+    if (p.height * p.width == 1) {  // channel filters: they take the place of the pixels
+      for (View* view : {&p.x, &p.to, &p.grad_output}) {
+        view->x = p.taps * view->c;
+        view->y = 0;
+      }
+      p.width = p.filters;
+      p.filters = 1;
+      p.filters_along_x = true;
+    } else if (dense(p.x) && dense(p.to) && dense(p.grad_output)) {
+      p.width *= p.height;
+      p.height = 1;
+    }
+    p.run = p.x.x == 1 ? 4096 : 512;
+    const Kernels& k = kernels();
+    const int64_t bytes = k.filter_norm_scratch_bytes(p);
+    for_units(p.units(), filters.numel() * 4,
+              [&](int64_t unit) { k.filter_norm(p, unit, thread_scratch(bytes)); });
+  }
+
   static void interpolation_softmax(const ddf::InterpolationSoftmaxProblem& p, const Tensor&) {
     const Kernels& k = kernels();
     const Plan plan = k.plan_interpolation_softmax(p);
@@ -146,54 +171,6 @@ struct Cpu {
     });
   }
 };
-
-// Of filters (B, n * taps, H, W): the normalised ones, or their gradient if there is grad_output.
-Tensor run_filter_norm(const Tensor* grad_output, const Tensor& filters, int64_t taps, double gain,
-                       double eps, const std::optional<Tensor>& scale) {
-  ddf::binding::check_filters(filters, taps, grad_output, scale);
-  ddf::FilterNormProblem p;
-  p.dtype = ddf::binding::dtype_of(filters);
-  p.batch = filters.size(0);
-  p.filters = filters.size(1) / taps;
-  p.taps = taps;
-  p.height = filters.size(2);
-  p.width = filters.size(3);
-  p.gain = gain;
-  p.eps = scale ? eps * *static_cast<const float*>(scale->const_data_ptr()) : eps;
-  const Tensor out = empty({p.batch, filters.size(1), p.height, p.width}, filters);
-  p.x = ddf::binding::view_of(filters);
-  p.to = ddf::binding::result_view_of(out);
-  if (grad_output != nullptr) p.grad_output = ddf::binding::view_of(*grad_output);
-  if (filters.numel() == 0) return out;
-  if (p.height * p.width == 1 && filters.is_contiguous() &&
-      (grad_output == nullptr || grad_output->is_contiguous())) {
-    // Channel filters: they take the place of the pixels.
-    for (View* view : {&p.x, &p.to, &p.grad_output}) *view = {view->data, 0, 1, 0, taps, 0};
-    p.width = p.batch * p.filters;
-    p.batch = p.filters = 1;
-  }
-  const auto dense = [&](const View& view) { return view.y == p.width * view.x; };
-  if (dense(p.x) && dense(p.to) && (grad_output == nullptr || dense(p.grad_output))) {
-    p.width *= p.height;  // rows that follow upon each other are one
-    p.height = 1;
-  }
-  p.run = p.x.x == 1 ? 4096 : 512;
-  const Kernels& k = kernels();
-  const int64_t bytes = k.filter_norm_scratch_bytes(p);
-  for_units(p.units(), filters.numel() * 4,
-            [&](int64_t unit) { k.filter_norm(p, unit, thread_scratch(bytes)); });
-  return out;
-}
-
-Tensor filter_norm(const Tensor& filters, int64_t taps, double gain, double eps,
-                   std::optional<Tensor> scale) {
-  return run_filter_norm(nullptr, filters, taps, gain, eps, scale);
-}
-
-Tensor filter_norm_backward(const Tensor& grad_output, const Tensor& filters, int64_t taps,
-                            double gain, double eps, std::optional<Tensor> scale) {
-  return run_filter_norm(&grad_output, filters, taps, gain, eps, scale);
-}
 
 ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& depthwise,
                                                  const Tensor& pointwise) {
@@ -270,8 +247,7 @@ Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& 
 
 STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
   ddf::binding::Operators<Cpu>::register_with(m);
-  m.impl("filter_norm", TORCH_BOX(&filter_norm));
-  m.impl("filter_norm_backward", TORCH_BOX(&filter_norm_backward));
+  ddf::binding::FilterNorm<Cpu>::register_with(m);
   ddf::binding::InterpolationSoftmax<Cpu>::register_with(m);
   m.impl("depthwise_pointwise", TORCH_BOX(&depthwise_pointwise));
   m.impl("depthwise_pointwise_backward", TORCH_BOX(&depthwise_pointwise_backward));

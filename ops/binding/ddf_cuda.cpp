@@ -13,6 +13,7 @@
 
 #include "../kernels/cuda/launch.h"
 #include "call.h"
+#include "filter_norm.h"
 #include "softmax.h"
 
 #define DDF_STRING_(name) #name
@@ -102,6 +103,11 @@ struct Cuda {
     return gradients;
   }
 
+  static void filter_norm(const ddf::FilterNormProblem& p, const Tensor& filters) {
+    const torch::stable::accelerator::DeviceGuard guard(filters.get_device_index());
+    check(ddf::cuda::filter_norm(p, stream_of(filters)));
+  }
+
   static void interpolation_softmax(const ddf::InterpolationSoftmaxProblem& p,
                                     const Tensor& logits) {
     const torch::stable::accelerator::DeviceGuard guard(logits.get_device_index());
@@ -113,5 +119,6 @@ struct Cuda {
 
 STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) {
   ddf::binding::Operators<Cuda>::register_with(m);
+  ddf::binding::FilterNorm<Cuda>::register_with(m);
   ddf::binding::InterpolationSoftmax<Cuda>::register_with(m);
 }

@@ -81,14 +81,23 @@ struct Problem {
 
 // FilterNorm of (B, filters * taps, H, W), or its gradient.
 struct FilterNormProblem {
+  // Below this a variance is rounding noise: ddf_seg/ops/filter_norm.py.
+  static constexpr double kLeastVariance = 1e-24;
+
   DType dtype = DType::float32;
   int64_t batch = 0, filters = 0, taps = 2, height = 0, width = 0;
   double gain = 1, eps = 0;
+  const float* scale = nullptr;  // of eps; 1 without it
+  // Learned, of each filter's taps: (filters * taps), contiguous, in the type of the sums; null: 1
+  // and 0.
+  const void *deviations = nullptr, *means = nullptr;
   View x;
   View grad_output;  // of the gradient only
   View to;           // the output, or the gradient of x
 
-  int64_t run = 1;  // pixels of a row that a unit has
+  // Of the CPU: pixels of a row that a unit has, and whether they are filters of an image.
+  int64_t run = 1;
+  bool filters_along_x = false;
 
   DDF_HOST_DEVICE int64_t runs() const { return (width + run - 1) / run; }
   DDF_HOST_DEVICE int64_t units() const { return batch * filters * height * runs(); }

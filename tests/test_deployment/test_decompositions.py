@@ -86,6 +86,8 @@ def test_filter_norm(filters: int, taps: int, scale: Tensor | None) -> None:
     arguments = (x, taps, 0.47, 1e-5, scale)
     assert_same('filter_norm', filter_norm(*arguments), *arguments)
     assert not TABLE['filter_norm'](*arguments)[0, :taps, 0, 0].any()
+    learned = random(filters * taps), random(filters * taps)
+    assert_same('filter_norm', filter_norm(*arguments, *learned), *arguments, *learned)
 
 
 @pytest.mark.parametrize('dim', [1, 2, -2, 3, -1])

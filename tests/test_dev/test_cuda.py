@@ -41,6 +41,15 @@ def test_reads_what_ptxas_says() -> None:
     assert generic.occupancy == 256 / 1536
 
 
+def test_names_of_kernels() -> None:
+    """Of those whose constants say something else than how filters are combined."""
+    symbol = '_ZN3ddf4cuda11norm_filterI13__nv_bfloat16Li5ELb{}EEEvNS0_8NormWorkE'
+    assert cuda_report.readable(symbol.format(1)) == ('norm_filter<5, learned>', 5)
+    assert cuda_report.readable(symbol.format(0)) == ('norm_filter<5>', 5)
+    symbol = '_ZN3ddf4cuda15norm_filter_anyIfEEvNS0_8NormWorkE'
+    assert cuda_report.readable(symbol) == ('norm_filter_any', 0)
+
+
 def test_spills_and_growth_are_faults() -> None:
     kernels = [
         replace(k, architecture='9.0', instructions=40.5)
@@ -114,6 +123,9 @@ def test_the_aims_on_paper() -> None:
     for key, (_, instructions) in counts.items():
         _, dtype, name = key.split(' ', 2)
         if dtype != 'float32' or '<3' not in name or 'any' in name:
+            continue
+        if name.startswith('norm'):  # of a filter
+            assert instructions <= 9 * 24, f'{key}: {instructions}'
             continue
         # A group of few channels leaves half of a warp's sums without work.
         most = 80 if name.endswith('2>') else 62 if name.startswith('grad') else 52

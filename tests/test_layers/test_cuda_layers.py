@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ddf_seg.layers import DDFPack, DDFUpPack
 from ddf_seg.ops import ddf, ddf_upsample, native
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
-from ddf_seg.ops.filter_norm import filter_norm
 
 DEVICE = 'cuda'
 pytestmark = pytest.mark.skipif(
@@ -125,12 +124,9 @@ def test_the_first_call_of_a_process_can_be_captured() -> None:
     assert done.stdout.strip() == 'True', done.stderr
 
 
-def test_operators_without_cuda_kernels_agree_with_the_cpu() -> None:
-    filters = torch.randn(2, 18, 7, 9)
+def test_the_operator_without_cuda_kernels_agrees_with_the_cpu() -> None:
     weights = [torch.randn(n) for n in ((4, 8, 3, 3), (4, 9, 8), (36,))]
     x = torch.randn(2, 8, 7, 9)
-    got = filter_norm(filters.to(DEVICE), 9, 0.5, 1e-5)
-    torch.testing.assert_close(got.cpu(), filter_norm(filters, 9, 0.5, 1e-5), rtol=1e-4, atol=1e-5)
     got = depthwise_pointwise(x.to(DEVICE), *(w.to(DEVICE) for w in weights))
     torch.testing.assert_close(got.cpu(), depthwise_pointwise(x, *weights), rtol=1e-4, atol=1e-4)
 

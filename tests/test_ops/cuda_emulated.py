@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,19 +128,20 @@ def _like(values: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 # As driver.cpp numbers them
-FORWARD, BACKWARD, SOFTMAX = range(3)
+FORWARD, BACKWARD, SOFTMAX, NORM = range(4)
 
 
 @dataclass
 class Request:
     """One run of the launchers: (features, channel filter, spatial filter, output, gradients).
 
-    Or (logits, query, key, rows, columns, output, gradient of the logits).
+    Or (logits, query, key, rows, columns, output, gradient of the logits); or (filters, gradient
+    of the output or None, output or gradient, scale, std, mean, None).
     """
 
     numbers: list[int]
     tensors: list[Tensor | None]
-    operation: int  # one of FORWARD, BACKWARD, SOFTMAX
+    operation: int  # one of FORWARD, BACKWARD, SOFTMAX, NORM
 
     @classmethod
     def of(
@@ -201,10 +203,33 @@ class Request:
             numbers += [0] * 4 if tensor is None else tensor.stride()
         return cls(numbers, [logits, query, key, rows, columns, output, gradient], SOFTMAX)
 
+    @classmethod
+    def of_norm(
+        cls,
+        filters: Tensor,
+        taps: int,
+        gain: float,
+        eps: float,
+        scale: Tensor | None,
+        std: Tensor | None,
+        mean: Tensor | None,
+        grad_output: Tensor | None = None,
+    ) -> Request:
+        """`filter_norm`, or its gradient if there is a `grad_output`."""
+        batch, channels, *size = filters.shape
+        output = _like(filters, filters.shape)
+        numbers = [list(DTYPES).index(filters.dtype), batch, channels // taps, taps, *size]
+        numbers += struct.unpack('2q', struct.pack('2d', gain, eps))
+        for tensor in (filters, grad_output, output):
+            numbers += [0] * 4 if tensor is None else tensor.stride()
+        return cls(numbers, [filters, grad_output, output, scale, std, mean, None], NORM)
+
     @property
     def results(self) -> list[Tensor | None]:
         if self.operation == SOFTMAX:
             return [self.tensors[5] if self.tensors[6] is None else self.tensors[6]]
+        if self.operation == NORM:
+            return self.tensors[2:3]
         return self.tensors[4:] if self.operation == BACKWARD else self.tensors[3:4]
 
     def line(self, short: dict[int, int] | None = None, missing_shared: int = 0) -> str:

@@ -61,12 +61,14 @@ def test_tiny_maps_dispatched(view: str, dtype: torch.dtype, at_end: bool) -> No
 @both_ends
 @dtypes
 def test_filter_norm_dispatched(dtype: torch.dtype, at_end: bool) -> None:
-    for width in (1, 3, 5, 9, 17):
-        x, upstream = (guarded(torch.randn(1, 9, 1, width).to(dtype), at_end) for _ in range(2))
-        arguments = (x, 9, 0.7, 1e-5, None)
-        got = OPS.filter_norm(*arguments), OPS.filter_norm_backward(upstream, *arguments)
+    for width, filters in ((1, 1), (3, 1), (5, 1), (9, 1), (17, 1), (1, 5), (1, 17)):
+        shape = (1, 9 * filters, 1, width)
+        x, upstream = (guarded(torch.randn(shape).to(dtype), at_end) for _ in range(2))
+        std, mean = (guarded(torch.randn(9 * filters), at_end) for _ in range(2))
+        arguments = (x, 9, 0.7, 1e-5, None, std)
+        got = OPS.filter_norm(*arguments, mean), OPS.filter_norm_backward(upstream, *arguments)
         want = (
-            filter_norm._plain_forward(*arguments),
+            filter_norm._plain_forward(*arguments, mean),
             filter_norm._plain_backward(upstream, *arguments),
         )
         torch.testing.assert_close(

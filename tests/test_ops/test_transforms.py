@@ -30,6 +30,10 @@ def formula_of_filter_norm(filters: Tensor) -> Tensor:
     return ((split - mean) / (deviation + 1e-2) * 0.7).flatten(1, 2)
 
 
+def formula_with_what_is_learned(filters: Tensor, std: Tensor, mean: Tensor) -> Tensor:
+    return formula_of_filter_norm(filters) * std[:, None, None] + mean[:, None, None]
+
+
 def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
     phases, channels, side = depthwise.shape[:3]
     weight = depthwise.flatten(0, 1)[:, None]
@@ -109,6 +113,11 @@ CASES = {
     },
     'filter_norm': Case(
         lambda x: filter_norm(x, 3, 0.7, 1e-2), formula_of_filter_norm, ((2, 6, 2, 2),)
+    ),
+    'filter_norm, learned': Case(
+        lambda x, std, mean: filter_norm(x, 3, 0.7, 1e-2, None, std, mean),
+        formula_with_what_is_learned,
+        ((2, 6, 2, 2), (6,), (6,)),
     ),
     'depthwise_pointwise': Case(
         depthwise_pointwise, two_convolutions, ((2, 2, 2, 3), (2, 2, 3, 3), (2, 2, 2), (4,))

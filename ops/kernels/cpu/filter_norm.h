@@ -8,9 +8,6 @@
 
 namespace ddf::DDF_NAMESPACE {
 
-// Below this a variance is rounding noise: ddf_seg/ops/filter_norm.py.
-inline constexpr double kLeastVariance = 1e-24;
-
 template <typename T>
 DDF_INLINE Vec<T> square_root(Vec<T> value) {
   T lanes[kLanes<T>];
@@ -68,8 +65,9 @@ struct Centered {
       squares += taps[t] * taps[t];
     }
     const Vec<T> variance = squares * broadcast(T(1) / static_cast<T>(count - 1));
-    varies = reinterpret_cast<Mask<T>>(variance > broadcast(static_cast<T>(kLeastVariance)));
-    deviation = square_root<T>(at_least<T>(variance, static_cast<T>(kLeastVariance)));
+    constexpr auto kLeast = static_cast<T>(FilterNormProblem::kLeastVariance);
+    varies = reinterpret_cast<Mask<T>>(variance > broadcast(kLeast));
+    deviation = square_root<T>(at_least<T>(variance, kLeast));
   }
 };
 
@@ -88,16 +86,29 @@ void filter_norm_unit(const FilterNormProblem& p, int64_t unit, void* memory) {
   const E* const x_row = row_of(p.x);
   const E* const upstream_row = kGradient ? row_of(p.grad_output) : nullptr;
   E* const to_row = row_of(p.to);
-  const Vec<T> gain = broadcast(static_cast<T>(p.gain)), eps = broadcast(static_cast<T>(p.eps));
+  const Vec<T> gain = broadcast(static_cast<T>(p.gain));
+  const Vec<T> eps = broadcast(static_cast<T>(p.scale == nullptr ? p.eps : p.eps * *p.scale));
   for (int64_t x = begin; x < end; x += kLanes<T>) {
     const int n = static_cast<int>(smaller(kLanes<T>, end - x));
+    const auto learned = [&](const void* values, int64_t t) {
+      const T* const of_tap = static_cast<const T*>(values) + filter * p.taps + t;
+      return p.filters_along_x ? load_some<T>(of_tap + x * p.taps, p.taps, n) : broadcast(*of_tap);
+    };
     const E* const from = x_row + x * p.x.x;
     E* const to = to_row + x * p.to.x;
     for (int64_t t = 0; t < p.taps; ++t) taps[t] = load_some<T>(from + t * p.x.c, p.x.x, n);
     const Centered<T> statistics(taps, p.taps);
     const Vec<T> inverse = broadcast(T(1)) / (statistics.deviation + eps);
     if constexpr (!kGradient) {
-      const Vec<T> scale = inverse * gain;
+      Vec<T> scale = inverse * gain;
+      if (p.deviations != nullptr || p.means != nullptr) {
+        for (int64_t t = 0; t < p.taps; ++t) {
+          taps[t] *= scale;
+          if (p.deviations != nullptr) taps[t] *= learned(p.deviations, t);
+          if (p.means != nullptr) taps[t] += learned(p.means, t);
+        }
+        scale = broadcast(T(1));
+      }
       for (int64_t t = 0; t < p.taps; ++t)
         store_some<T>(to + t * p.to.c, p.to.x, n, taps[t] * scale);
     } else {
@@ -106,6 +117,7 @@ void filter_norm_unit(const FilterNormProblem& p, int64_t unit, void* memory) {
       Vec<T> sum = {}, product = {};
       for (int64_t t = 0; t < p.taps; ++t) {
         upstream[t] = load_some<T>(above + t * p.grad_output.c, p.grad_output.x, n) * gain;
+        if (p.deviations != nullptr) upstream[t] *= learned(p.deviations, t);
         sum += upstream[t];
         product += upstream[t] * taps[t];
       }

@@ -38,27 +38,32 @@ bool fits(const Problem& p) {
   return true;
 }
 
-bool fits(const InterpolationSoftmaxProblem& p) {
+// Of kernels whose threads have a group of a pixel each (items.cuh).
+template <size_t kCount>
+bool fits(const int64_t (&numbers)[kCount], int64_t height, int64_t groups, int64_t width) {
   constexpr int64_t limit = INT32_MAX, grid = 1 << 24;  // rows of a grid, at most
-  const int64_t numbers[] = {p.batch,
-                             p.maps,
-                             p.depth,
-                             p.groups,
-                             p.taps(),
-                             p.width,
-                             p.height + grid,
-                             (p.low_height + 1) * p.scale + p.kernel,
-                             (p.low_width + 1) * p.scale + p.kernel};
   for (const int64_t number : numbers)
     if (number > limit) return false;
-  return p.groups * p.width + grid <= limit;
+  return height + grid <= limit && groups <= limit && width <= limit &&
+         groups * width + grid <= limit;
+}
+
+bool fits(const InterpolationSoftmaxProblem& p) {
+  return fits({p.batch, p.maps, p.depth, p.taps(), (p.low_height + 1) * p.scale + p.kernel,
+               (p.low_width + 1) * p.scale + p.kernel},
+              p.height, p.groups, p.width);
+}
+
+bool fits(const FilterNormProblem& p) {
+  return fits({p.batch, p.taps}, p.height, p.filters, p.width);
 }
 
 constexpr uint64_t kNoted = 64;
 std::atomic<const char*> noted[kNoted];
 std::atomic<uint64_t> count{0};
 
-bool empty(const InterpolationSoftmaxProblem& p) {
+template <typename AnyProblem>
+bool empty(const AnyProblem& p) {
   return p.batch == 0 || p.height == 0 || p.width == 0;
 }
 bool empty(const Problem& p) { return p.batch == 0 || p.out_height == 0 || p.out_width == 0; }
@@ -93,6 +98,12 @@ cudaError_t backward(const Problem& p, cudaStream_t stream) {
   if (empty(p)) return cudaSuccess;
   if (!fits(p)) return cudaErrorInvalidValue;
   return for_dtype(p.dtype, [&](auto typed) { return typed.backward(p, stream); });
+}
+
+cudaError_t filter_norm(const FilterNormProblem& p, cudaStream_t stream) {
+  if (empty(p) || p.filters == 0) return cudaSuccess;
+  if (!fits(p)) return cudaErrorInvalidValue;
+  return for_dtype(p.dtype, [&](auto typed) { return typed.filter_norm(p, stream); });
 }
 
 cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p, cudaStream_t stream) {

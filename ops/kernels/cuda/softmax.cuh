@@ -10,50 +10,18 @@
 
 #include "../formula.h"
 #include "element.cuh"
+#include "items.cuh"
 #include "line.cuh"
-#include "work.cuh"
 
 namespace ddf::cuda {
 
 // The tables of rows and columns: the prior's logarithm, its softmax, then weights of each map.
 inline constexpr int kLogPrior = 0, kStart = 1, kWeights = 2;
 
-// One launch. A block has kThreads items, rows of 2^log_x of them; an item is a group of a pixel.
 struct SoftmaxWork {
   InterpolationSoftmaxProblem p;
-  int log_x = 0;
-  // Neighbouring items are neighbouring groups (channels_last), else neighbouring pixels.
-  bool groups_first = false;
-
-  DDF_HOST_DEVICE int block_rows() const { return kThreads >> log_x; }
+  Items items;
 };
-
-// A group of a fine pixel.
-struct Item {
-  int64_t image;
-  int group, y, x;
-};
-
-template <typename Body>
-__device__ inline void for_each_item(const SoftmaxWork& w, const Body& body) {
-  const int thread = static_cast<int>(threadIdx.x), rows = w.block_rows();
-  const int groups = static_cast<int>(w.p.groups), width = static_cast<int>(w.p.width);
-  const int i = static_cast<int>(blockIdx.x) << w.log_x | (thread & ((1 << w.log_x) - 1));
-  if (i >= groups * width) return;
-  Item item;
-  item.group = w.groups_first ? i % groups : i / width;
-  item.x = w.groups_first ? i / groups : i % width;
-  const int first = static_cast<int>(blockIdx.y) * rows + (thread >> w.log_x);
-  for (item.image = blockIdx.z; item.image < w.p.batch; item.image += gridDim.z)
-    for (item.y = first; item.y < w.p.height; item.y += static_cast<int>(gridDim.y) * rows)
-      body(item);
-}
-
-// What an item has in a tensor of `each` channels a group.
-template <typename E>
-__device__ inline E* of_item(const View& view, const Item& item, int64_t each) {
-  return const_cast<E*>(at<E>(view, item.image, item.group * each, item.y, item.x));
-}
 
 // The tables of one axis, (2 + maps, kernel, size): a row's or column's values from table `first`
 // on.
@@ -175,7 +143,7 @@ __global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel>)
   using T = Sum<E>;
   constexpr int kTaps = kKernel * kKernel;
   const InterpolationSoftmaxProblem& p = w.p;
-  for_each_item(w, [&](const Item& item) {
+  for_each_item(w.items, [&](const Item& item) {
     T taps[kTaps];
     raise<E, kKernel>(p, item, taps);
     Table<T> rows = Table<T>::of_rows(p, item, kStart);
@@ -199,7 +167,7 @@ __global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel>)
   using T = Sum<E>;
   constexpr int kTaps = kKernel * kKernel;
   const InterpolationSoftmaxProblem& p = w.p;
-  for_each_item(w, [&](const Item& item) {
+  for_each_item(w.items, [&](const Item& item) {
     T taps[kTaps];
     raise<E, kKernel>(p, item, taps);
     T upstream[kTaps] = {};
@@ -265,7 +233,7 @@ __device__ inline void for_each_item_of_any_size(const SoftmaxWork& w, const Bod
   using T = Sum<E>;
   const InterpolationSoftmaxProblem& p = w.p;
   const int kernel = static_cast<int>(p.kernel);
-  for_each_item(w, [&](const Item& item) {
+  for_each_item(w.items, [&](const Item& item) {
     const Keys<E> keys(p, item);
     T most = in_softmax(p, item, keys, 0, 0), sum = 0;
     for_each_tap(kernel, [&](int iy, int ix) {

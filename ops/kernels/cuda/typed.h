@@ -1,4 +1,4 @@
-// The launchers of one element type (kernels.cu, softmax.cu).
+// The launchers of one element type (kernels.cu, norm.cu, softmax.cu).
 #pragma once
 
 #include "launch.h"
@@ -15,6 +15,7 @@ struct Typed {
   static int64_t partial_bytes(const Problem& p);
   static cudaError_t forward(const Problem& p, cudaStream_t stream);
   static cudaError_t backward(const Problem& p, cudaStream_t stream);
+  static cudaError_t filter_norm(const FilterNormProblem& p, cudaStream_t stream);
   static cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p,
                                            cudaStream_t stream);
 };

@@ -25,6 +25,11 @@
     return cudaErrorInvalidValue;                                           \
   }                                                                         \
   template <>                                                               \
+  cudaError_t Typed<DType::dtype>::filter_norm(const FilterNormProblem&,    \
+                                               cudaStream_t) {              \
+    return cudaErrorInvalidValue;                                           \
+  }                                                                         \
+  template <>                                                               \
   cudaError_t Typed<DType::dtype>::interpolation_softmax(                   \
       const InterpolationSoftmaxProblem&, cudaStream_t) {                   \
     return cudaErrorInvalidValue;                                           \
@@ -54,6 +59,7 @@ using ddf::Problem;
 struct Reader {
   const int64_t* next;
   int64_t operator()() { return *next++; }
+  void operator()(double& value) { std::memcpy(&value, next++, sizeof value); }
   void operator()(ddf::View& view) {
     for (int64_t* stride : {&view.b, &view.c, &view.y, &view.x}) *stride = *next++;
   }
@@ -107,6 +113,25 @@ ddf::InterpolationSoftmaxProblem softmax_of(const int64_t* numbers, void* const*
   return p;
 }
 
+// In this order: dtype, the sizes, gain and eps bit by bit, then the strides of the first three
+// tensors.
+ddf::FilterNormProblem norm_of(const int64_t* numbers, void* const* tensors) {
+  Reader read{numbers};
+  ddf::FilterNormProblem p;
+  p.dtype = static_cast<DType>(read());
+  for (int64_t* size : {&p.batch, &p.filters, &p.taps, &p.height, &p.width}) *size = read();
+  read(p.gain);
+  read(p.eps);
+  for (ddf::View* view : {&p.x, &p.grad_output, &p.to}) read(*view);
+  p.x.data = tensors[0];
+  p.grad_output.data = tensors[1];
+  p.to.data = tensors[2];
+  p.scale = static_cast<const float*>(tensors[3]);
+  p.deviations = tensors[4];
+  p.means = tensors[5];
+  return p;
+}
+
 int run(Problem p, bool backward) {
   if (!backward) return ddf::cuda::forward(p, nullptr);
   const int64_t bytes = ddf::cuda::partial_bytes(p);
@@ -147,11 +172,12 @@ const char* emulation_launched() {
   return names.c_str();
 }
 
-// 0: the forward pass, 1: the backward pass, 2: interpolation_softmax, or its gradient where there
-// is a tensor for it.
+// 0: the forward pass, 1: the backward pass; 2: interpolation_softmax, or its gradient where there
+// is a tensor for it; 3: filter_norm, or its gradient where there is one from above.
 int emulation_run(const int64_t* numbers, void* const* tensors, int operation) {
   if (operation == 2)
     return ddf::cuda::interpolation_softmax(softmax_of(numbers, tensors), nullptr);
+  if (operation == 3) return ddf::cuda::filter_norm(norm_of(numbers, tensors), nullptr);
   return run(problem_of(numbers, tensors), operation == 1);
 }
 }
