@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 # Tests that compile the CUDA kernels for the CPU: tests/test_ops/test_cuda_….py
-EMULATED := emulation norm softmax
+EMULATED := emulation gain norm softmax
 SOURCES := setup.py setup.cfg pyproject.toml constraints.txt $(wildcard ops/kernels/* ops/kernels/*/* ops/binding/*)
 # One file a torch: another TORCH sets the environment up anew.
 STAMP := $(VENV)/.setup-$(subst /,_,$(TORCH))

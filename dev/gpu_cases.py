@@ -97,6 +97,26 @@ def run_norm(large: bool, device: str) -> None:
             print(f'FilterNorm, {sizes} {layout} {dtype}: {", ".join(names)}')
 
 
+def run_gain(large: bool, device: str) -> None:
+    """`weight_gain` of a channel branch of 256 or 16 channels."""
+    import torch
+
+    from ddf_seg.ops import native
+    from ddf_seg.ops.weight_gain import weight_gain
+
+    channels = 256 if large else 16
+    for dtype in DTYPES:
+        of_type = getattr(torch, dtype)
+        squeezed = channels // 5
+        weights = [
+            torch.randn(shape, device=device, dtype=of_type)
+            for shape in ((squeezed, channels), (9 * channels, squeezed))
+        ]
+        with native.launched_kernels() as names:
+            weight_gain(*weights)
+        print(f'gain of weights, {channels} channels {dtype}: {", ".join(names)}')
+
+
 def run(large: bool, device: str) -> None:
     """Forward and backward of each case of the operators."""
     import torch
@@ -142,6 +162,7 @@ def main() -> int:
     run(args.large, args.device)
     run_softmax(args.large, args.device)
     run_norm(args.large, args.device)
+    run_gain(args.large, args.device)
     return 0
 
 

@@ -77,7 +77,9 @@ def parts(architecture: str) -> list[Part]:
         'TORCH_CUDA_ARCH_LIST': architecture,
     }
     # What the emulation runs needs no GPU, and minutes to compile.
-    operators = [f'tests/test_ops/test_cuda{name}.py' for name in ('', '_norm', '_softmax')]
+    operators = [
+        f'tests/test_ops/test_cuda{name}.py' for name in ('', '_gain', '_norm', '_softmax')
+    ]
     operators += ['-k', 'not emulat']
     benchmark = ['benchmarks/benchmark_op.py', '--device', 'cuda', '--kernel-sizes', '3']
     sections = ['--sections', 'forward', 'backward', 'upsample', '--seconds', '0.15']

@@ -63,4 +63,4 @@ def _matrix_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
 complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['aten::baddbmm'] = _matrix_multiply_adds
 complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS['aten::baddbmm'] = generic_activation_jit('matmul')
 # Work per element, which mmengine does not count for others either.
-jit_analysis._IGNORED_OPS.add('ddf_seg::filter_norm')
+jit_analysis._IGNORED_OPS.update({'ddf_seg::filter_norm', 'ddf_seg::weight_gain'})

@@ -9,31 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.depthwise_pointwise import depthwise_pointwise
+from ..ops.weight_gain import weight_gain
 from .filter_norm import FilterNorm, as_computed, build_normalization
 
 # Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
-for _name in ('few_outputs', '_gain', '_global_mean', 'depthwise_pointwise'):
+for _name in ('few_outputs', 'weight_gain', '_global_mean', 'depthwise_pointwise'):
     torch.fx.wrap(_name)
 
 
-def _gain(weight: Tensor) -> Tensor:
-    """Deviation that weights give to independent inputs of deviation 1, at most 1, no gradient.
-
-    FilterNorm makes its input's scale irrelevant, so nothing but weight decay acts on the norm of
-    these weights. Counting FilterNorm's eps in units of this gain keeps the invariance exact.
-    """
-    wide = torch.promote_types(weight.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(weight.detach(), dtype=wide).float()
-    return (norm * weight.shape[0] ** -0.5).clamp(1e-12, 1.0)
-
-
 def _normalize(norm: nn.Module, filters: Tensor, *weights: Tensor) -> Tensor:
+    """Normalises what one or two layers of these weights made."""
     if not isinstance(norm, FilterNorm):
         return norm(filters)
-    scale = _gain(weights[0])
-    for weight in weights[1:]:
-        scale = scale * _gain(weight)
-    return norm(filters, scale)
+    return norm(filters, weight_gain(*weights))
 
 
 class SpatialBranch(nn.Sequential):

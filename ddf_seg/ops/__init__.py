@@ -5,6 +5,7 @@ from . import (  # noqa: F401  (define operators)
     filter_norm,
     interpolation_softmax,
     registration,
+    weight_gain,
 )
 from .affinity import affinity
 from .ddf import ddf, ddf_upsample

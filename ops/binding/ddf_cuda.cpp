@@ -7,6 +7,8 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -115,10 +117,42 @@ struct Cuda {
   }
 };
 
+void check_weight(const char* name, const Tensor& x) {
+  ddf::binding::check(x.dim() > 0 && x.size(0) > 0 && x.is_cuda(), [&] {
+    return std::string(name) + ": expected at least one output, on a CUDA device, got shape " +
+           ddf::binding::shape_of(x) + " on " + ddf::binding::device_of(x);
+  });
+}
+
+Tensor weight_gain(const Tensor& weight, MaybeTensor after) {
+  ddf::binding::check_floating("weight", weight);
+  check_weight("weight", weight);
+  if (after) {
+    ddf::binding::check_same_kind("after", *after, weight);
+    check_weight("after", *after);
+  }
+  const torch::stable::accelerator::DeviceGuard guard(weight.get_device_index());
+  const Tensor weights[] = {torch::stable::contiguous(weight),
+                            torch::stable::contiguous(after ? *after : weight)};
+  ddf::WeightGainProblem p;
+  p.dtype = ddf::binding::dtype_of(weight);
+  for (int i = 0; i < (after ? 2 : 1); ++i) {
+    p.weights[i] = weights[i].const_data_ptr();
+    p.elements[i] = weights[i].numel();
+    p.factors[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(weights[i].size(0))));
+  }
+  Tensor gain = torch::stable::new_empty(weight, {},
+                                         std::make_optional(torch::headeronly::ScalarType::Float));
+  p.to = static_cast<float*>(gain.mutable_data_ptr());
+  check(ddf::cuda::weight_gain(p, stream_of(weight)));
+  return gain;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CUDA, m) {
   ddf::binding::Operators<Cuda>::register_with(m);
   ddf::binding::FilterNorm<Cuda>::register_with(m);
+  m.impl("weight_gain", TORCH_BOX(&weight_gain));
   ddf::binding::InterpolationSoftmax<Cuda>::register_with(m);
 }

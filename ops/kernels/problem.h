@@ -103,6 +103,16 @@ struct FilterNormProblem {
   DDF_HOST_DEVICE int64_t units() const { return batch * filters * height * runs(); }
 };
 
+// Deviation that the weights of a layer give to independent inputs of deviation 1, at most 1: their
+// norm over the root of the number of outputs. With a second layer after it, the product.
+struct WeightGainProblem {
+  DType dtype = DType::float32;
+  const void* weights[2] = {};  // contiguous; the second may be missing
+  int64_t elements[2] = {};
+  float factors[2] = {};  // 1 / sqrt(outputs)
+  float* to = nullptr;
+};
+
 // Of one input (B, C, H, W), for each phase, a depthwise convolution of odd side and stride 1 with
 // zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients.
 struct DepthwisePointwise {

@@ -63,6 +63,13 @@ def test_layer_agrees_with_the_cpu(name: str, layout: str) -> None:
         torch.testing.assert_close(got, want, rtol=2e-3, atol=2e-4)
 
 
+def test_kernels_of_a_layer() -> None:
+    layer, _, x = made('DDFPack', 'contiguous')
+    with torch.no_grad(), native.launched_kernels() as names:
+        layer(x)
+    assert sorted(names) == ['filter_columns', *['norm_filter'] * 2, *['weight_gain'] * 2]
+
+
 @layers
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
 def test_layer_under_autocast(name: str, dtype: torch.dtype) -> None:

@@ -128,7 +128,7 @@ def _like(values: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 # As driver.cpp numbers them
-FORWARD, BACKWARD, SOFTMAX, NORM = range(4)
+FORWARD, BACKWARD, SOFTMAX, NORM, GAIN = range(5)
 
 
 @dataclass
@@ -136,12 +136,13 @@ class Request:
     """One run of the launchers: (features, channel filter, spatial filter, output, gradients).
 
     Or (logits, query, key, rows, columns, output, gradient of the logits); or (filters, gradient
-    of the output or None, output or gradient, scale, std, mean, None).
+    of the output or None, output or gradient, scale, std, mean, None); or (weight, weight after it
+    or None, gain, None, …).
     """
 
     numbers: list[int]
     tensors: list[Tensor | None]
-    operation: int  # one of FORWARD, BACKWARD, SOFTMAX, NORM
+    operation: int  # one of FORWARD, BACKWARD, SOFTMAX, NORM, GAIN
 
     @classmethod
     def of(
@@ -224,11 +225,19 @@ class Request:
             numbers += [0] * 4 if tensor is None else tensor.stride()
         return cls(numbers, [filters, grad_output, output, scale, std, mean, None], NORM)
 
+    @classmethod
+    def of_gain(cls, weight: Tensor, after: Tensor | None) -> Request:
+        """`weight_gain` of contiguous weights."""
+        numbers = [list(DTYPES).index(weight.dtype)]
+        for x in (weight, after):
+            numbers += [0, 1] if x is None else [x.numel(), x.shape[0]]
+        return cls(numbers, [weight, after, torch.full((), torch.nan), *[None] * 4], GAIN)
+
     @property
     def results(self) -> list[Tensor | None]:
         if self.operation == SOFTMAX:
             return [self.tensors[5] if self.tensors[6] is None else self.tensors[6]]
-        if self.operation == NORM:
+        if self.operation in (NORM, GAIN):
             return self.tensors[2:3]
         return self.tensors[4:] if self.operation == BACKWARD else self.tensors[3:4]
 

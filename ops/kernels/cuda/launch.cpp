@@ -106,6 +106,10 @@ cudaError_t filter_norm(const FilterNormProblem& p, cudaStream_t stream) {
   return for_dtype(p.dtype, [&](auto typed) { return typed.filter_norm(p, stream); });
 }
 
+cudaError_t weight_gain(const WeightGainProblem& p, cudaStream_t stream) {
+  return for_dtype(p.dtype, [&](auto typed) { return typed.weight_gain(p, stream); });
+}
+
 cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p, cudaStream_t stream) {
   if (empty(p)) return cudaSuccess;
   if (!fits(p)) return cudaErrorInvalidValue;

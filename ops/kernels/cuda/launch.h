@@ -17,6 +17,7 @@ cudaError_t forward(const Problem& p, cudaStream_t stream);
 cudaError_t backward(const Problem& p, cudaStream_t stream);
 // The normalised filters, or their gradient where the problem has one from above.
 cudaError_t filter_norm(const FilterNormProblem& p, cudaStream_t stream);
+cudaError_t weight_gain(const WeightGainProblem& p, cudaStream_t stream);
 // The filters, or the logits' gradient where the problem has room for it.
 cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p, cudaStream_t stream);
 

@@ -1,5 +1,6 @@
-// Compiled once per element type, as kernels.cu is: chooses the kernel of filter_norm or of its
-// gradient, and launches it.
+// Compiled once per element type, as kernels.cu is: chooses the kernel of filter_norm, of its
+// gradient or of weight_gain, and launches it.
+#include "gain.cuh"
 #include "norm.cuh"
 #include "typed.h"
 
@@ -36,6 +37,17 @@ Chosen choose(const FilterNormProblem& p) {
 template <>
 cudaError_t Typed<DType::DDF_DTYPE>::filter_norm(const FilterNormProblem& p, cudaStream_t stream) {
   return choose(p).launch({p, {p, p.filters, p.x}}, stream);
+}
+
+template <>
+cudaError_t Typed<DType::DDF_DTYPE>::weight_gain(const WeightGainProblem& p, cudaStream_t stream) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(1);
+  config.blockDim = dim3(kGainThreads);
+  config.dynamicSmemBytes = 2 * kGainWarps * sizeof(Sum<E>);
+  config.stream = stream;
+  note_launch("weight_gain");
+  return cudaLaunchKernelEx(&config, cuda::weight_gain<E>, GainWork{p});
 }
 
 }  // namespace ddf::cuda

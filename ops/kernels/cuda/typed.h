@@ -16,6 +16,7 @@ struct Typed {
   static cudaError_t forward(const Problem& p, cudaStream_t stream);
   static cudaError_t backward(const Problem& p, cudaStream_t stream);
   static cudaError_t filter_norm(const FilterNormProblem& p, cudaStream_t stream);
+  static cudaError_t weight_gain(const WeightGainProblem& p, cudaStream_t stream);
   static cudaError_t interpolation_softmax(const InterpolationSoftmaxProblem& p,
                                            cudaStream_t stream);
 };

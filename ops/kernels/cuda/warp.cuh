@@ -7,6 +7,15 @@ namespace ddf::cuda {
 
 inline constexpr int kWarp = 32;
 
+// The sum of all threads' values, for each of them.
+template <typename T>
+__device__ inline T sum_of_warp(T value) {
+#pragma unroll
+  for (int step = kWarp / 2; step > 0; step /= 2)
+    value += __shfl_xor_sync(0xffffffffu, value, step);
+  return value;
+}
+
 // Adds up kCount values of all threads of a warp. In each step a thread keeps one half of the
 // values, and gives the other to a partner that keeps that one: kCount + log2(32) exchanges or so
 // instead of five for each value. Every thread ends with the sum of one value.

@@ -1,5 +1,6 @@
 // The operator's launchers on the emulated device: as a library for ctypes, and (DDF_DRIVER) as a
 // program that AddressSanitizer watches, with every tensor in an allocation of exactly its size.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,28 +12,31 @@
 #include "cuda_runtime.h"
 
 // Element types that this program does without: tests compile no more than they need.
-#define DDF_LEFT_OUT(dtype)                                                 \
-  template <>                                                               \
-  int64_t Typed<DType::dtype>::partial_bytes(const Problem&) {              \
-    return 0;                                                               \
-  }                                                                         \
-  template <>                                                               \
-  cudaError_t Typed<DType::dtype>::forward(const Problem&, cudaStream_t) {  \
-    return cudaErrorInvalidValue;                                           \
-  }                                                                         \
-  template <>                                                               \
-  cudaError_t Typed<DType::dtype>::backward(const Problem&, cudaStream_t) { \
-    return cudaErrorInvalidValue;                                           \
-  }                                                                         \
-  template <>                                                               \
-  cudaError_t Typed<DType::dtype>::filter_norm(const FilterNormProblem&,    \
-                                               cudaStream_t) {              \
-    return cudaErrorInvalidValue;                                           \
-  }                                                                         \
-  template <>                                                               \
-  cudaError_t Typed<DType::dtype>::interpolation_softmax(                   \
-      const InterpolationSoftmaxProblem&, cudaStream_t) {                   \
-    return cudaErrorInvalidValue;                                           \
+#define DDF_LEFT_OUT(dtype)                                                                  \
+  template <>                                                                                \
+  int64_t Typed<DType::dtype>::partial_bytes(const Problem&) {                               \
+    return 0;                                                                                \
+  }                                                                                          \
+  template <>                                                                                \
+  cudaError_t Typed<DType::dtype>::forward(const Problem&, cudaStream_t) {                   \
+    return cudaErrorInvalidValue;                                                            \
+  }                                                                                          \
+  template <>                                                                                \
+  cudaError_t Typed<DType::dtype>::backward(const Problem&, cudaStream_t) {                  \
+    return cudaErrorInvalidValue;                                                            \
+  }                                                                                          \
+  template <>                                                                                \
+  cudaError_t Typed<DType::dtype>::filter_norm(const FilterNormProblem&, cudaStream_t) {     \
+    return cudaErrorInvalidValue;                                                            \
+  }                                                                                          \
+  template <>                                                                                \
+  cudaError_t Typed<DType::dtype>::weight_gain(const WeightGainProblem&, cudaStream_t) {     \
+    return cudaErrorInvalidValue;                                                            \
+  }                                                                                          \
+  template <>                                                                                \
+  cudaError_t Typed<DType::dtype>::interpolation_softmax(const InterpolationSoftmaxProblem&, \
+                                                         cudaStream_t) {                     \
+    return cudaErrorInvalidValue;                                                            \
   }
 
 namespace ddf::cuda {
@@ -132,6 +136,20 @@ ddf::FilterNormProblem norm_of(const int64_t* numbers, void* const* tensors) {
   return p;
 }
 
+// In this order: dtype, elements and outputs of both weights.
+ddf::WeightGainProblem gain_of(const int64_t* numbers, void* const* tensors) {
+  Reader read{numbers};
+  ddf::WeightGainProblem p;
+  p.dtype = static_cast<DType>(read());
+  for (int i = 0; i < 2; ++i) {
+    p.weights[i] = tensors[i];
+    p.elements[i] = read();
+    p.factors[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(read())));
+  }
+  p.to = static_cast<float*>(tensors[2]);
+  return p;
+}
+
 int run(Problem p, bool backward) {
   if (!backward) return ddf::cuda::forward(p, nullptr);
   const int64_t bytes = ddf::cuda::partial_bytes(p);
@@ -173,19 +191,21 @@ const char* emulation_launched() {
 }
 
 // 0: the forward pass, 1: the backward pass; 2: interpolation_softmax, or its gradient where there
-// is a tensor for it; 3: filter_norm, or its gradient where there is one from above.
+// is a tensor for it; 3: filter_norm, or its gradient where there is one from above; 4:
+// weight_gain.
 int emulation_run(const int64_t* numbers, void* const* tensors, int operation) {
   if (operation == 2)
     return ddf::cuda::interpolation_softmax(softmax_of(numbers, tensors), nullptr);
   if (operation == 3) return ddf::cuda::filter_norm(norm_of(numbers, tensors), nullptr);
+  if (operation == 4) return ddf::cuda::weight_gain(gain_of(numbers, tensors), nullptr);
   return run(problem_of(numbers, tensors), operation == 1);
 }
 }
 
 #if defined(DDF_DRIVER)
 
-// stdin: per call the operation, `missing shared bytes`, how many numbers, the numbers, then for each
-// tensor its bytes and how many of them are missing.
+// stdin: per call the operation, `missing shared bytes`, how many numbers, the numbers, then for
+// each tensor its bytes and how many of them are missing.
 int main() {
   int64_t operation = 0, missing = 0, count = 0;
   while (std::scanf("%ld %ld %ld", &operation, &missing, &count) == 3) {
