@@ -104,7 +104,7 @@ def main() -> int:
     metadata, note = metadata_of(network, cfg, Path(args.config).stem, interface, least)
     if note:
         sys.stderr.write(f'note: {note}\n')
-    program = export_program(network.model, size, interface, args.format == 'aoti', args.batch)
+    program = export_program(network.model, size, interface, args.batch)
     with output_errors('--out'):
         write_program(program, args.format, args.out, metadata, args.precision, images)
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')

@@ -2,5 +2,6 @@
 
 - `decompositions`: our operators in what every runtime knows
 - `network`: image in, class ids out, all within one graph
-- `exporting`: that graph as ONNX, OpenVINO's IR or torch's own program
+- `converting`: that graph in other operators
+- `exporting`: it as ONNX, OpenVINO's IR or torch's own program
 """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,11 @@ import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ..engine.predicting.optimizing import fold_normalization
 from ..errors import UsageError, in_a_line
 from ..files import replacing
 from ..runtime import import_openvino
+from .converting import cannot_follow, decomposed, drop_assertions, quick, quiet, to_onnx
 from .decompositions import decomposition_table
 from .network import USUAL, ImageSegmentor, Interface, Metadata
 from .packaging import check_compiler, is_compiled, write_package
@@ -31,7 +31,6 @@ FORMATS = {
     'aoti': ('.pt2', (), ''),
 }
 PRECISIONS = ('fp32', 'fp16', 'int8')
-OPSET = 18
 # The key under which a file has it, as JSON; runtime.py reads it.
 METADATA = 'ddf_seg'
 # Of images of free size, what torch.export is shown: both are odd, and no level is square or a
@@ -79,22 +78,27 @@ def export_program(
     model: Any,
     size: tuple[int, int] | None,
     interface: Interface = USUAL,
-    compiled: bool = False,
     batch: int | None = 1,
 ) -> ExportedProgram:
-    """A segmentor as a graph of torch's core operators; see `ImageSegmentor` for in- and output.
+    """A segmentor as torch's graph; see `ImageSegmentor` for in- and output.
+
+    Our operators are in it as they are: `write_program` replaces them as each format needs it.
+    BatchNorm is folded into the convolutions, where that changes nothing.
 
     Args:
         model: the segmentor, on the CPU.
         size: height and width of the images; None: any.
         interface: what goes in and comes out.
-        compiled: keep our operators, where they have compiled kernels; for 'aoti'.
         batch: number of images; None: any.
 
     Raises:
         UsageError: the network takes no such size, or cannot be exported.
     """
-    network = ImageSegmentor(model.eval(), interface).eval()
+    with warnings.catch_warnings():
+        # Says that it runs slower where nothing was folded; ONNX's optimizer folds it in any case.
+        warnings.simplefilter('ignore')
+        model = fold_normalization(model.eval())
+    network = ImageSegmentor(model, interface).eval()
     height, width = size or _EXAMPLE
     image = torch.zeros(interface.image_shape(batch or 2, (height, width)), dtype=torch.uint8)
     free = [] if size else list(interface.size_axes)
@@ -109,27 +113,16 @@ def export_program(
                 f'{height}×{width} pixels: {in_a_line(error)}'
             ) from error
         try:
-            table = decomposition_table()
-            if compiled:
-                table = {op: form for op, form in table.items() if not is_compiled(op)}
-            with _quiet(), _quick():
+            with quiet(), quick():
                 program = torch.export.export(
                     network,
                     (image,),
                     dynamic_shapes=(dict.fromkeys(free, Dim.DYNAMIC),) if free else None,
                     prefer_deferred_runtime_asserts_over_guards=True,
                 )
-                _drop_assertions(program)
-                program = program.run_decompositions(table)
-                _drop_assertions(program)
         except Exception as error:
-            instead = '; --size and --batch fix them, and more networks can be exported so'
-            raise UsageError(
-                'the network cannot be exported, torch.export cannot follow it'
-                f'{" with free sizes" if free else ""}: {in_a_line(error)}{instead if free else ""}'
-            ) from error
-    if not compiled:
-        _check_operators(program)
+            raise cannot_follow(error, bool(free)) from error
+    drop_assertions(program)
     return program
 
 
@@ -144,7 +137,7 @@ def write_program(
     """Writes a program; a file is there whole or not at all.
 
     Args:
-        program: of `export_program`; for 'aoti' with `compiled`.
+        program: of `export_program`.
         kind: of `FORMATS`.
         path: the file, with the format's suffix; OpenVINO's weights get a .bin beside it.
         metadata: goes into the file.
@@ -152,15 +145,19 @@ def write_program(
         images: what calibrates int8.
 
     Raises:
-        UsageError: ONNX has no operator for one of the program's, or torch cannot compile it.
+        UsageError: one of the program's operators has no form in other runtimes, or in ONNX, or
+            torch cannot compile it.
         OSError: the file cannot be written.
     """
     unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
     if kind == 'pt2':
+        program = decomposed(program, decomposition_table())
         with replacing(path, unfinished):
             torch.export.save(program, unfinished, extra_files={METADATA: metadata.as_json()})
     elif kind == 'aoti':
-        with _quiet():
+        table = {op: form for op, form in decomposition_table().items() if not is_compiled(op)}
+        program = decomposed(program, table, all_of_them=False)
+        with quiet():
             write_package(program, path, {METADATA: metadata.as_json()})
     elif kind == 'onnx':
         with replacing(path, unfinished):
@@ -192,22 +189,7 @@ def convert_to_openvino(
 
 
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
-    try:
-        with _quiet(), _quick():
-            exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=['image'],
-                output_names=['segmentation'],
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise UsageError(
-            f'--format onnx: the network has an operator that ONNX has not: {in_a_line(error)}. '
-            '--format pt2 keeps it'
-        ) from error
-    assert exported is not None
+    exported = to_onnx(program, input_names=['image'], output_names=['segmentation'])
     _name_free_axes(exported.model.graph, metadata.layout)
     for node in exported.model.graph.all_nodes():
         # Where in the code it comes from, with the paths of this machine
@@ -215,20 +197,6 @@ def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> Non
     exported.model.metadata_props.clear()
     exported.model.metadata_props[METADATA] = metadata.as_json()
     exported.save(path, external_data=False)
-
-
-def _drop_assertions(program: ExportedProgram) -> None:
-    """What torch takes for granted of free sizes: more than the network needs, as 1 ≠ H."""
-    aten = torch.ops.aten
-    for node in list(program.graph.nodes):
-        if node.target in (aten._assert_scalar.default, aten._assert_tensor_metadata.default):
-            program.graph.erase_node(node)
-    program.graph.eliminate_dead_code()
-
-
-def _quick() -> contextlib.AbstractContextManager[Any]:
-    """torch's exporter without a cache that costs more than it saves, where sizes are symbols."""
-    return torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
 
 
 def _name_free_axes(graph: Any, layout: str) -> None:
@@ -240,34 +208,3 @@ def _name_free_axes(graph: Any, layout: str) -> None:
         for axis, n in enumerate(value.shape):
             if n in names and not isinstance(n, int):
                 value.shape[axis] = names[n]
-
-
-def _check_operators(program: ExportedProgram) -> None:
-    """Makes sure that nothing is left that torch's own decompositions do not know."""
-    left = sorted(
-        {
-            str(node.target)
-            for node in program.graph.nodes
-            if isinstance(node.target, torch._ops.OpOverload)
-            and node.target.namespace not in ('aten', 'prims', '_operator')
-        }
-    )
-    if left:
-        raise UsageError(
-            f'the network cannot be exported: {", ".join(left)} has no form that other runtimes '
-            'know; replace the layer that calls it'
-        )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Leaves out what torch's exporter says about packages and functions of its own."""
-    log = logging.getLogger('torch.onnx')
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        log.setLevel(level)

@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ddf_seg.deployment.exporting import OPSET, export_program
+from ddf_seg.deployment.converting import to_onnx
+from ddf_seg.deployment.exporting import export_program
 from ddf_seg.deployment.network import ImageSegmentor, Interface
 from ddf_seg.engine.config_file import load_config
 from ddf_seg.engine.lookup.configs import kind_of
@@ -174,11 +175,7 @@ def attempt(model: Any, size: tuple[int, int]) -> Attempt:
     try:
         program = export_program(model, size, scores)
         # The runtime optimises for itself, and the exporter takes long over it.
-        exported = torch.onnx.export(
-            program, dynamo=True, verbose=False, opset_version=OPSET, optimize=False
-        )
-        assert exported is not None
-        content = exported.model_proto.SerializeToString()
+        content = to_onnx(program, optimize=False).model_proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
         (name,) = (value.name for value in session.get_inputs())
         found = session.run(None, {name: image.numpy()})[0]

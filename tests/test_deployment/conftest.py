@@ -1,4 +1,4 @@
-"""One export of the shipped network for all tests: torch.onnx.export takes most of a minute."""
+"""One export of the shipped network for all tests, since it takes long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     program = export_program(network.model, SIZE, Interface(output='scores'))
     file = tmp_path_factory.mktemp('shipped') / 'network.onnx'
     write_program(program, 'onnx', file, metadata)
-    return Shipped(network.model, file, program, metadata)
+    return Shipped(network.model, file, metadata)
 
 
 @pytest.fixture(scope='session')

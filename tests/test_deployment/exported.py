@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from scripts import ROOT
 
 from ddf_seg.deployment.network import Metadata
@@ -27,7 +26,6 @@ class Shipped:
 
     model: Any
     onnx: Path
-    program: torch.export.ExportedProgram
     metadata: Metadata
 
 

@@ -58,6 +58,19 @@ class Odd(Toy):
         return odd(x)
 
 
+LIBRARY = torch.library.Library('deployment_test', 'FRAGMENT')
+LIBRARY.define('half(Tensor x) -> Tensor')
+LIBRARY.impl('half', lambda x: x / 2, 'CompositeImplicitAutograd')
+
+
+class Composite(Toy):
+    """An operator of others that is made of torch's."""
+
+    def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+        half: Tensor = torch.ops.deployment_test.half(x)
+        return half
+
+
 NORMALISED = dict(mean=[10.0, 20.0, 30.0], std=[2.0, 3.0, 4.0])
 
 
@@ -125,9 +138,32 @@ def test_sizes_that_the_network_refuses_are_named() -> None:
         export_program(NeedsEight(), (12, 16))
 
 
-def test_operators_without_a_form_are_named() -> None:
-    with pytest.raises(UsageError, match=r'deployment_test\.odd.*replace the layer'):
-        export_program(Odd(), (16, 16))
+@pytest.mark.parametrize('kind', ['onnx', 'pt2'])
+def test_operators_without_a_form_are_named(kind: str, tmp_path: Path) -> None:
+    program = export_program(Odd(), (16, 16))
+    with pytest.raises(UsageError, match=r'^the network .*deployment_test\.odd.*replace the layer'):
+        write_program(program, kind, tmp_path / f'a.{kind}', ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_operators_made_of_torchs_are_exported_and_the_network_is_traced_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once by torch.export, and once to decompose it: this is most of an export's time."""
+    program = export_program(Composite(), (16, 16), Interface(output='scores'))
+    calls = []
+    plain = torch.export.ExportedProgram.run_decompositions
+
+    def counted(self: torch.export.ExportedProgram, *arguments: Any) -> Any:
+        calls.append(self)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(torch.export.ExportedProgram, 'run_decompositions', counted)
+    write_program(program, 'onnx', tmp_path / 'a.onnx', replace(ABOUT, output='scores'))
+    assert calls == [program]
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    found = Segmenter(tmp_path / 'a.onnx', threads=1)(image)
+    np.testing.assert_array_equal(found, image.transpose(2, 0, 1) / 2)
 
 
 def test_targets_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from exported import assert_agree, run_without, tensorrt_faults
 from mmseg.registry import MODELS
 from torch import nn
 
-from ddf_seg.deployment.decompositions import decomposition_table
-from ddf_seg.deployment.exporting import OPSET, write_program
+from ddf_seg.deployment.converting import to_onnx
+from ddf_seg.deployment.exporting import write_program
 from ddf_seg.deployment.network import Metadata
 from ddf_seg.runtime import import_openvino
 from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
@@ -151,9 +151,9 @@ PARTS: dict[str, Callable[[], Part]] = {
 }
 
 
-def decomposed(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+def exported(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     with torch.no_grad():
-        return torch.export.export(part, inputs).run_decompositions(decomposition_table())
+        return torch.export.export(part, inputs)
 
 
 def outputs(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[np.ndarray]:
@@ -166,12 +166,10 @@ def outputs(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[np.ndarra
 def test_it_agrees(name: str) -> None:
     part, inputs = PARTS[name]()
     expected = outputs(part, inputs)
-    program = decomposed(part, inputs)
-    exported = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET)
-    assert exported is not None
-    assert {node.domain for node in exported.model.graph} == {''}
-    assert not tensorrt_faults(exported.model_proto)
-    content = exported.model_proto.SerializeToString()
+    network = to_onnx(exported(part, inputs)).model_proto
+    assert {node.domain for node in network.graph.node} == {''}
+    assert not tensorrt_faults(network)
+    content = network.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     arrays = [x.numpy() for x in inputs]
     feed = dict(zip((x.name for x in session.get_inputs()), arrays, strict=True))
@@ -186,7 +184,7 @@ def test_it_agrees(name: str) -> None:
 
 def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
     part, inputs = head(HEADS[0])
-    program = decomposed(part, inputs)
+    program = exported(part, inputs)
     write_program(program, 'pt2', tmp_path / 'network.pt2', Metadata([], [], 1, 'small'))
     torch.save(inputs, tmp_path / 'inputs.pt')
     code = (

@@ -15,7 +15,8 @@ from mmseg.apis import inference_model
 from scripts import ROOT
 
 from ddf_seg.datasets.camvid import CamVidDataset
-from ddf_seg.deployment.exporting import METADATA, OPSET, convert_to_openvino
+from ddf_seg.deployment.converting import OPSET
+from ddf_seg.deployment.exporting import METADATA, convert_to_openvino
 from ddf_seg.deployment.network import ImageSegmentor
 from ddf_seg.errors import UsageError
 from ddf_seg.runtime import Segmenter

@@ -61,5 +61,4 @@ def _write(network: Any, cell: Cell, suffix: str) -> None:
         return
     kind = {'.onnx': 'onnx', '.pt2': 'aoti'}[suffix]
     check_target(file, kind)
-    program = export_program(network, cell.size, compiled=kind == 'aoti')
-    write_program(program, kind, file, about)
+    write_program(export_program(network, cell.size), kind, file, about)
