@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ops.torch_internals import is_known
+
 Pair = Sequence[int]
 
 
@@ -69,20 +71,16 @@ class Tiles:
         """(B, n, H', W') to (B, tiles, fine pixels of a tile, n), those of a parent in turn."""
         step = self.side * self.r
         height, width = self.rows * step, self.columns * step
-        fine = F.pad(fine, (0, width - fine.shape[3], 0, height - fine.shape[2]))
+        below, right = height - fine.shape[2], width - fine.shape[3]
+        if not (is_known(below == 0) and is_known(right == 0)):
+            fine = F.pad(fine, (0, right, 0, below))
         first = torch.arange(self.rows)[:, None] * (step * width)
         first = first + torch.arange(self.columns) * step
-        y, x = self._within()
-        index = first.flatten()[:, None] + y * width + x
+        along = torch.arange(step)
+        within = (along * width).view(self.side, 1, self.r, 1) + along.view(self.side, 1, self.r)
+        index = first.flatten()[:, None] + within.flatten()
         pixels = fine.flatten(2).transpose(1, 2).index_select(1, index.flatten())
         return pixels.unflatten(1, (-1, step * step))
-
-    def _within(self) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the fine pixels of a tile, in the order of their parents."""
-        n = torch.arange((self.side * self.r) ** 2)
-        parent, phase = n // self.r**2, n % self.r**2
-        y = parent // self.side * self.r + phase // self.r
-        return y, parent % self.side * self.r + phase % self.r
 
     def spread(self, filters: Tensor, kernel_size: Pair) -> Tensor:
         """(B, tiles, fine pixels, taps) to (…, around): 0 where the parent has no tap."""
@@ -100,10 +98,24 @@ class Tiles:
 
     def in_rows(self, by_tile: Tensor, size: Sequence[int]) -> Tensor:
         """(B, tiles, fine pixels of a tile, n) to (B, n, *size)."""
-        step, r = self.side * self.r, self.r
-        y, x = torch.arange(size[0])[:, None], torch.arange(size[1])
-        parent = y % step // r * self.side + x % step // r
-        within = (parent * r + y % r) * r + x % r
-        index = (y // step * self.columns + x // step) * step**2 + within
-        pixels = by_tile.flatten(1, 2).index_select(1, index.flatten())
+        r, of_tile = self.r, (self.side * self.r) ** 2
+        y = self._places(self.rows, (self.columns * of_tile, self.side * r * r, r), size[0])
+        x = self._places(self.columns, (of_tile, r * r, 1), size[1])
+        pixels = by_tile.flatten(1, 2).index_select(1, (y[:, None] + x).flatten())
         return pixels.transpose(1, 2).unflatten(2, tuple(size))
+
+    def _places(self, tiles: int, steps: Sequence[int], size: int) -> Tensor:
+        """What each of `size` fine pixels along an axis adds to its place in the order of tiles.
+
+        Args:
+            tiles: along the axis.
+            steps: from tile to tile, from parent to parent, and from pixel to pixel.
+            size: fine pixels.
+        """
+        # Without quotients, which ONNX has for positive numbers alone, and so in many nodes.
+        tile, parent, phase = (
+            torch.arange(n) * step
+            for n, step in zip((tiles, self.side, self.r), steps, strict=True)
+        )
+        places = (tile[:, None, None] + parent[:, None] + phase).flatten()
+        return places if is_known(places.shape[0] == size) else places[:size]
