@@ -1,7 +1,8 @@
 """Layers around the DDF operators, on torch alone."""
 
 from .conv import DDFConv2d
-from .ddf_pack import DDFPack, DDFUpPack
+from .ddf_pack import DDFPack
+from .ddf_up_pack import DDFUpPack
 from .filter_norm import FilterNorm
 from .gated import GatedDDF, GatedDDFConv2d
 from .interpolation import InterpolationSoftmax

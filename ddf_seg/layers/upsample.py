@@ -8,7 +8,7 @@ import torch.utils.checkpoint as cp
 from torch import Tensor
 
 from ..ops.checks import check_int
-from .ddf_pack import DDFUpPack
+from .ddf_up_pack import DDFUpPack
 
 
 class DDFUpsample(DDFUpPack):

@@ -252,7 +252,7 @@ def test_other_class_scores_are_a_failure(tmp_path: Path, monkeypatch: pytest.Mo
     assert "with the original's weights, class scores differ by 1e-04" in failure()
     # One that upsamples, by nearest neighbours where its original is bilinear.
     monkeypatch.setattr(
-        'ddf_seg.layers.ddf_pack.InterpolationSoftmax',
+        'ddf_seg.layers.ddf_up_pack.InterpolationSoftmax',
         lambda *args, **_: InterpolationSoftmax(*args, mode='nearest'),
     )
     segformer = 'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
