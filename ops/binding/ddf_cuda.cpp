@@ -63,18 +63,17 @@ cudaStream_t stream_of(const Tensor& x) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// The kernels know both filters alone: a single 1, spread by strides of 0, stands for a missing
-// one. To be kept until they are launched.
+// The kernels know both filters alone: one that is missing is 0 and added. They read zeros where
+// there is no channel filter; for the spatial one stands a single 0, spread by strides of 0, which
+// is to be kept until they are launched.
 Tensor fill_in(Problem& p, const Tensor& features) {
-  if (p.combine != ddf::Combine::spatial && p.combine != ddf::Combine::channel)
-    return ddf::binding::empty({0}, features);
-  Tensor one = ddf::binding::empty({1}, features);
-  torch::stable::fill_(one, 1);
-  void*& missing =
-      p.combine == ddf::Combine::spatial ? p.channel_filter.data : p.spatial_filter.data;
-  missing = one.mutable_data_ptr();
-  p.combine = ddf::Combine::multiply;
-  return one;
+  Tensor zero = ddf::binding::empty({p.combine == ddf::Combine::channel ? 1 : 0}, features);
+  if (p.combine == ddf::Combine::channel) {
+    torch::stable::fill_(zero, 0);
+    p.spatial_filter.data = zero.mutable_data_ptr();
+  }
+  if (p.combine != ddf::Combine::multiply) p.combine = ddf::Combine::add;
+  return zero;
 }
 
 struct Cuda {

@@ -22,8 +22,8 @@ class Launches(TorchDispatchMode):
     """Records the operators that want a kernel: no views, no allocations.
 
     Of tensors on the device meta. What is not on the CPU takes the way of CUDA tensors, and an
-    operator of this package is one call, as where its CUDA kernels are built. Without one of its
-    filters, `ddf` writes the 1 that stands for it, which is not counted here.
+    operator of this package is one call, as where its CUDA kernels are built. Without a spatial
+    filter, `ddf` writes the 0 that stands for it, which is not counted here.
     """
 
     def __init__(self) -> None:

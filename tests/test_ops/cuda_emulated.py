@@ -148,7 +148,7 @@ class Request:
     def of(
         cls,
         call: Call,
-        inputs: Sequence[Tensor],
+        inputs: Sequence[Tensor | None],
         grad_output: Tensor | None = None,
         mask: Sequence[bool] = (True, True, True),
     ) -> Request:

@@ -254,18 +254,15 @@ def test_filter_expanded_over_the_phases(emulation: Emulation) -> None:
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
-def test_a_single_number_stands_for_a_missing_filter(
-    emulation: Emulation, dtype: torch.dtype
-) -> None:
-    """As the binding fills it in: a 1 that all strides of 0 spread, and a product of both."""
+def test_a_missing_filter_is_0_and_added(emulation: Emulation, dtype: torch.dtype) -> None:
+    """As the binding does it: no channel filter, or a single 0 spread over the spatial one."""
     for call in ONE_FILTER:
         inputs, upstream = tensors_of(call, dtype)
-        whole = replace(call, filters='FS', kernel_combine='mul')
+        whole = replace(call, filters='FS', kernel_combine='add')
         shapes = [t.shape for t in whole.tensors(dtype)]
-        one = torch.ones((), dtype=dtype)
-        filled = [
-            one.expand(shape) if t is None else t for t, shape in zip(inputs, shapes, strict=True)
-        ]
+        filled = list(inputs)
+        if filled[2] is None:
+            filled[2] = torch.zeros((), dtype=dtype).expand(shapes[2])
         mask = [t is not None for t in inputs]
         for gradient in (None, upstream):
             results = emulation.run(Request.of(whole, filled, gradient, mask))

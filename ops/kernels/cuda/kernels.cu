@@ -42,7 +42,7 @@ cudaError_t launch(const char* name, Kernel kernel, const Work& w, cudaStream_t 
   return launch(name, kernel, w, stream, grid, w.lanes.threads());
 }
 
-// The binding lets a single number stand for a filter that is missing.
+// A filter that is missing is 0 and added.
 bool multiplies(const Problem& p) { return p.combine == Combine::multiply; }
 
 bool aligned(const View& view, int64_t n, bool last) {

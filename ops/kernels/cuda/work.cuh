@@ -124,10 +124,12 @@ __device__ inline const E* at(const View& view, int64_t image, int64_t channel, 
          x * view.x;
 }
 
+// Zeros where there is no filter: all strides are 0 then.
 template <typename E>
 __device__ inline const E* filter_at(const FilterView& view, int64_t image, int64_t phase,
                                      int64_t channel) {
-  return static_cast<const E*>(view.data) + image * view.b + phase * view.p + channel * view.c;
+  const void* const data = view.data == nullptr ? kZeros : view.data;
+  return static_cast<const E*>(data) + image * view.b + phase * view.p + channel * view.c;
 }
 
 // A value of the spatial filter's gradient, or its share of this chunk of channels.
