@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.checks import check_upsampled
 from ..ops.depthwise_pointwise import depthwise_pointwise
+from ..ops.torch_internals import is_known
 from ..ops.weight_gain import weight_gain
 from .filter_norm import FilterNorm, as_computed, build_normalization
 
 # Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
-for _name in ('few_outputs', 'weight_gain', '_global_mean', 'depthwise_pointwise'):
+for _name in ('fitted', 'few_outputs', 'weight_gain', '_global_mean', 'depthwise_pointwise'):
     torch.fx.wrap(_name)
 
 
@@ -68,6 +70,10 @@ class GuidedBranch(nn.Module):
     logits. The guide alone cannot tell to which of the coarse pixels around it a fine one belongs;
     the products with these can, as in local attention.
 
+    With context, g is the guide after a depthwise 3×3 convolution, which starts as the identity,
+    and the branches of DDF-Up without a guide, which see 3×3 features, are added to the logits.
+    They start at 0.
+
     Args:
         guide_channels: channels of the guide.
         in_channels: channels of the features.
@@ -75,6 +81,7 @@ class GuidedBranch(nn.Module):
         groups: filters a pixel.
         scale_factor: how many times finer the guide is.
         affinity_channels: d, the length of the vectors compared; 0: the guide alone.
+        context: whether neighbours in the guide and the features are seen.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class GuidedBranch(nn.Module):
         groups: int,
         scale_factor: int,
         affinity_channels: int,
+        context: bool = False,
     ) -> None:
         super().__init__()
         self.kernel_size = kernel_size
@@ -96,6 +104,20 @@ class GuidedBranch(nn.Module):
         self.guide = nn.Conv2d(guide_channels, width, 1)
         if affinity_channels:
             self.key = nn.Conv2d(in_channels, groups * affinity_channels, 1, bias=False)
+        self.around: nn.Conv2d | None = None
+        self.coarse: PhaseSpatialBranch | None = None
+        if context:
+            self.around = nn.Conv2d(
+                guide_channels, guide_channels, 3, padding=1, groups=guide_channels
+            )
+            self.coarse = PhaseSpatialBranch(
+                in_channels,
+                kernel_size,
+                groups,
+                scale_factor,
+                normalization='none',
+                zero_start=True,
+            )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -103,9 +125,12 @@ class GuidedBranch(nn.Module):
         nn.init.zeros_(cast(Tensor, self.guide.bias))
         if self.affinity_channels:
             self.key.reset_parameters()
+        if self.around is not None:
+            nn.init.dirac_(self.around.weight, self.around.groups)
+            nn.init.zeros_(cast(Tensor, self.around.bias))
 
     def forward(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """W g, Q g and K x / √d, the last two None where nothing is compared.
+        """Logits without the products, Q g and K x / √d, these None where nothing is compared.
 
         Args:
             guide: (B, guide_channels, H', W').
@@ -114,13 +139,47 @@ class GuidedBranch(nn.Module):
         Returns:
             (B, groups·k², H', W'), (B, groups·d, H', W') and (B, groups·d, H, W).
         """
-        of_guide = few_outputs(guide, self.guide.weight, self.guide.bias)
+        width = self.groups * self.kernel_size**2
+        if self.around is None or self.coarse is None:
+            of_guide = few_outputs(guide, self.guide.weight, self.guide.bias)
+            logits = of_guide[:, :width]
+        else:
+            of_guide = _separable(guide, self.around, self.guide)
+            of_features = fitted(self.coarse(x), x, guide, self.scale_factor)
+            logits = of_guide[:, :width] + of_features
         if not self.affinity_channels:
-            return of_guide, None, None
-        logits, query = of_guide.split(
-            [self.groups * self.kernel_size**2, self.groups * self.affinity_channels], dim=1
-        )
+            return logits, None, None
+        query = of_guide[:, width:]
         return logits, query, few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
+
+
+def fitted(upsampled: Tensor, x: Tensor, joint_x: Tensor, scale_factor: int) -> Tensor:
+    """What was made of x at a whole multiple of its size, at the guide's, about as large.
+
+    Rows and columns past the multiple belong to the last pixel's phases, as in `ddf_upsample`.
+
+    Args:
+        upsampled: (B, C, r·H, r·W).
+        x: of size H, W.
+        joint_x: the guide, of size H', W', from r·H − (r − 1) to r·H + (r − 1) and alike.
+        scale_factor: r.
+
+    Returns:
+        (B, C, H', W').
+
+    Raises:
+        ValueError: the guide has another size.
+    """
+    for axis in (2, 3):
+        length, multiple = joint_x.shape[axis], scale_factor * x.shape[axis]
+        if is_known(length == multiple):
+            continue
+        check_upsampled('joint_x', joint_x, x, scale_factor)
+        index = torch.arange(length, device=x.device)
+        upsampled = upsampled.index_select(
+            axis, index.where(index < multiple, index - scale_factor)
+        )
+    return upsampled
 
 
 def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -211,6 +270,15 @@ def _on_one_pixel(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return (product.transpose(0, 1).flatten(1) + bias)[..., None, None]
 
 
+def _separable(x: Tensor, depthwise: nn.Conv2d, pointwise: nn.Conv2d, phases: int = 1) -> Tensor:
+    """A depthwise convolution and a 1×1 for each phase, whose weights are stacked, as one."""
+    first = depthwise.weight.unflatten(0, (phases, -1)).squeeze(2)
+    second = pointwise.weight.unflatten(0, (phases, -1)).flatten(2)
+    within, after = cast(Tensor, depthwise.bias), cast(Tensor, pointwise.bias)
+    bias = after + torch.bmm(second, within.view(phases, -1, 1)).flatten()
+    return depthwise_pointwise(x, first, second, bias)
+
+
 class PhaseSpatialBranch(nn.Module):
     """The r² spatial branches of DDF-Up, each a depthwise convolution and a 1×1, run as one.
 
@@ -263,11 +331,7 @@ class PhaseSpatialBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², r·H, r·W)."""
-        depthwise = self.depthwise.weight.unflatten(0, (self.phases, -1)).squeeze(2)
-        pointwise = self.pointwise.weight.unflatten(0, (self.phases, -1)).flatten(2)
-        within, after = cast(Tensor, self.depthwise.bias), cast(Tensor, self.pointwise.bias)
-        bias = after + torch.bmm(pointwise, within.view(self.phases, -1, 1)).flatten()
-        filters = depthwise_pointwise(x, depthwise, pointwise, bias)
+        filters = _separable(x, self.depthwise, self.pointwise, self.phases)
         filters = _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
         r = self.scale_factor
         by_phase = filters.unflatten(1, (r, r, -1))

@@ -10,26 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf_upsample
-from ..ops.checks import MOST_SCALE, check_int, check_upsampled
-from ..ops.torch_internals import is_known
-from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch
+from ..ops.checks import MOST_SCALE, check_int
+from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch, fitted
 from .checks import check_channels, check_layer, check_odd
 from .ddf_pack import neutral, reset_parts
 from .interpolation import InterpolationSoftmax
 
 # Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
-torch.fx.wrap('check_channels')
-
-
-def _resized(x: Tensor, size: tuple[int, int], scale_factor: int) -> Tensor:
-    """Upsampled by static filters to a whole multiple, and from there to a size about as large.
-
-    Rows and columns past the multiple belong to the last pixel's phases, as in `ddf_upsample`.
-    """
-    for axis, length in zip((2, 3), size, strict=True):
-        index = torch.arange(length, device=x.device)
-        x = x.index_select(axis, index.where(index < x.shape[axis], index - scale_factor))
-    return x
+for _name in ('check_channels', 'fitted'):
+    torch.fx.wrap(_name)
 
 
 class DDFUpPack(nn.Module):
@@ -60,6 +49,8 @@ class DDFUpPack(nn.Module):
         affinity_channels: length of the vectors by which the guide is compared with the features
             (`GuidedBranch`), for normalization 'interpolation' with a guide; 0: not compared.
         interpolation: mode and align_corners of the interpolation to start from.
+        context: whether filters are also made from the features, and from neighbours in the guide
+            (`GuidedBranch`), for normalization 'interpolation' with a guide.
 
     Raises:
         TypeError: an argument of another type.
@@ -83,6 +74,7 @@ class DDFUpPack(nn.Module):
         neutral_start: bool = False,
         affinity_channels: int = 0,
         interpolation: dict[str, Any] | None = None,
+        context: bool = False,
     ) -> None:
         super().__init__()
         check_layer(
@@ -117,18 +109,20 @@ class DDFUpPack(nn.Module):
             self.interpolation = InterpolationSoftmax(
                 head, kernel_size, scale_factor, **(interpolation or {})
             )
-        elif affinity_channels or interpolation:
+        elif affinity_channels or interpolation or context:
             raise ValueError(
-                "affinity_channels, interpolation: expected with normalization 'interpolation' "
-                f'alone, got {affinity_channels} and {interpolation} with {normalization!r}'
+                'affinity_channels, interpolation, context: expected with normalization '
+                f"'interpolation' alone, got {affinity_channels}, {interpolation} and {context} "
+                f'with {normalization!r}'
             )
-        if affinity_channels and joint_channels < 1:
+        if (affinity_channels or context) and joint_channels < 1:
             raise ValueError(
-                f'affinity_channels: expected 0 without a guide, got {affinity_channels}'
+                'affinity_channels, context: expected 0 and False without a guide, got '
+                f'{affinity_channels} and {context}'
             )
         if branches != 'channel':
             self.spatial_branch = self._spatial_branch(
-                nonlinearity, dw_kernel_size, normalization, affinity_channels
+                nonlinearity, dw_kernel_size, normalization, affinity_channels, context
             )
         if branches != 'spatial':
             self.channel_branch = ChannelBranch(
@@ -143,7 +137,12 @@ class DDFUpPack(nn.Module):
         self.register_load_state_dict_pre_hook(_translate)
 
     def _spatial_branch(
-        self, nonlinearity: str, dw_kernel_size: int, normalization: str, affinity_channels: int
+        self,
+        nonlinearity: str,
+        dw_kernel_size: int,
+        normalization: str,
+        affinity_channels: int,
+        context: bool,
     ) -> nn.Module:
         k, groups, r = self.kernel_size, self.head, self.scale_factor
         interpolates = self.interpolation is not None
@@ -160,7 +159,7 @@ class DDFUpPack(nn.Module):
             )
         if interpolates:
             return GuidedBranch(
-                self.joint_channels, self.in_channels, k, groups, r, affinity_channels
+                self.joint_channels, self.in_channels, k, groups, r, affinity_channels, context
             )
         return SpatialBranch(
             self.joint_channels, k, groups, nonlinearity=nonlinearity, normalization=normalization
@@ -216,7 +215,7 @@ class DDFUpPack(nn.Module):
                     f'joint_x: expected a guide of {self.joint_channels} channels, got none'
                 )
             check_channels('joint_x', joint_x, self.joint_channels)
-        batch, channels, height, width = x.shape
+        batch, channels = x.shape[:2]
         k, r = self.kernel_size, self.scale_factor
         channel_filter = spatial_filter = None
         if self.branches != 'spatial':
@@ -228,11 +227,7 @@ class DDFUpPack(nn.Module):
         )
         if spatial_filter is not None or joint_x is None:
             return out
-        size = (joint_x.shape[2], joint_x.shape[3])
-        if is_known(size[0] == r * height) and is_known(size[1] == r * width):
-            return out
-        check_upsampled('joint_x', joint_x, x, r)
-        return _resized(out, size, r)
+        return fitted(out, x, joint_x, r)
 
     def upsample_alike(
         self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], joint_x: Tensor

@@ -25,7 +25,7 @@ from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
 
 _LEVELS = dict(in_channels=[6, 8], in_index=[0, 1])
 HEADS = [
-    dict(type='DDFHead', **_LEVELS),
+    dict(type='DDFHead', ddf_cfg=dict(context=True), **_LEVELS),
     dict(type='DDFUPerHead', pool_scales=(1, 2), **_LEVELS),
     dict(
         type='DDFSegformerHead', **_LEVELS,

@@ -141,10 +141,18 @@ def test_arguments_are_checked(arguments: tuple[object, ...], message: str) -> N
         InterpolationSoftmax(*arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize('guide', [True, False])
+@pytest.mark.parametrize(
+    'joint',
+    [
+        {},
+        dict(joint_channels=6, affinity_channels=4),
+        dict(joint_channels=6, affinity_channels=4, context=True),
+        dict(joint_channels=6, context=True),
+    ],
+)
 @pytest.mark.parametrize('groups', [1, 4])
-def test_ddf_up_starts_as_interpolation_and_learns(guide: bool, groups: int) -> None:
-    joint = dict(joint_channels=6, affinity_channels=4) if guide else {}
+def test_ddf_up_starts_as_interpolation_and_learns(joint: dict[str, Any], groups: int) -> None:
+    guide = bool(joint)
     layer = DDFUpPack(
         8, kernel_size=5, head=groups, branches='spatial', normalization='interpolation', **joint
     )
@@ -159,10 +167,39 @@ def test_ddf_up_starts_as_interpolation_and_learns(guide: bool, groups: int) -> 
 
     out.square().sum().backward()
     moved = {name for name, p in layer.named_parameters() if p.grad is not None and p.grad.any()}
-    starts = {'spatial_branch.guide.weight', 'spatial_branch.guide.bias'}
-    assert moved == (
-        starts if guide else {'spatial_branch.pointwise.bias', 'spatial_branch.pointwise.weight'}
+    of_guide = {'spatial_branch.guide.weight', 'spatial_branch.guide.bias'}
+    pointwise = 'spatial_branch.coarse.pointwise' if guide else 'spatial_branch.pointwise'
+    of_features = {f'{pointwise}.weight', f'{pointwise}.bias'}
+    if guide:
+        assert moved == (of_guide | of_features if 'context' in joint else of_guide)
+    else:
+        assert moved == of_features
+
+
+@pytest.mark.parametrize('size', [(10, 12), (9, 13)])
+def test_context_adds_the_unguided_filters_and_the_guides_neighbours(size: tuple[int, int]) -> None:
+    """Against the layer without context, given what the parts say."""
+    branch, plain = (GuidedBranch(6, 8, 3, 2, 2, 4, context) for context in (True, False))
+    for parameter in branch.parameters():
+        torch.nn.init.normal_(parameter)
+    plain.load_state_dict(branch.state_dict(), strict=False)
+    guide, x = torch.randn(2, 6, *size), torch.randn(2, 8, 5, 6)
+    weight, bias = branch.around.weight, branch.around.bias
+    seen = sum(
+        weight[:, :, dy, dx, None]
+        * F.pad(guide, (1, 1, 1, 1))[:, :, dy:, dx:][:, :, : size[0], : size[1]]
+        for dy, dx in itertools.product(range(3), range(3))
     )
+    logits, query, key = plain(seen + bias[:, None, None], x)
+    unguided = DDFUpPack(8, 3, 2, head=2, branches='spatial', normalization='interpolation')
+    unguided.spatial_branch.load_state_dict(branch.coarse.state_dict())
+    of_features = unguided.spatial_branch(x)
+    for y, x_ in itertools.product(range(size[0]), range(size[1])):
+        # Past the multiple: the last pixel's phases.
+        y_from, x_from = y - 2 * (y >= 10), x_ - 2 * (x_ >= 12)
+        logits[:, :, y, x_] += of_features[:, :, y_from, x_from]
+    for found, expected in zip(branch(guide, x), (logits, query, key), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_filters_compare_guide_and_features() -> None:
@@ -249,11 +286,15 @@ def test_tables_of_an_exported_program_have_values() -> None:
     torch.testing.assert_close(apply(x, filters, 3, 2), expected, rtol=0, atol=5e-6)
 
 
-def test_compiled_layer_follows_the_size() -> None:
+@pytest.mark.parametrize('context', [False, True])
+def test_compiled_layer_follows_the_size(context: bool) -> None:
     layer = DDFUpPack(
-        4, branches='spatial', normalization='interpolation', joint_channels=3, affinity_channels=2
-    )
+        4, branches='spatial', normalization='interpolation', joint_channels=3, affinity_channels=2,
+        context=context,
+    )  # fmt: skip
     torch.nn.init.normal_(layer.spatial_branch.guide.weight)
+    if context:
+        torch.nn.init.normal_(layer.spatial_branch.coarse.pointwise.weight)
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend='aot_eager')
     for size in ((4, 5), (6, 7)):
         x, guide = torch.randn(1, 4, *size), torch.randn(1, 3, 2 * size[0], 2 * size[1])
@@ -276,8 +317,13 @@ def test_inductor_compiles_filters_of_maps_of_several_sizes() -> None:
     [
         (dict(normalization='interpolation'), "branches 'spatial'"),
         (dict(affinity_channels=4), 'interpolation'),
+        (dict(context=True), 'interpolation'),
         (
             dict(normalization='interpolation', branches='spatial', affinity_channels=4),
+            'without a guide',
+        ),
+        (
+            dict(normalization='interpolation', branches='spatial', context=True),
             'without a guide',
         ),
     ],
