@@ -18,6 +18,7 @@ from ddf_seg.deployment.network import Metadata
 CONFIG = ROOT / 'configs' / 'ddf_camvid_trainval_finetune.py'
 CHECKPOINT = ROOT / 'checkpoints' / 'ddf_camvid.pth'
 SIZE = (75, 99)  # both are padded
+TOLERANCE = 1e-4  # of the scores' range
 
 
 @dataclass
@@ -30,8 +31,8 @@ class Shipped:
 
 
 def assert_agree(found: np.ndarray, expected: np.ndarray) -> None:
-    """Scores (classes, H, W) are within 1e-4 of the range, and the classes equal but for ties."""
-    allowed = 1e-4 * (expected.max() - expected.min())
+    """Scores (classes, H, W) are within the tolerance, and the classes equal but for ties."""
+    allowed = TOLERANCE * (expected.max() - expected.min())
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < allowed
     first, second = np.sort(expected, axis=0)[[-1, -2]]

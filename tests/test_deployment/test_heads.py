@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exported import assert_agree, run_without, tensorrt_faults
+from exported import TOLERANCE, assert_agree, run_without, tensorrt_faults
 from mmseg.registry import MODELS
 from torch import nn
+from torch.fx import Interpreter
 
 from ddf_seg.deployment.converting import to_onnx
 from ddf_seg.deployment.exporting import write_program
 from ddf_seg.deployment.network import Metadata
+from ddf_seg.ops.interpolation_softmax import LOG_PRIOR, START, WEIGHTS
 from ddf_seg.runtime import import_openvino
 from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
 
@@ -72,13 +74,18 @@ class Cascade(nn.Module):
 
 
 def filled(cfg: dict[str, Any]) -> nn.Module:
-    """A part with random weights: what starts at 0 would hide whole branches."""
+    """A part with random weights: what starts at 0 would hide whole branches.
+
+    And every layer passes on what it gets, so that a small fault early on is seen at the end.
+    """
     torch.manual_seed(0)
     part: nn.Module = MODELS.build(dict(_scope_='mmseg', **cfg))
     part.eval()  # mmseg's backbones return nothing from it
-    for parameter in part.parameters():
+    for name, parameter in part.named_parameters():
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+        elif name.endswith(('weight', 'std')):
+            nn.init.normal_(parameter, mean=1.0, std=0.3)
         else:
             nn.init.normal_(parameter, std=0.3)
     for name, parameter in part.named_parameters():
@@ -180,6 +187,77 @@ def test_it_agrees(name: str) -> None:
     for found in (session.run(None, feed), [results[i] for i in range(len(expected))]):
         for ours, theirs in zip(found, expected, strict=True):
             assert_agree(ours[0], theirs[0])
+
+
+class Faulty(Interpreter):
+    """A graph where one call of an operator gets, or gives, 1 % more.
+
+    Args:
+        graph: of torch.export.
+        call: the name of its node.
+        place: of the argument that is too large, or None: the result is.
+        part: which part of it is.
+    """
+
+    def __init__(
+        self, graph: torch.fx.GraphModule, call: str, place: int | None, part: slice
+    ) -> None:
+        super().__init__(graph)
+        self.call, self.place, self.part = call, place, part
+        self.node: torch.fx.Node | None = None
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        self.node = n
+        return super().run_node(n)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if self.node is None or self.node.name != self.call:
+            return super().call_function(target, args, kwargs)
+        if self.place is None:
+            return 1.01 * super().call_function(target, args, kwargs)
+        wrong = args[self.place].clone()
+        wrong[self.part] *= 1.01
+        args = (*args[: self.place], wrong, *args[self.place + 1 :])
+        return super().call_function(target, args, kwargs)
+
+
+# The tables' parts; the weights are those of all sources.
+TABLES = [slice(at, at + 1) for at in (LOG_PRIOR, START)] + [slice(WEIGHTS, None)]
+
+
+def faults(graph: torch.fx.GraphModule) -> Iterator[Faulty]:
+    """1 % too much in each thing that each of our operators takes."""
+    for node in graph.graph.nodes:
+        if getattr(node.target, 'namespace', '') != 'ddf_seg':
+            continue
+        name = node.target._schema.name
+        if name == 'ddf_seg::filter_norm':  # which makes the same of larger filters
+            yield Faulty(graph, node.name, None, slice(None))
+            continue
+        for place, argument in enumerate(node.args):
+            if isinstance(argument, torch.fx.Node):
+                is_table = name == 'ddf_seg::interpolation_softmax' and place in (3, 4)
+                for part in TABLES if is_table else [slice(None)]:
+                    yield Faulty(graph, node.name, place, part)
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_a_fault_of_one_percent_would_be_seen(name: str) -> None:
+    """In what `test_it_agrees` compares, wherever it is in the filters of each layer."""
+    part, inputs = PARTS[name]()
+    expected = outputs(part, inputs)
+    tried = 0
+    for faulty in faults(exported(part, inputs).module()):
+        with torch.no_grad():
+            result = faulty.run(*inputs)
+        found = result if isinstance(result, (list, tuple)) else [result]
+        differences = [
+            np.abs(ours.numpy() - theirs).max() / (theirs.max() - theirs.min())
+            for ours, theirs in zip(found, expected, strict=True)
+        ]
+        assert max(differences) > 3 * TOLERANCE, (faulty.call, faulty.place, faulty.part)
+        tried += 1
+    assert tried >= 3
 
 
 def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
