@@ -133,7 +133,7 @@ struct Cpu {
               [&](int64_t unit) { k.backward(p, plan, unit, thread_scratch(plan.scratch_bytes)); });
     if (p.partial_sums != nullptr)
       torch::stable::parallel_for(0, p.batch * p.channels, 1024, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) k.reduce_channel(p, plan, i);
+        k.reduce_channel(p, plan, begin, end);
       });
     return gradients;
   }

@@ -262,6 +262,21 @@ def test_rows_do_not_see_their_neighbours_in_memory(
     torch.testing.assert_close(output, want, equal_nan=True, **close)
 
 
+# The first is a multiple of every vector, the second of none.
+@pytest.mark.parametrize(
+    ('view', 'width'), [('contiguous', 512), ('contiguous', 515), ('channels_last', 515)]
+)
+def test_results_larger_than_the_caches(view: str, width: int) -> None:
+    """From 32 MiB on, they are streamed to memory."""
+    channels = 16
+    height = 2**23 // (channels * width) + 1
+    shared = {'batch': 1, 'groups': 1, 'per_group': channels, 'views': (view,) * 4}
+    call = make_call('ddf', size=(height, width), **shared)
+    for got, want in zip(call.compiled([True] * 3), call.plain([True] * 3), strict=True):
+        # The channel filter's gradient sums half a million numbers.
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * float(want.abs().max()))
+
+
 # --- fuzz ----------------------------------------------------------------------------------------
 
 

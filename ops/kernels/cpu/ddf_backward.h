@@ -4,6 +4,7 @@
 
 #include "ddf_backward_features.h"
 #include "ddf_backward_filters.h"
+#include "ddf_backward_joint.h"
 
 namespace ddf::DDF_NAMESPACE {
 
@@ -77,6 +78,26 @@ void backward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memor
   const Tile tile = tile_at(plan, index, p.grid_height(), p.grid_width());
   T* partial = static_cast<T*>(p.partial_sums);
   if (partial != nullptr) partial += (image * tiles + index) * p.phases() * p.channels * p.taps();
+  if constexpr (kWalks<T>) {
+    if (runs_jointly<T>(p)) {
+      // The last one fetches itself.
+      const int64_t next = smaller(index + 1, tiles - 1);
+      JointGradients<T, E, kPixelLanes, kCombine> joint{p,
+                                                        image,
+                                                        group,
+                                                        tile,
+                                                        tile_at(plan, next, p.height, p.width),
+                                                        Readers(p, tile),
+                                                        plan.stream,
+                                                        partial,
+                                                        {}};
+      Scratch scratch(memory);
+      joint.buffers.allocate(scratch, p, tile);
+      joint.run();
+      if (plan.stream) end_stream();
+      return;
+    }
+  }
   FilterGradients<T, E, kPixelLanes, kCombine> filters{p, image, group, tile, partial, {}};
   FeatureGradient<T, E, kPixelLanes, kCombine> features{p, image, group, input_tile(p, tile), {}};
   BackwardBuffers<T, kPixelLanes> buffers;
@@ -113,8 +134,16 @@ Plan plan_backward(const Problem& p) {
   if (p.grad_channel.data != nullptr)
     plan.partial_bytes = p.batch * plan.tiles_y * plan.tiles_x * p.phases() * p.channels *
                          p.taps() * static_cast<int64_t>(sizeof(T));
+  const bool jointly = runs_jointly<T>(p);
+  plan.stream =
+      jointly && p.grad_features.data != nullptr &&
+      p.batch * p.channels * p.height * p.width * static_cast<int64_t>(sizeof(T)) >= kStreamBytes;
   plan.scratch_bytes = largest_scratch(plan, p, [&](Scratch& scratch, const Tile& tile) {
-    if (across) {
+    if (jointly && across) {
+      JointBuffers<T, false>().allocate(scratch, p, tile);
+    } else if (jointly) {
+      JointBuffers<T, true>().allocate(scratch, p, tile);
+    } else if (across) {
       BackwardBuffers<T, false>().allocate(scratch, p, plan, tile);
     } else {
       BackwardBuffers<T, true>().allocate(scratch, p, plan, tile);
@@ -123,21 +152,38 @@ Plan plan_backward(const Problem& p) {
   return plan;
 }
 
+// The channel filter's gradient of channels [begin, end), counted through all images: the sums over
+// the tiles.
 template <typename T, typename E>
-void reduce_channel(const Problem& p, const Plan& plan, int64_t index) {
-  const int64_t image = index / p.channels, c = index % p.channels, taps = p.taps();
-  const int64_t tiles = plan.tiles_y * plan.tiles_x, phases = p.phases();
+void reduce_channel(const Problem& p, const Plan& plan, int64_t begin, int64_t end) {
+  constexpr int L = kLanes<T>;
+  const int64_t taps = p.taps(), tiles = plan.tiles_y * plan.tiles_x, phases = p.phases();
   const T* partial = static_cast<const T*>(p.partial_sums);
   const FilterView& view = p.grad_channel;
-  for (int64_t phase = 0; phase < phases; ++phase)
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      T sum = 0;
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        sum += partial[(((image * tiles + tile) * phases + phase) * p.channels + c) * taps + tap];
-      E* to = static_cast<E*>(view.data) + image * view.b + phase * view.p + c * view.c +
-              tap / p.kernel_x * view.y + tap % p.kernel_x * view.x;
-      store_scalar<T>(to, sum);
+  const bool dense = view.c == taps && view.y == p.kernel_x && view.x == 1;
+  for (int64_t channels; begin < end; begin += channels) {
+    const int64_t image = begin / p.channels, c = begin % p.channels;
+    channels = smaller(end - begin, p.channels - c);
+    for (int64_t phase = 0; phase < phases; ++phase) {
+      // Over tiles `step` elements apart, [channel][tap].
+      const int64_t step = phases * p.channels * taps, n = channels * taps;
+      const T* from = partial + ((image * tiles * phases + phase) * p.channels + c) * taps;
+      E* to = static_cast<E*>(view.data) + image * view.b + phase * view.p + c * view.c;
+      int64_t i = 0;
+      for (; dense && i + L <= n; i += L) {
+        Vec<T> sum{};
+        for (int64_t tile = 0; tile < tiles; ++tile) sum += load<T>(from + tile * step + i);
+        store<T>(to + i, sum);
+      }
+      for (; i < n; ++i) {
+        const int64_t tap = i % taps;
+        T sum = 0;
+        for (int64_t tile = 0; tile < tiles; ++tile) sum += from[tile * step + i];
+        store_scalar<T>(
+            to + i / taps * view.c + tap / p.kernel_x * view.y + tap % p.kernel_x * view.x, sum);
+      }
     }
+  }
 }
 
 }  // namespace ddf::DDF_NAMESPACE

@@ -39,10 +39,15 @@ struct FeatureGradientBuffers {
 template <typename T>
 DDF_SHARED bool any_not_finite(const T* values, int64_t n) {
   constexpr int L = kLanes<T>;
-  Vec<T> sums{};
+  Vec<T> sums{}, more[3]{};
   T sum = 0;
   int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    sums += load<T>(values + i) * T(0);
+    for (int k = 0; k < 3; ++k) more[k] += load<T>(values + i + (k + 1) * L) * T(0);
+  }
   for (; i + L <= n; i += L) sums += load<T>(values + i) * T(0);
+  sums += more[0] + more[1] + more[2];
   for (; i < n; ++i) sum += values[i] * T(0);
   sum += sum_lanes<T>(sums);
   return sum != sum;

@@ -8,9 +8,6 @@
 
 namespace ddf::DDF_NAMESPACE {
 
-// Outputs beyond this many bytes are streamed past the caches.
-inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
-
 // Elements of one channel of a streamed tile, and some for a vector that runs past the end.
 DDF_INLINE int64_t run_elements(const Tile& tile) {
   return round_up(tile.rows.size() * tile.columns.size(), 64) + 64;

@@ -112,9 +112,16 @@ struct Patch {
 
   // Once per tile: fill() writes only what comes from the map, the zeros around it stay.
   DDF_SHARED void start() {
-    std::memset(data, 0, static_cast<size_t>(elements() + 2 * L) * sizeof(T));
     for (int64_t i = 0; i < y.count; ++i) row_sources[i] = y.source(i);
     for (int64_t i = 0; i < x.count; ++i) column_sources[i] = x.source(i);
+    if (kPixelLanes) return zero(data, elements() + 2 * L);
+    for (int64_t row = 0; row < y.count; ++row) {
+      T* pixel = data + row * pitch();
+      if (row_sources[row] < 0) zero(pixel, pitch());
+      for (int64_t column = 0; row_sources[row] >= 0 && column < x.count; ++column)
+        if (column_sources[column] < 0) zero(pixel + column * channels, channels);
+    }
+    zero(data + elements(), 2 * L);
   }
 
   // Other parts of the source are 0 from now on.
@@ -135,9 +142,11 @@ struct Patch {
   }
 
  private:
+  static void zero(T* to, int64_t n) { std::memset(to, 0, static_cast<size_t>(n) * sizeof(T)); }
+
   template <typename E>
   DDF_INLINE void fill_pixels(const Map<E>& map, int64_t n) {
-    if (n < channels) std::memset(data, 0, static_cast<size_t>(elements()) * sizeof(T));
+    if (n < channels) zero(data, elements());
     const Mask<T> tail = first_lanes<T>(n % L);
     const bool whole = map.c == 1 && n % L == 0;
     for (int64_t row = 0; row < y.count; ++row) {

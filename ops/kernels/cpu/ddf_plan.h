@@ -14,11 +14,13 @@ inline constexpr int64_t kTilePixels = 2048, kTileColumns = 384;
 // sets of the caches.
 inline constexpr int64_t kTilePixelsChannelLanes = 256, kTileColumnsChannelLanes = 64,
                          kTileColumnsUpsampled = 16;
-inline constexpr int64_t kBackwardTilePixels = 2048;
-inline constexpr int64_t kBackwardTilePixelsChannelLanes = 512,
+inline constexpr int64_t kBackwardTilePixels = 4096;
+inline constexpr int64_t kBackwardTilePixelsChannelLanes = 256,
                          kBackwardTileColumnsChannelLanes = 32;
 // An upsampled tile's surroundings are those of its few positions in the base grid.
 inline constexpr int64_t kBackwardTilePixelsUpsampled = 2048;
+// Outputs beyond this many bytes are streamed past the caches.
+inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
 // Tiles of a batch that suffice for the threads of a common machine.
 inline constexpr int64_t kEnoughTiles = 16;
 

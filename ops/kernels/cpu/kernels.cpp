@@ -63,9 +63,9 @@ void run_backward(const Problem& p, const Plan& plan, int64_t unit, void* scratc
   });
 }
 
-void run_reduce(const Problem& p, const Plan& plan, int64_t index) {
+void run_reduce(const Problem& p, const Plan& plan, int64_t begin, int64_t end) {
   for_dtype(p.dtype, [&](auto sum, auto element) {
-    reduce_channel<decltype(sum), decltype(element)>(p, plan, index);
+    reduce_channel<decltype(sum), decltype(element)>(p, plan, begin, end);
   });
 }
 

@@ -24,8 +24,9 @@ struct Kernels {
   void (*forward)(const Problem&, const Plan&, int64_t unit, void* scratch);
   Plan (*plan_backward)(const Problem&);
   void (*backward)(const Problem&, const Plan&, int64_t unit, void* scratch);
-  // Adds up the partial sums of one channel of one image, in the order of the tiles.
-  void (*reduce_channel)(const Problem&, const Plan&, int64_t image_and_channel);
+  // Adds up the partial sums of some channels, counted through all images, in the order of the
+  // tiles.
+  void (*reduce_channel)(const Problem&, const Plan&, int64_t begin, int64_t end);
   int64_t (*filter_norm_scratch_bytes)(const FilterNormProblem&);  // per thread
   void (*filter_norm)(const FilterNormProblem&, int64_t unit, void* scratch);
   Plan (*plan_interpolation_softmax)(const InterpolationSoftmaxProblem&);

@@ -289,17 +289,18 @@ DDF_INLINE Vec<T> select(Mask<T> mask, Vec<T> value) {
   return reinterpret_cast<Vec<T>>(mask & reinterpret_cast<Mask<T>>(value));
 }
 
-// Every second element of 2 * kLanes<T>, and the inverse: two vectors, one element of each in turn.
+// Every second element of 2 * kLanes<T>, from kFirst on, and the inverse: two vectors, one element
+// of each in turn.
 #if defined(__clang__)
 // clang has no __builtin_shuffle, and GCC has this one from 12 on.
-template <typename T, size_t... kIndex>
+template <typename T, int kFirst, size_t... kIndex>
 DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high, std::index_sequence<kIndex...>) {
-  return __builtin_shufflevector(low, high, (2 * kIndex)...);
+  return __builtin_shufflevector(low, high, (2 * kIndex + kFirst)...);
 }
 
-template <typename T>
+template <typename T, int kFirst = 0>
 DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high) {
-  return every_second<T>(low, high, std::make_index_sequence<kLanes<T>>());
+  return every_second<T, kFirst>(low, high, std::make_index_sequence<kLanes<T>>());
 }
 
 template <typename T, size_t kFirst, size_t... kIndex>
@@ -313,10 +314,10 @@ DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, bool upper) {
   return upper ? in_turn<T, kLanes<T> / 2>(even, odd, indices) : in_turn<T, 0>(even, odd, indices);
 }
 #else
-template <typename T>
+template <typename T, int kFirst = 0>
 DDF_INLINE Vec<T> every_second(Vec<T> low, Vec<T> high) {
   Mask<T> index;
-  for (int i = 0; i < kLanes<T>; ++i) index[i] = 2 * i;
+  for (int i = 0; i < kLanes<T>; ++i) index[i] = 2 * i + kFirst;
   return __builtin_shuffle(low, high, index);
 }
 
