@@ -55,15 +55,16 @@ PTXAS = re.compile(
 SYMBOL = re.compile(
     r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_\d+\w*WorkE'
 )
-CONSTANT = re.compile(r'L(?P<kind>[ib])(?P<value>\d+)E')
+CONSTANT = re.compile(r'L(?P<kind>[ib]|NS_7CombineE)(?P<value>\d+)E')
+# ddf::Combine, in the order of its values
+COMBINED = ('mul', 'add', 'spatial', 'channel')
 # What the constants of a kernel say: if set, if not.
-COMBINED = ('mul', 'add')
 FLAGS = {
-    'filter_rows': (COMBINED, ('transposed', '')),
-    'filter_channels': (COMBINED, ('transposed', '')),
-    'filter_columns': (COMBINED, ('transposed', ''), ('shared', 'any')),
-    'grad_columns': (COMBINED, ('shared', 'any')),
-    'grad_channels': (COMBINED, ('shared', 'any')),
+    'filter_rows': (('transposed', ''),),
+    'filter_channels': (('transposed', ''),),
+    'filter_columns': (('transposed', ''), ('shared', 'any')),
+    'grad_columns': (('mul', 'add'), ('shared', 'any')),
+    'grad_channels': (('mul', 'add'), ('shared', 'any')),
     'norm_filter': (('learned', ''),),
     'norm_gradient': (('learned', ''),),
 }
@@ -120,7 +121,8 @@ def readable(symbol: str) -> tuple[str, int]:
     flags = [c['value'] == '1' for c in constants if c['kind'] == 'b']
     size = 3 if name in SIZE_3 else numbers[0] if numbers else 0
     parts = [str(size)] if size else []
-    meanings = FLAGS.get(name, (COMBINED,)) if flags else ()
+    parts += [COMBINED[int(c['value'])] for c in constants if 'Combine' in c['kind']]
+    meanings = FLAGS.get(name, (('mul', 'add'),)) if flags else ()
     parts += [names[not flag] for flag, names in zip(flags, meanings, strict=True)]
     parts += [str(n) for n in numbers[1:]]
     return name + (f'<{", ".join(filter(None, parts))}>' if parts else ''), size

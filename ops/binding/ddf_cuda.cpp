@@ -63,16 +63,14 @@ cudaStream_t stream_of(const Tensor& x) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// The kernels know both filters alone: one that is missing is 0 and added. They read zeros where
-// there is no channel filter; for the spatial one stands a single 0, spread by strides of 0, which
-// is to be kept until they are launched.
+// A single 0, spread by strides of 0, stands for a missing spatial filter. To be kept until the
+// kernels are launched, which read zeros for a missing channel filter, or read none.
 Tensor fill_in(Problem& p, const Tensor& features) {
   Tensor zero = ddf::binding::empty({p.combine == ddf::Combine::channel ? 1 : 0}, features);
   if (p.combine == ddf::Combine::channel) {
     torch::stable::fill_(zero, 0);
     p.spatial_filter.data = zero.mutable_data_ptr();
   }
-  if (p.combine != ddf::Combine::multiply) p.combine = ddf::Combine::add;
   return zero;
 }
 

@@ -27,7 +27,7 @@ for 'sm_120'
 ptxas info    : Function properties for _ZN3ddf4cuda10filter_anyI6__halfLb0EEEvNS0_4WorkE
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 255 registers, used 0 barriers
-""".format(symbol='_ZN3ddf4cuda11filter_rowsI6__halfLi5ELb1ELb1ELi2EEEvNS0_4WorkE')
+""".format(symbol='_ZN3ddf4cuda11filter_rowsI6__halfLi5ELNS_7CombineE0ELb1ELi2EEEvNS0_4WorkE')
 
 
 def test_reads_what_ptxas_says() -> None:
@@ -46,6 +46,8 @@ def test_names_of_kernels() -> None:
     symbol = '_ZN3ddf4cuda11norm_filterI13__nv_bfloat16Li5ELb{}EEEvNS0_8NormWorkE'
     assert cuda_report.readable(symbol.format(1)) == ('norm_filter<5, learned>', 5)
     assert cuda_report.readable(symbol.format(0)) == ('norm_filter<5>', 5)
+    symbol = '_ZN3ddf4cuda8upsampleIdLNS_7CombineE2EEEvNS0_4WorkE'
+    assert cuda_report.readable(symbol) == ('upsample<3, spatial>', 3)
     symbol = '_ZN3ddf4cuda15norm_filter_anyIfEEvNS0_8NormWorkE'
     assert cuda_report.readable(symbol) == ('norm_filter_any', 0)
 
@@ -67,7 +69,7 @@ def test_spills_and_growth_are_faults() -> None:
 # A loop in a loop: the inner one from 0x20 to 0x70 has a branch to 0x60 within.
 SASS = """
 	code for sm_90
-		Function : _ZN3ddf4cuda11filter_rowsIfLi3ELb1ELb0ELi4EEEvNS0_4WorkE
+		Function : _ZN3ddf4cuda11filter_rowsIfLi3ELNS_7CombineE0ELb0ELi4EEEvNS0_4WorkE
 	.headerflags	@"EF_CUDA_SM90"
         /*0000*/                   MOV R1, c[0x0][0x28] ;            /* 0x00000a00ff017b82 */
                                                                      /* 0x000fe20000000800 */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import shutil
 import struct
@@ -152,18 +153,30 @@ class Request:
         grad_output: Tensor | None = None,
         mask: Sequence[bool] = (True, True, True),
     ) -> Request:
-        """Forward, or backward if there is a `grad_output`."""
-        x = inputs[0]
+        """Forward, or backward if there is a `grad_output`; of one filter if the other is None."""
+        x, channel_filter, spatial_filter = inputs
+        assert x is not None
+        combine = ('mul', 'add').index(call.kernel_combine)
+        if channel_filter is None:
+            combine = 2
+        elif spatial_filter is None:
+            combine = 3
+            # As the binding does
+            taps = math.prod(pair(call.kernel_size))
+            zero = torch.zeros((), dtype=x.dtype, device=x.device)
+            inputs = (x, channel_filter, zero.expand(call.batch, taps, *call.out_size))
+            mask = (*mask[:2], False)
         if grad_output is None:
             output = _like(x, (*x.shape[:2], *call.out_size))
             tensors = [*inputs, output, None, None, None]
         else:
             gradients = [
-                _like(t, t.shape) if m else None for t, m in zip(inputs, mask, strict=True)
+                _like(t, t.shape) if m and t is not None else None
+                for t, m in zip(inputs, mask, strict=True)
             ]
             tensors = [*inputs, grad_output, *gradients]
         kernel, stride = pair(call.kernel_size), pair(call.stride or 1)
-        numbers = [list(DTYPES).index(x.dtype), call.kernel_combine == 'mul']
+        numbers = [list(DTYPES).index(x.dtype), combine]
         numbers += [call.batch, call.channels, call.groups, *call.size, *call.out_size]
         numbers += [*kernel, *pair(call.dilation), *stride, call.scale_factor]
         for i, tensor in enumerate(tensors):

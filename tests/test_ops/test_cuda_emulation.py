@@ -6,7 +6,6 @@ import itertools
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +56,9 @@ def test_the_calls_reach_every_kernel(emulation: Emulation, library: Path) -> No
     with emulation.options(dry=True):
         for call, dtype in itertools.product(CALLS, DTYPES):
             inputs, upstream = tensors_of(call, dtype)
-            emulation.run(Request.of(call, inputs))
-            emulation.run(Request.of(call, inputs, upstream))
+            for given in (inputs, (inputs[0], None, inputs[2])):
+                emulation.run(Request.of(call, given))
+                emulation.run(Request.of(call, given, upstream))
     symbols = subprocess.run(
         ['nm', '--dynamic', str(library)], capture_output=True, text=True, check=True
     )
@@ -254,18 +254,11 @@ def test_filter_expanded_over_the_phases(emulation: Emulation) -> None:
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
-def test_a_missing_filter_is_0_and_added(emulation: Emulation, dtype: torch.dtype) -> None:
-    """As the binding does it: no channel filter, or a single 0 spread over the spatial one."""
+def test_one_filter_alone(emulation: Emulation, dtype: torch.dtype) -> None:
     for call in ONE_FILTER:
         inputs, upstream = tensors_of(call, dtype)
-        whole = replace(call, filters='FS', kernel_combine='add')
-        shapes = [t.shape for t in whole.tensors(dtype)]
-        filled = list(inputs)
-        if filled[2] is None:
-            filled[2] = torch.zeros((), dtype=dtype).expand(shapes[2])
-        mask = [t is not None for t in inputs]
         for gradient in (None, upstream):
-            results = emulation.run(Request.of(whole, filled, gradient, mask))
+            results = emulation.run(Request.of(call, inputs, gradient))
             assert_expected(call, inputs, results, gradient)
 
 
@@ -373,7 +366,7 @@ def test_a_planted_missing_barrier_is_found(tmp_path: Path) -> None:
     kernels = _planted(
         tmp_path,
         'filter_columns.cuh',
-        'unit.phase);\n    __syncthreads();\n',
+        'unit.phase);\n      __syncthreads();\n',
         'unit.phase);\n',
     )
     emulation = Emulation(build(tmp_path, ['float32'], ['-O0'], kernels))

@@ -18,7 +18,7 @@ inline constexpr int kChannelPack = sizeof(E) < 8 ? 4 : 2;
 template <typename E, int kKernel>
 inline constexpr int kRowPixels = (sizeof(E) < 8 ? 4 : 2) / (kKernel == 3 ? 1 : 2);
 
-template <typename E, int kKernel, bool kMultiply, bool kTransposed>
+template <typename E, int kKernel, Combine kCombine, bool kTransposed>
 __global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
     filter_channels(const __grid_constant__ Work w) {
   using T = Sum<E>;
@@ -36,8 +36,9 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
   const int from_scale = kTransposed ? scale : 1, to_scale = kTransposed ? 1 : scale;
   for_each_unit(w, [&](const Unit& unit) {
     const int phases = kTransposed ? scale * scale : 1;
+    const int staged = kCombine == Combine::spatial ? 0 : phases * kTaps * chunk;
     __syncthreads();  // the last pass has read its filters
-    for (int i = static_cast<int>(threadIdx.x); i < phases * kTaps * chunk; i += blockDim.x) {
+    for (int i = static_cast<int>(threadIdx.x); i < staged; i += blockDim.x) {
       const int channel = unit.first + i % chunk, tap = i / chunk % kTaps;
       const int phase = w.phases == 1 ? 0 : kTransposed ? i / chunk / kTaps : unit.phase;
       if (channel < unit.end)
@@ -92,7 +93,9 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
 #pragma unroll
             for (int ix = 0; ix < kKernel; ++ix) {
               const int tap = iy * kKernel + ix;
-              const auto of_channels = load_pack<kChannels>(weights + tap * chunk);
+              Pack<T, kChannels> of_channels = {};
+              if constexpr (kCombine != Combine::spatial)
+                of_channels = load_pack<kChannels>(weights + tap * chunk);
 #pragma unroll
               for (int i = 0; i < kPixels; ++i) {
                 const bool there = inside[i + ix];
@@ -103,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
                 const T of_pixel = kTransposed ? load_if(there, of_tap) : widen(*of_tap);
 #pragma unroll
                 for (int c = 0; c < kChannels; ++c) {
-                  const T weight = combine<kMultiply>(of_channels.of[c], of_pixel);
+                  const T weight = weigh<kCombine>(of_channels.of[c], of_pixel);
                   const T sum = sums[i][c] + weight * widen(values[i + ix].of[c]);
                   // An output that does not exist adds nothing, however large the weight.
                   sums[i][c] = kTransposed && !there ? sums[i][c] : sum;

@@ -14,7 +14,7 @@ inline constexpr int kFilterColumn = kShared && kKernel == 3 ? (sizeof(E) < 8 ? 
                                      : sizeof(E) < 8 && (kShared || kKernel == 3) ? 2
                                                                                   : 1;
 
-template <typename E, int kKernel, bool kMultiply, bool kTransposed, bool kShared>
+template <typename E, int kKernel, Combine kCombine, bool kTransposed, bool kShared>
 __global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_constant__ Work w) {
   using T = Sum<E>;
   using Filters = Stage<T, kKernel>;
@@ -24,9 +24,11 @@ __global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_const
   const Lane lane = lane_of(w.lanes);
   const View& s = w.p.spatial_filter;
   for_each_unit(w, [&](const Unit& unit) {
-    __syncthreads();  // the last pass has read its filters
-    Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, unit.phase);
-    __syncthreads();
+    if constexpr (kCombine != Combine::spatial) {
+      __syncthreads();  // the last pass has read its filters
+      Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, unit.phase);
+      __syncthreads();
+    }
     const Column<kPixels, kShared> column(w, unit, lane);
     if (column.pixels == 0) return;
     const Around around(w, w.from, unit.image, unit.first, column);
@@ -55,14 +57,14 @@ __global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_const
     for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
       T values[Around::kRows][kKernel], weights[Filters::kPitch];
       around.load(values, c);
-      Filters::load(filters + c * Filters::kPitch, weights);
+      Filters::template load<kCombine>(filters + c * Filters::kPitch, weights);
 #pragma unroll
       for (int i = 0; i < kPixels; ++i) {
         T sum = 0;
 #pragma unroll
         for (int tap = 0; tap < kTaps; ++tap) {
           const int row = Around::row_of(i, tap), ix = tap % kKernel;
-          T weight = combine<kMultiply>(weights[tap], spatial[i][tap]);
+          T weight = weigh<kCombine>(weights[tap], spatial[i][tap]);
           // An output that does not exist adds nothing, however large the weight.
           if (kTransposed && tap != kTaps / 2) weight = masked(weight, mask_y[row] & mask_x[ix]);
           sum += weight * values[row][ix];

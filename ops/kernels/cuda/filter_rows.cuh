@@ -31,7 +31,7 @@ __device__ inline void load_spatial(T (&to)[kTaps][kPixels], const Work& w, cons
   }
 }
 
-template <typename E, int kKernel, bool kMultiply, bool kTransposed, int kPixels>
+template <typename E, int kKernel, Combine kCombine, bool kTransposed, int kPixels>
 __global__ void __launch_bounds__(kThreads,
                                   least_blocks((kPixels + 1) * kKernel * kKernel, sizeof(Sum<E>)))
     filter_rows(const __grid_constant__ Work w) {
@@ -41,9 +41,11 @@ __global__ void __launch_bounds__(kThreads,
   T* const filters = shared_memory<T>();
   const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
-    __syncthreads();  // the last pass has read its filters
-    Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, 0);
-    __syncthreads();
+    if constexpr (kCombine != Combine::spatial) {
+      __syncthreads();  // the last pass has read its filters
+      Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, 0);
+      __syncthreads();
+    }
     const int y = unit.y + lane.y, x = unit.x + lane.x * kPixels;
     if (y >= w.p.out_height || x >= w.p.out_width) return;
     const bool left = x > 0, right = x + kPixels < w.p.width;
@@ -75,14 +77,14 @@ __global__ void __launch_bounds__(kThreads,
         }
       }
       T weights[Filters::kPitch];
-      Filters::load(filter, weights);
+      Filters::template load<kCombine>(filter, weights);
       T sums[kPixels] = {};
 #pragma unroll
       for (int tap = 0; tap < kTaps; ++tap)
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {
           const int iy = tap / kKernel, ix = tap % kKernel;
-          const T weight = combine<kMultiply>(weights[tap], spatial[tap][i]);
+          const T weight = weigh<kCombine>(weights[tap], spatial[tap][i]);
           const T sum = sums[i] + weight * values[iy][ix + i];
           const bool there =
               row_inside[iy] && (ix + i >= kReach || left) && (ix + i < kReach + kPixels || right);

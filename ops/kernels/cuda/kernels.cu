@@ -42,27 +42,24 @@ cudaError_t launch(const char* name, Kernel kernel, const Work& w, cudaStream_t 
   return launch(name, kernel, w, stream, grid, w.lanes.threads());
 }
 
-// A filter that is missing is 0 and added.
+// Else filters are added; one that is missing is 0.
 bool multiplies(const Problem& p) { return p.combine == Combine::multiply; }
 
 bool aligned(const View& view, int64_t n, bool last) {
   return is_aligned(view, n, kElementBytes, last);
 }
 
-// Calls body with the kernel size (0: any) and the way of combining as constants.
+// Calls body with the kernel size as a constant (0: any).
 template <typename Body>
-auto for_kernel(const Problem& p, const Body& body) {
-  const auto with_size = [&](auto combine) {
-    switch (special_kernel(p, kElementBytes)) {
-      case 3:
-        return body(std::integral_constant<int, 3>{}, combine);
-      case 5:
-        return body(std::integral_constant<int, 5>{}, combine);
-      default:
-        return body(std::integral_constant<int, 0>{}, combine);
-    }
-  };
-  return multiplies(p) ? with_size(std::true_type{}) : with_size(std::false_type{});
+auto for_size(const Problem& p, const Body& body) {
+  switch (special_kernel(p, kElementBytes)) {
+    case 3:
+      return body(std::integral_constant<int, 3>{});
+    case 5:
+      return body(std::integral_constant<int, 5>{});
+    default:
+      return body(std::integral_constant<int, 0>{});
+  }
 }
 
 // The work of a kernel that fits, and the kernel; none at first.
@@ -73,22 +70,22 @@ struct Choice {
 };
 
 // Vectors of a row, as long as they fit.
-template <int kKernel, bool kMultiply, bool kTransposed, int kPixels>
+template <int kKernel, Combine kCombine, bool kTransposed, int kPixels>
 void choose_rows(Choice& choice, const Work& w, int64_t enough) {
   if constexpr (kPixels > 1) {
     if (w.p.width % kPixels == 0 && aligned(w.from, kPixels, false) &&
         aligned(w.to, kPixels, false) &&
         (kTransposed || aligned(w.p.spatial_filter, kPixels, false))) {
-      choice = {"filter_rows", filter_rows<E, kKernel, kMultiply, kTransposed, kPixels>,
+      choice = {"filter_rows", filter_rows<E, kKernel, kCombine, kTransposed, kPixels>,
                 plan_filter_rows(w, kPixels, Stage<T, kKernel>::kBytes, enough)};
     } else if constexpr (sizeof(E) == 2) {
-      choose_rows<kKernel, kMultiply, kTransposed, kPixels / 2>(choice, w, enough);
+      choose_rows<kKernel, kCombine, kTransposed, kPixels / 2>(choice, w, enough);
     }
   }
 }
 
 // Specialised kernels of the forward pass, or transposed of the features' gradient.
-template <int kKernel, bool kMultiply, bool kTransposed>
+template <int kKernel, Combine kCombine, bool kTransposed>
 Choice choose_filter(const Work& w, int64_t enough) {
   using Filters = Stage<T, kKernel>;
   const Problem& p = w.p;
@@ -97,51 +94,63 @@ Choice choose_filter(const Work& w, int64_t enough) {
   const bool undilated = p.dilation_y == 1 && p.dilation_x == 1;
   Choice choice;
   if (kKernel == 3 && kTransposed && p.stride_y == kStride && p.stride_x == kStride && undilated)
-    return {"stride_transposed", stride_transposed<E, kMultiply>,
+    return {"stride_transposed", stride_transposed<E, kCombine>,
             plan_filter_pixels(w, {p.out_height, p.out_width}, Stage<T, 3>::kBytes, enough)};
   if (is_channels_last(w.from) && is_channels_last(w.to)) {
     constexpr int n = kChannelPack<E>, pixels = kRowPixels<E, kKernel>;
     const int64_t tap_bytes = kKernel * kKernel * kSumBytes * (kTransposed ? p.scale * p.scale : 1);
     if (dense && whole && p.group_channels() % n == 0 && aligned(w.from, n, true) &&
         aligned(w.to, n, true) && p.width >= pixels * p.dilation_x && tap_bytes * n <= kMostShared)
-      choice = {"filter_channels", filter_channels<E, kKernel, kMultiply, kTransposed>,
+      choice = {"filter_channels", filter_channels<E, kKernel, kCombine, kTransposed>,
                 plan_filter_channels(w, n, pixels, tap_bytes, enough)};
     return choice;
   }
   const bool along_x = w.from.x == 1 && dense && p.dilation_x == 1;
   if (along_x && p.scale == 1)
-    choose_rows<kKernel, kMultiply, kTransposed, kPixelPack<E, kKernel>>(choice, w, enough);
+    choose_rows<kKernel, kCombine, kTransposed, kPixelPack<E, kKernel>>(choice, w, enough);
   if constexpr (kKernel == 3) {
     const View& wide = kTransposed ? w.from : w.to;
     if (along_x && p.scale == kScale && whole && undilated && aligned(wide, kScale, false))
       choice = {kTransposed ? "upsample_transposed" : "upsample",
-                kTransposed ? upsample_transposed<E, kMultiply> : upsample<E, kMultiply>,
+                kTransposed ? upsample_transposed<E, kCombine> : upsample<E, kCombine>,
                 plan_filter_pixels(w, {p.height, p.width}, Filters::kBytes, enough)};
   }
   if (choice.kernel != nullptr || (kTransposed && (!dense || p.scale != 1))) return choice;
   const bool shared = along_x && p.out_height <= p.scale * p.height;
   return {"filter_columns",
-          shared ? filter_columns<E, kKernel, kMultiply, kTransposed, true>
-                 : filter_columns<E, kKernel, kMultiply, kTransposed, false>,
+          shared ? filter_columns<E, kKernel, kCombine, kTransposed, true>
+                 : filter_columns<E, kKernel, kCombine, kTransposed, false>,
           plan_filter_columns(
               w, shared ? kFilterColumn<E, kKernel, true> : kFilterColumn<E, kKernel, false>,
               shared, Filters::kBytes, enough)};
 }
 
+template <int kKernel, bool kTransposed>
+Choice choose_filter(const Work& w) {
+  const int64_t enough = kBlocksEach * multiprocessors();
+  if (w.p.combine == Combine::spatial) {
+    Choice choice = choose_filter<kKernel, Combine::spatial, kTransposed>(w, enough);
+    choice.work.shared_bytes = 0;
+    return choice;
+  }
+  return multiplies(w.p) ? choose_filter<kKernel, Combine::multiply, kTransposed>(w, enough)
+                         : choose_filter<kKernel, Combine::add, kTransposed>(w, enough);
+}
+
 template <bool kTransposed>
 cudaError_t filter(const Problem& p, const View& from, const View& to, cudaStream_t stream) {
-  return for_kernel(p, [&](auto kernel, auto multiply) {
+  return for_size(p, [&](auto kernel) {
     const Work w = start(p, from, to, kTransposed, kernel());
     if constexpr (kernel() != 0) {
-      const Choice choice =
-          choose_filter<kernel(), multiply(), kTransposed>(w, kBlocksEach * multiprocessors());
+      const Choice choice = choose_filter<kernel(), kTransposed>(w);
       if (choice.kernel != nullptr) return launch(choice.name, choice.kernel, choice.work, stream);
     }
     if constexpr (kTransposed)
-      return launch("grad_features_any", grad_features_any<E, multiply()>,
+      return launch("grad_features_any",
+                    multiplies(p) ? grad_features_any<E, true> : grad_features_any<E, false>,
                     plan_any(w, {p.height, p.width}), stream);
     else
-      return launch("filter_any", filter_any<E, multiply()>,
+      return launch("filter_any", multiplies(p) ? filter_any<E, true> : filter_any<E, false>,
                     plan_any(w, {p.out_height, p.out_width}), stream);
   });
 }
@@ -178,10 +187,12 @@ Choice choose_gradients(const Work& w) {
 }
 
 Choice choose_gradients(const Problem& p) {
-  return for_kernel(p, [&](auto kernel, auto multiply) {
-    if constexpr (kernel() != 0)
-      return choose_gradients<kernel(), multiply()>(
-          start(p, p.features, p.output, false, kernel()));
+  return for_size(p, [&](auto kernel) {
+    if constexpr (kernel() != 0) {
+      const Work w = start(p, p.features, p.output, false, kernel());
+      return multiplies(p) ? choose_gradients<kernel(), true>(w)
+                           : choose_gradients<kernel(), false>(w);
+    }
     return Choice{};
   });
 }

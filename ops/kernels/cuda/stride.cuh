@@ -8,7 +8,7 @@ namespace ddf::cuda {
 
 inline constexpr int kStride = 2;
 
-template <typename E, bool kMultiply>
+template <typename E, Combine kCombine>
 __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_constant__ Work w) {
   using T = Sum<E>;
   using Filters = Stage<T, 3>;
@@ -17,9 +17,11 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
   const Problem& p = w.p;
   const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
-    __syncthreads();  // the last pass has read its filters
-    Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, 0);
-    __syncthreads();
+    if constexpr (kCombine != Combine::spatial) {
+      __syncthreads();  // the last pass has read its filters
+      Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, 0);
+      __syncthreads();
+    }
     const int y = unit.y + lane.y, x = unit.x + lane.x;  // of the first of the outputs
     if (y >= p.out_height || x >= p.out_width) return;
     Line<E> from[kStride][kStride], to[kStride][kStride];
@@ -48,7 +50,7 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
 #pragma unroll 1
     for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
       T weights[Filters::kPitch], values[kStride][kStride], sums[kStride][kStride] = {};
-      Filters::load(filters + c * Filters::kPitch, weights);
+      Filters::template load<kCombine>(filters + c * Filters::kPitch, weights);
 #pragma unroll
       for (int i = 0; i < kStride * kStride; ++i)
         values[i / kStride][i % kStride] = widen(*from[i / kStride][i % kStride].at(c));
@@ -57,7 +59,7 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
         const int iy = tap / 3, ix = tap % 3, dy = iy == 0, dx = ix == 0;
         // An output that does not exist adds nothing, however large the weight.
         const T weight =
-            masked(combine<kMultiply>(weights[kTaps - 1 - tap], spatial[tap]), mask[dy][dx]);
+            masked(weigh<kCombine>(weights[kTaps - 1 - tap], spatial[tap]), mask[dy][dx]);
         sums[iy != 1][ix != 1] += weight * values[dy][dx];
       }
 #pragma unroll

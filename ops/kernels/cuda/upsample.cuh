@@ -11,7 +11,7 @@ namespace ddf::cuda {
 inline constexpr int kScale = 2, kPhases = 4;
 
 // The filters of a chunk of channels, [phase][channel]; of one phase where all share them.
-template <typename E>
+template <typename E, Combine kCombine>
 struct PhaseFilters {
   using T = Sum<E>;
   using Filters = Stage<T, 3>;
@@ -20,17 +20,18 @@ struct PhaseFilters {
 
   __device__ PhaseFilters(const Work& w, const Unit& unit)
       : data(shared_memory<T>()), apart(w.phases == 1 ? 0 : w.chunk_channels * Filters::kPitch) {
+    if constexpr (kCombine == Combine::spatial) return;
     __syncthreads();  // the last pass has read its filters
     for (int phase = 0; phase < w.phases; ++phase)
       Filters::template fill<E>(data + phase * apart, w, unit.image, unit.first, unit.end, phase);
     __syncthreads();
   }
   __device__ void load(int phase, int channel, T (&to)[Filters::kPitch]) const {
-    Filters::load(data + phase * apart + channel * Filters::kPitch, to);
+    Filters::template load<kCombine>(data + phase * apart + channel * Filters::kPitch, to);
   }
 };
 
-template <typename E, bool kMultiply>
+template <typename E, Combine kCombine>
 __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
     upsample(const __grid_constant__ Work w) {
   using T = Sum<E>;
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
   const Problem& p = w.p;
   const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
-    const PhaseFilters<E> filters(w, unit);
+    const PhaseFilters<E, kCombine> filters(w, unit);
     const int y = unit.y + lane.y, x = unit.x + lane.x;
     if (y >= p.height || x >= p.width) return;
     Line<E> rows[3];
@@ -76,11 +77,11 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
 #pragma unroll
         for (int px = 0; px < kScale; ++px) {
           const int phase = py * kScale + px;
-          T weights[PhaseFilters<E>::Filters::kPitch], sum = 0;
+          T weights[PhaseFilters<E, kCombine>::Filters::kPitch], sum = 0;
           filters.load(phase, c, weights);
 #pragma unroll
           for (int tap = 0; tap < kTaps; ++tap)
-            sum += combine<kMultiply>(weights[tap], spatial[phase][tap]) * values[tap];
+            sum += weigh<kCombine>(weights[tap], spatial[phase][tap]) * values[tap];
           out.of[px] = narrow<E>(sum);
         }
         store_pack(const_cast<E*>(to[py].at(c)), out);
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
   });
 }
 
-template <typename E, bool kMultiply>
+template <typename E, Combine kCombine>
 __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
     upsample_transposed(const __grid_constant__ Work w) {
   using T = Sum<E>;
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
   const Problem& p = w.p;
   const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
-    const PhaseFilters<E> filters(w, unit);
+    const PhaseFilters<E, kCombine> filters(w, unit);
     const int y = unit.y + lane.y, x = unit.x + lane.x;
     if (y >= p.height || x >= p.width) return;
     const int64_t last_tap = unit.group * kTaps + kTaps - 1;
@@ -144,11 +145,11 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
 #pragma unroll
         for (int px = 0; px < kScale; ++px) {
           const int phase = py * kScale + px;
-          T weights[PhaseFilters<E>::Filters::kPitch];
+          T weights[PhaseFilters<E, kCombine>::Filters::kPitch];
           filters.load(phase, c, weights);
 #pragma unroll
           for (int i = 0; i < kTaps; ++i) {
-            const T weight = combine<kMultiply>(weights[i], spatial[phase][i]);
+            const T weight = weigh<kCombine>(weights[i], spatial[phase][i]);
             // An output that does not exist adds nothing, however large the weight.
             sum += (i == kTaps / 2 ? weight : masked(weight, mask_y[i / 3] & mask_x[i % 3])) *
                    widen(values[i].of[px]);

@@ -168,6 +168,13 @@ __device__ inline bool contains(int i, int64_t size) {
   return static_cast<unsigned>(i) < static_cast<unsigned>(size);
 }
 
+// The weight of a tap; where the spatial filter is not alone, of both.
+template <Combine kCombine, typename T>
+__device__ inline T weigh(T of_channel, T of_pixel) {
+  if constexpr (kCombine == Combine::spatial) return of_pixel;
+  return combine<kCombine == Combine::multiply>(of_channel, of_pixel);
+}
+
 // Channel filters in shared memory: [channel][phase][tap], each filter padded to an odd number of
 // 16-byte words, so that neither 128-bit nor scalar loads of neighbouring filters share a bank.
 template <typename T, int kKernel>
@@ -189,9 +196,15 @@ struct Stage {
     }
   }
 
+  // Zeros where the spatial filter is alone, and nothing in shared memory.
+  template <Combine kCombine = Combine::multiply>
   __device__ static void load(const T* filter, T (&to)[kPitch]) {
 #pragma unroll
     for (int i = 0; i < kPitch; i += kWord) {
+      if constexpr (kCombine == Combine::spatial) {
+        for (int j = 0; j < kWord; ++j) to[i + j] = 0;
+        continue;
+      }
       const Pack<T, kWord> word = load_pack<kWord>(filter + i);
 #pragma unroll
       for (int j = 0; j < kWord; ++j) to[i + j] = word.of[j];

@@ -59,7 +59,7 @@ namespace {
 using ddf::DType;
 using ddf::Problem;
 
-// In this order: dtype, multiply, the sizes, then the strides of all tensors.
+// In this order: dtype, how filters are combined, the sizes, then the strides of all tensors.
 struct Reader {
   const int64_t* next;
   int64_t operator()() { return *next++; }
@@ -76,7 +76,7 @@ Problem problem_of(const int64_t* numbers, void* const* tensors) {
   Reader read{numbers};
   Problem p;
   p.dtype = static_cast<DType>(read());
-  p.combine = read() != 0 ? ddf::Combine::multiply : ddf::Combine::add;
+  p.combine = static_cast<ddf::Combine>(read());
   for (int64_t* size :
        {&p.batch, &p.channels, &p.groups, &p.height, &p.width, &p.out_height, &p.out_width,
         &p.kernel_y, &p.kernel_x, &p.dilation_y, &p.dilation_x, &p.stride_y, &p.stride_x, &p.scale})
