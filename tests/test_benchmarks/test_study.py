@@ -133,7 +133,7 @@ def test_rows_start_alike_and_ddf_as_interpolation(
         assert len(shared) > (0 if host == 'fpn' else len(plain) - 1), name
         assert all(torch.equal(plain[key], weights[name][key]) for key in shared)
     largest = float(scores['bilinear'].abs().max())
-    for name in ('ddf', 'ddf-3x3'):
+    for name in ('ddf', 'ddf-3x3', 'ddf-context'):
         torch.testing.assert_close(scores[name], scores['bilinear'], rtol=0, atol=1e-5 * largest)
     assert float((scores['carafe'] - scores['bilinear']).abs().max()) > 1e-2 * largest
     # A row starts so whatever rows ran before it, and otherwise with another seed.

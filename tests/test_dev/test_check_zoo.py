@@ -266,7 +266,7 @@ def test_it_runs_in_processes_counts_and_resumes(
 ) -> None:
     out = tmp_path / 'zoo.jsonl'
     command = [sys.executable, ROOT / 'dev/check_zoo.py', 'fastscnn', '--out', out]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = out.read_text().splitlines()
     assert json.loads(line)['outcome'] == 'swapped'

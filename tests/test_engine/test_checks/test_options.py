@@ -68,9 +68,9 @@ def test_a_value_that_cannot_be_written_is_named(tmp_path: Path, line: str, expe
     file = tmp_path / 'config.py'
     file.write_text(f'{line}\n')
     cfg = load_config(str(file))
-    # mmengine quotes the config.
-    with pytest.raises(SyntaxError, match='Failed to format the config file'):
-        _ = cfg.pretty_text
+    # mmengine refuses to write it; its fork writes names that nobody can read back.
+    with pytest.raises((SyntaxError, NameError)):
+        Config.fromstring(cfg.pretty_text, '.py')
     with pytest.raises(UsageError) as error:
         check_values(cfg)
     assert str(error.value).startswith(expected)
