@@ -17,7 +17,7 @@ from ..runs import difference_cell
 ORDER = (
     *('trained', 'continued', 'upgraded'),
     *('bilinear', 'bilinear-wide', 'carafe', 'sapa', 'dysample'),
-    *('ddf-residual', 'ddf-3x3', 'ddf'),
+    *('ddf-residual', 'ddf-3x3', 'ddf', 'ddf-context'),
 )
 # Heading of a column, the score, and its decimals. All are in per cent, but for the last.
 SCORES = (
