@@ -11,29 +11,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
+from toy import ABOUT, NORMALISED, Toy
 
 from ddf_seg import runtime
 from ddf_seg.deployment import exporting
 from ddf_seg.deployment.exporting import check_target, export_program, write_program
-from ddf_seg.deployment.network import ImageSegmentor, Interface, Metadata
+from ddf_seg.deployment.network import ImageSegmentor, Interface
 from ddf_seg.errors import UsageError
 from ddf_seg.runtime import Segmenter
-
-ABOUT = Metadata(['a', 'b', 'c'], [[0, 0, 0]] * 3, 1, 'toy')
-
-
-class Toy(nn.Module):
-    """A segmentor whose scores are its three input channels."""
-
-    def __init__(self, **preprocessing: Any) -> None:
-        super().__init__()
-        self.data_preprocessor = SegDataPreProcessor(**preprocessing)
-
-    def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
-        return x
 
 
 class NeedsEight(Toy):
@@ -69,9 +56,6 @@ class Composite(Toy):
     def encode_decode(self, x: Tensor, metas: list[dict[str, Any]]) -> Tensor:
         half: Tensor = torch.ops.deployment_test.half(x)
         return half
-
-
-NORMALISED = dict(mean=[10.0, 20.0, 30.0], std=[2.0, 3.0, 4.0])
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 import torch
 from exported import run_without
 from scripts import ROOT
-from test_exporting import NORMALISED, Toy
 from torch import Tensor, nn
+from toy import NORMALISED, Toy
 
 import ddf_seg
 from ddf_seg.decoders.upsampling import GuidedUpsample

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from test_exporting import ABOUT, Toy
 from torch import Tensor, nn
+from toy import ABOUT, Toy
 
 from ddf_seg.deployment.exporting import convert_to_openvino, export_program, write_program
 from ddf_seg.deployment.network import Interface
