@@ -19,6 +19,7 @@ import torch
 from cases import Call
 from filelock import FileLock
 from naive import pair
+from on_gpu import on_gpu
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,13 @@ def compiler_missing() -> str:
     if shutil.which(COMPILER) is None:
         return f'the CUDA kernels are not emulated: no C++ compiler ({COMPILER})'
     return ''
+
+
+# Where kernels run, as parameters of a fixture
+BY_EMULATION = pytest.param(
+    'emulation', marks=pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing())
+)
+BY_GPU = pytest.param('GPU', marks=on_gpu)
 
 
 def build(

@@ -12,7 +12,7 @@ from assertions import is_channels_last_only
 from cases import LAYOUTS, Call
 from cuda_cases import CALLS, LARGE, ONE_FILTER, assert_expected, call_of, tensors_of
 from naive import pair
-from on_gpu import on_gpu, to_device
+from on_gpu import need_kernels, on_gpu, to_device
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -53,8 +53,8 @@ def on_device(
 
 @pytest.fixture(scope='module', autouse=True)
 def _compiled() -> None:
-    if torch.cuda.is_available() and native.load('cuda').built_for is None:
-        pytest.skip(f'there is a GPU, but no CUDA kernels: {native.load("cuda").reason}')
+    if torch.cuda.is_available():
+        need_kernels()
 
 
 @on_gpu

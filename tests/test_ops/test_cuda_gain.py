@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cuda_emulated import DTYPES, Emulation, Request, compiler_missing, run_program
-from on_gpu import on_gpu
+from cuda_emulated import BY_EMULATION, BY_GPU, DTYPES, Emulation, Request, run_program
+from on_gpu import need_kernels
 from torch import Tensor
 from torch.func import grad, vmap
 
-from ddf_seg.ops import native
 from ddf_seg.ops.weight_gain import weight_gain
 
 OPERATOR = torch.ops.ddf_seg.weight_gain
@@ -56,11 +55,8 @@ Run = Callable[..., Tensor]
     params=[
         'plain torch',
         'operator',
-        pytest.param(
-            'emulation',
-            marks=pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing()),
-        ),
-        pytest.param('GPU', marks=on_gpu),
+        BY_EMULATION,
+        BY_GPU,
     ]
 )
 def run(request: pytest.FixtureRequest) -> Run:
@@ -69,9 +65,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     if request.param == 'operator':
         return OPERATOR
     if request.param == 'GPU':
-        status = native.load('cuda')
-        if status.built_for is None:
-            pytest.skip(f'there is a GPU, but no CUDA kernels: {status.reason}')
+        need_kernels()
         return lambda *weights: weight_gain(*(w if w is None else w.cuda() for w in weights)).cpu()
     emulation = request.getfixturevalue('emulation')
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from cuda_emulated import DTYPES, SANITIZED, Emulation, Request, compiler_missing, run_program
-from on_gpu import on_gpu, to_device
+from cuda_emulated import BY_EMULATION, BY_GPU, DTYPES, SANITIZED, Emulation, Request, run_program
+from on_gpu import need_kernels, on_gpu, to_device
 from softmax_cases import LAYOUTS
 from torch import Tensor
 
@@ -76,21 +76,11 @@ def on_the_gpu(arguments: Any, grad_output: Tensor | None = None) -> Tensor:
     return to_device(found, 'cpu')
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(
-            'emulation',
-            marks=pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing()),
-        ),
-        pytest.param('GPU', marks=on_gpu),
-    ]
-)
+@pytest.fixture(params=[BY_EMULATION, BY_GPU])
 def run(request: pytest.FixtureRequest) -> Run:
     """The normalised filters, or their gradient; tensors come from the CPU and go there."""
     if request.param == 'GPU':
-        status = native.load('cuda')
-        if status.built_for is None:
-            pytest.skip(f'there is a GPU, but no CUDA kernels: {status.reason}')
+        need_kernels()
         return on_the_gpu
     emulation = request.getfixturevalue('emulation')
 
