@@ -48,16 +48,10 @@ def parse_args() -> argparse.Namespace:
             parser.error(f'--kernel-sizes: expected odd sizes, got {size}')
     if args.json is not None and not args.json.parent.is_dir():
         parser.error(f'--json: expected a file in an existing folder, got {args.json}')
-    import torch
-
+    from ddf_benchmarks.measure import device_named
     from ddf_seg.ops import native
 
-    try:
-        args.device = torch.device(args.device)
-        torch.empty(1, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition('\n')[0]
-        parser.error(f'--device: expected cpu or cuda, where torch has it, got: {reason}')
+    args.device = device_named(args.device)
     if args.device.type == 'cpu' and not native.is_native_available():
         parser.error(f'there is nothing to measure, the operators run in {native.load("cpu")}')
     return args

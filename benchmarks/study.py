@@ -22,6 +22,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         examples=[
             'python benchmarks/study.py run segformer --seeds 10   # also goes on where it stopped',
+            'python benchmarks/study.py run fpn --end-to-end --iterations 2000 --seeds 20 \\\n'
+            '    --device cuda',
             'python benchmarks/study.py upgrade segformer --seeds 10',
             'python benchmarks/study.py table segformer --to carafe',
             'python benchmarks/study.py time segformer             # on a quiet machine',
@@ -33,6 +35,8 @@ def parse_args() -> argparse.Namespace:
     common.add_argument(
         '--results', type=Path, default=ROOT / 'docs/study/runs', help='folder with the results'
     )
+    placed = ToolParser(add_help=False)
+    placed.add_argument('--device', default='cpu', help='cpu (default) or cuda')
     work = ToolParser(add_help=False)
     work.add_argument('--splits', nargs='+', default=BLOCKS, help='block-I/N, or drive-NAME')
     work.add_argument(
@@ -45,14 +49,19 @@ def parse_args() -> argparse.Namespace:
     work.add_argument(
         '--cache', type=Path, default=Path('work_dirs/study'), help='folder for the features'
     )
-    train = commands.add_parser('run', help='train and score rows', parents=[common, work])
+    train = commands.add_parser('run', help='train and score rows', parents=[common, placed, work])
     train.add_argument('--rows', nargs='+', help='default: all')
+    train.add_argument(
+        '--end-to-end', action='store_true', help='train the backbone along, not only the head'
+    )
     train.add_argument('--iterations', type=count, default=500, help='batches of 4 images')
     commands.add_parser(
-        'upgrade', help='interpolation trained for long, then upgraded', parents=[common, work]
+        'upgrade',
+        help='interpolation trained for long, then upgraded',
+        parents=[common, placed, work],
     )
     picture = commands.add_parser(
-        'picture', help='train rows and draw what they predict', parents=[common, work]
+        'picture', help='train rows and draw what they predict', parents=[common, placed, work]
     )
     picture.add_argument('--rows', nargs='+', default=['bilinear', 'carafe', 'ddf'])
     picture.add_argument('--iterations', type=count, default=500, help='batches of 4 images')
@@ -60,8 +69,12 @@ def parse_args() -> argparse.Namespace:
     show = commands.add_parser('table', help='compare the rows', parents=[common])
     show.add_argument('--to', default='bilinear', help='row to compare with')
     show.add_argument('--by', choices=('block', 'drive'), default='block', help='kind of split')
-    measure = commands.add_parser('time', help='milliseconds for an image', parents=[common])
-    measure.add_argument('--seconds', type=float, default=60, help='how long to measure')
+    measure = commands.add_parser(
+        'time', help='how long image and step take', parents=[common, placed]
+    )
+    measure.add_argument(
+        '--seconds', type=float, default=60, help='how long to measure images, and steps'
+    )
     return parser.parse_args()
 
 
@@ -70,8 +83,9 @@ def main() -> int:
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     import torch
 
+    from ddf_benchmarks.measure import device_named, full_float32
     from ddf_benchmarks.study.comparison import read_rows, table
-    from ddf_benchmarks.study.data import read_images
+    from ddf_benchmarks.study.data import read_images, read_pixels
     from ddf_benchmarks.study.hosts import rows
     from ddf_benchmarks.study.pictures import draw
     from ddf_benchmarks.study.timing import time_rows
@@ -80,26 +94,34 @@ def main() -> int:
     if args.command == 'table':
         print(table(read_rows(args.results, args.host, args.by), args.to))
         return 0
+    device = device_named(args.device)
     if args.command == 'time':
-        print(time_rows(args.host, args.seconds))
+        print(time_rows(args.host, device, args.seconds))
         return 0
     # Two runs with a thread each, side by side, take less time than one after the other with two.
     torch.set_num_threads(1)
-    images = read_images(args.config, args.cache)
+    backbone, results = None, args.results
+    if args.command == 'run' and args.end_to_end:
+        images, backbone = read_pixels(args.config, device)
+        results /= 'end-to-end'
+    else:
+        images = read_images(args.config, args.cache, device)
     if args.command == 'picture':
-        run = Run(args.host, args.splits[0], args.seeds[0], args.iterations)
+        run = Run(args.host, args.splits[0], args.seeds[0], args.iterations, device)
         heads, held_out = train_heads(run, args.rows, images)
         root = Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'camvid')
         draw(heads, held_out, root, args.out)
         return 0
-    for seed in args.seeds:
-        for split in args.splits:
-            if args.command == 'upgrade':
-                run_upgrade(Run(args.host, split, seed, 0), images, args.results / 'upgrade')
-            else:
-                run = Run(args.host, split, seed, args.iterations)
-                run_rows(run, args.rows or list(rows(args.host)), images, args.results)
-            sys.stderr.write(f'{args.host} {split} seed {seed}: done\n')
+    with full_float32():
+        for seed in args.seeds:
+            for split in args.splits:
+                if args.command == 'upgrade':
+                    run = Run(args.host, split, seed, 0, device)
+                    run_upgrade(run, images, results / 'upgrade')
+                else:
+                    run = Run(args.host, split, seed, args.iterations, device, backbone)
+                    run_rows(run, args.rows or list(rows(args.host)), images, results)
+                sys.stderr.write(f'{args.host} {split} seed {seed}: done\n')
     return 0
 
 

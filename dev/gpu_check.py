@@ -28,7 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 CASES = [PYTHON, 'dev/gpu_cases.py']
 PYTEST = [PYTHON, '-m', 'pytest', '-q', '-p', 'no:cacheprovider']
-METRICS = 'gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,sm__inst_issued.sum'
+METRICS = (
+    'gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,'
+    'sm__inst_issued.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed'
+)
 
 
 @dataclass(frozen=True)
@@ -82,21 +85,28 @@ def parts(architecture: str) -> list[Part]:
     ]
     operators += ['-k', 'not emulat']
     benchmark = ['benchmarks/benchmark_op.py', '--device', 'cuda', '--kernel-sizes', '3']
+    network = ['-W', 'ignore', 'benchmarks/study.py', 'time', 'segformer']
     sections = ['--sections', 'forward', 'backward', 'upsample', '--seconds', '0.15']
-    profile = ['ncu', '--csv', '--target-processes', 'all', '--metrics', METRICS]
+    # Its default would set the card's clocks.
+    profile = ['ncu', '--csv', '--clock-control', 'none', '--metrics', METRICS]
+    ours = ['--kernel-name-base', 'demangled', '--kernel-name', 'regex:ddf::']
     sanitizer = ['compute-sanitizer', '--error-exitcode', '1', '--tool']
     return [
-        Part('build', [PYTHON, 'setup.py', '-q', 'build_ext', '--inplace'], 150, environment=build,
+        Part('build', [PYTHON, 'setup.py', '-q', 'build_ext', '--inplace'], 130, environment=build,
              needed=True),
-        Part('operators', [*PYTEST, *operators], 90, modules=['pytest']),
-        Part('layers', [*PYTEST, 'tests/test_layers/test_cuda_layers.py'], 75, modules=['pytest']),
-        Part('training', [*PYTEST, 'tests/test_models/test_cuda_training.py'], 40,
+        Part('operators', [*PYTEST, *operators], 80, modules=['pytest']),
+        Part('layers', [*PYTEST, 'tests/test_layers/test_cuda_layers.py'], 70, modules=['pytest']),
+        Part('training', [*PYTEST, 'tests/test_models/test_cuda_training.py'], 30,
              modules=['pytest', 'mmseg']),
-        Part('benchmark', [PYTHON, *benchmark, *sections, '--json', '{out}/benchmark.json'], 80,
+        Part('benchmark', [PYTHON, *benchmark, *sections, '--json', '{out}/benchmark.json'], 70,
              modules=['prettytable']),
-        Part('profile', [*profile, *CASES, '--large'], 40, programs=['ncu']),
-        Part('memcheck', [*sanitizer, 'memcheck', *CASES], 30, programs=['compute-sanitizer']),
-        Part('racecheck', [*sanitizer, 'racecheck', *CASES], 30, programs=['compute-sanitizer']),
+        Part('layer times', [PYTHON, *benchmark, '--sections', 'layers', '--seconds', '0.15'], 20,
+             modules=['prettytable']),
+        Part('network times', [PYTHON, *network, '--device', 'cuda', '--seconds', '1'], 40,
+             modules=['prettytable', 'mmseg']),
+        Part('profile', [*profile, *ours, *CASES, '--large'], 40, programs=['ncu']),
+        Part('memcheck', [*sanitizer, 'memcheck', *CASES], 29, programs=['compute-sanitizer']),
+        Part('racecheck', [*sanitizer, 'racecheck', *CASES], 29, programs=['compute-sanitizer']),
     ]  # fmt: skip
 
 
@@ -145,7 +155,7 @@ def run_parts(all_parts: Sequence[Part], out: Path) -> list[Outcome]:
             outcome = Outcome(part.name, 'left out', 0, f'{stopped} did not pass')
         else:
             sys.stderr.write(f'{part.name}: at most {part.seconds:g} s\n')
-            outcome = run_part(part, out, out / f'{number}-{part.name}.log')
+            outcome = run_part(part, out, out / f'{number}-{part.name.replace(" ", "-")}.log')
         if part.needed and outcome.verdict != 'passed':
             stopped = part.name
         outcomes.append(outcome)

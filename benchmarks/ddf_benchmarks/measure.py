@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ddf_seg.errors import UsageError, in_a_line
+
 from . import resident
 
 Run = Callable[[], Any]
@@ -82,15 +84,18 @@ def _captured(run: Run) -> Run:
     return graph.replay
 
 
-def side_by_side(settings: Settings, contestants: Mapping[str, Run]) -> dict[str, float]:
+def side_by_side(
+    settings: Settings, contestants: Mapping[str, Run], graphs: bool = True
+) -> dict[str, float]:
     """Median seconds of each contestant, all of them taking turns, round by round.
 
     Args:
         settings: device, and the seconds that all rounds together may take.
-        contestants: name to a call without arguments, on a GPU as a CUDA graph.
+        contestants: name to a call without arguments.
+        graphs: on a GPU, run them as CUDA graphs, without the host's part of a call.
     """
     counts = {}
-    if settings.device.type == 'cuda':
+    if graphs and settings.device.type == 'cuda':
         contestants = {name: _captured(run) for name, run in contestants.items()}
     for name, run in contestants.items():
         run()
@@ -148,6 +153,20 @@ def last_level_cache(device: torch.device) -> int:
         units = {'K': 1 << 10, 'M': 1 << 20}
         size = max((int(each[:-1]) * units[each[-1]] for each in sizes), default=0)
     return size if size > 0 else 32 << 20
+
+
+def device_named(name: str) -> torch.device:
+    """'cpu', 'cuda', 'cuda:1'.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    try:
+        return torch.empty(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f'--device: expected cpu or cuda, where torch has it, got {name}: {in_a_line(error)}'
+        ) from error
 
 
 def machine(device: torch.device) -> str:

@@ -133,8 +133,9 @@ class DySample(Upsampler):
         return offset.unflatten(1, (self.groups, 2)).flatten(0, 1).permute(0, 2, 3, 1) + grid
 
     def apply_to(self, x: Tensor, prepared: Tensor) -> Tensor:
-        size = x.new_tensor([x.shape[3], x.shape[2]])
-        grid = (2 * prepared + 1) / size - 1
+        # No tensor of the sizes: its copy to a GPU could not be part of a CUDA graph.
+        sides = zip(prepared.unbind(-1), (x.shape[3], x.shape[2]), strict=True)
+        grid = torch.stack([(2 * place + 1) / side - 1 for place, side in sides], dim=-1)
         by_group = x.unflatten(1, (self.groups, -1)).flatten(0, 1)
         out = F.grid_sample(by_group, grid, padding_mode='border', align_corners=False)
         return out.unflatten(0, (-1, self.groups)).flatten(1, 2)

@@ -59,7 +59,7 @@ cudaStream_t stream_of(const Tensor& x) {
   check(cudaGetDevice(&device));
   if (device != x.get_device_index()) check(cudaSetDevice(x.get_device_index()));
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 

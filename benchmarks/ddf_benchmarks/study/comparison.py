@@ -15,7 +15,7 @@ from ..runs import difference_cell
 
 # The order of a table; what is not here does not stand in one.
 ORDER = (
-    *('trained', 'continued', 'upgraded'),
+    *('trained', 'continued', 'upgraded', 'upgraded-context'),
     *('bilinear', 'bilinear-wide', 'carafe', 'sapa', 'dysample'),
     *('ddf-residual', 'ddf-3x3', 'ddf', 'ddf-context'),
 )
@@ -74,7 +74,7 @@ def table(rows: dict[str, Runs], to: str) -> str:
     """
     if to not in rows:
         raise UsageError(f'--to: expected one of {", ".join(rows)}, got {to}')
-    head = ['row', 'runs', 'parameters', 's / iteration']
+    head = ['row', 'runs', 'parameters']
     for title, _, _ in SCORES:
         head += [title, f'{title} to {to}']
     return markdown_table(head, [_cells(name, runs, rows[to]) for name, runs in rows.items()])
@@ -82,8 +82,7 @@ def table(rows: dict[str, Runs], to: str) -> str:
 
 def _cells(name: str, runs: Runs, to: Runs) -> Sequence[str]:
     first = next(iter(runs.values()))
-    seconds = statistics.median(run['seconds_per_iteration'] for run in runs.values())
-    cells = [name, str(len(runs)), f'{first["parameters"] / 1e3:.0f} k', f'{seconds:.2f}']
+    cells = [name, str(len(runs)), f'{first["parameters"] / 1e3:.0f} k']
     for _, score, digits in SCORES:
         cells.append(f'{statistics.fmean(r["scores"][score] for r in runs.values()):.{digits}f}')
         cells.append(difference_cell(runs, to, score, digits))

@@ -1,10 +1,10 @@
-"""Features of a frozen backbone for all labelled images of CamVid, and how these are split."""
+"""All labelled images of CamVid, as pixels or as features of a frozen backbone; their splits."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddf_seg.engine.checks.dataset import check_dataset_folders
 from ddf_seg.engine.config_file import load_config
@@ -31,7 +31,8 @@ class Image:
 
     Attributes:
         name: stem of the file, '0016E5_08640'.
-        levels: the backbone's maps, (C, H / stride, W / stride), float16, finest first.
+        levels: the backbone's maps, (C, H / stride, W / stride), float16, finest first; or the
+            backbone's input alone, (3, H, W).
         labels: (H, W), uint8, padded as the image with VOID.
         height: rows of the image itself.
     """
@@ -51,13 +52,17 @@ class Image:
         return int(re.sub(r'\D', '', self.name.partition('_')[2]))
 
 
-def read_images(config: Path, cache: Path) -> list[tuple[Image, Image]]:
+Pairs = list[tuple[Image, Image]]
+
+
+def read_images(config: Path, cache: Path, device: torch.device) -> Pairs:
     """Every labelled image of train and val with its mirror image, by drive and frame.
 
     Args:
         config: of the data, and of the network whose backbone makes the features, with the weights
             that the config initialises it with.
         cache: folder; the features are read from there if they are of the same config.
+        device: where the images are to be, and the features are computed.
 
     Raises:
         UsageError: the config or the data are missing.
@@ -68,44 +73,70 @@ def read_images(config: Path, cache: Path) -> list[tuple[Image, Image]]:
     if file.exists():
         rows = torch.load(file, mmap=True, weights_only=True)
     else:
-        check_dataset_folders(cfg, ('train', 'val'))
-        rows = _compute(cfg)
+        model = _network(cfg, device)
+        rows = []
+        for pair in _read(cfg, model.data_preprocessor, device):
+            both = [(_features(model.backbone, image), image.labels.cpu()) for image in pair]
+            rows.append((pair[0].name, pair[0].height, both))
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix('.tmp')
         torch.save(rows, unfinished)
         unfinished.replace(file)
     pairs = []
     for name, height, both in rows:
-        image, mirrored = (Image(name, levels, labels, height) for levels, labels in both)
+        image, mirrored = (
+            Image(name, tuple(x.to(device) for x in levels), labels.to(device), height)
+            for levels, labels in both
+        )
         pairs.append((image, mirrored))
+    return _in_order(pairs)
+
+
+def read_pixels(config: Path, device: torch.device) -> tuple[Pairs, nn.Module]:
+    """As `read_images`, but the images are the backbone's input; and the backbone itself.
+
+    Raises:
+        UsageError: the config or the data are missing.
+    """
+    cfg = load_config(str(config))
+    model = _network(cfg, device)
+    return _in_order(_read(cfg, model.data_preprocessor, device)), model.backbone
+
+
+def _in_order(pairs: Iterable[tuple[Image, Image]]) -> Pairs:
     return sorted(pairs, key=lambda pair: (pair[0].drive, pair[0].frame))
 
 
-@torch.no_grad()
-def _compute(cfg: Config) -> list[Any]:
+def _network(cfg: Config, device: torch.device) -> Any:
+    check_dataset_folders(cfg, ('train', 'val'))
     init_default_scope('mmseg')
     model: Any = MODELS.build(cfg.model)
     model.init_weights()
-    model.eval()
-    rows = []
+    return model.to(device).eval()
+
+
+def _read(cfg: Config, preprocessor: Any, device: torch.device) -> Iterator[tuple[Image, Image]]:
+    """The images and mirror images of train and val, as the backbone's input."""
     for part in ('train', 'val'):
         dataset = cfg[f'{part}_dataloader'].dataset
         dataset.pipeline = cfg.val_dataloader.dataset.pipeline
         for sample in DATASETS.build(dataset):
             labels = sample['data_samples'].gt_sem_seg.data[0]
             data = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
-            pixels = model.data_preprocessor(data)['inputs']
+            pixels = preprocessor(data)['inputs'][0]
             height, width = labels.shape
             below, right = -height % DIVISOR, -width % DIVISOR
-            pixels = F.pad(pixels[..., :height, :width], (0, right, 0, below))
-            labels = F.pad(labels, (0, right, 0, below), value=VOID).to(torch.uint8)
-            both = []
-            for turn in (lambda x: x, lambda x: x.flip(-1)):
-                levels = model.backbone(turn(pixels))
-                both.append((tuple(x[0].contiguous().half() for x in levels), turn(labels).clone()))
+            pixels = F.pad(pixels[..., :height, :width], (0, right, 0, below)).half()
+            labels = F.pad(labels, (0, right, 0, below), value=VOID).to(device, torch.uint8)
             name = Path(sample['data_samples'].img_path).stem
-            rows.append((name, height, both))
-    return rows
+            image = Image(name, (pixels,), labels, height)
+            yield image, Image(name, (pixels.flip(-1),), labels.flip(-1), height)
+
+
+@torch.no_grad()
+def _features(backbone: nn.Module, image: Image) -> tuple[Tensor, ...]:
+    levels = backbone(image.levels[0][None].float())
+    return tuple(x[0].contiguous().half().cpu() for x in levels)
 
 
 def blocks(images: Sequence[Image], count: int, block: int) -> tuple[list[int], list[int]]:

@@ -34,9 +34,10 @@ def score(head: nn.Module, images: Sequence[Image]) -> dict[str, float]:
     plain.dataset_meta = boundary.dataset_meta = meta
     loss, pixels = 0.0, 0
     for image in images:
-        labels = image.labels.long()
+        labels = image.labels.cpu().long()
         scores = head([x[None].float() for x in image.levels])
-        scores = F.interpolate(scores, size=labels.shape, mode='bilinear')[0, :, : image.height]
+        scores = F.interpolate(scores, size=labels.shape, mode='bilinear')
+        scores = scores[0, :, : image.height].cpu()
         labels = labels[: image.height]
         sample = dict(
             gt_sem_seg=dict(data=labels[None]), pred_sem_seg=dict(data=scores.argmax(0)[None])
