@@ -108,7 +108,7 @@ cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (nee
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
 gpu-check:  ## check everything on a GPU in under 9 minutes (needs nvcc; OUT=… names the folder)
-	PYTHONPATH='$(CURDIR)' $(GPU_PYTHON) dev/gpu_check.py
+	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(GPU_PYTHON) dev/gpu_check.py
 
 DEMO := work_dirs/ddf_demo
 DEMO_WEIGHTS := $(DEMO)/iter_350.pth
