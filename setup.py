@@ -161,6 +161,11 @@ class BuildPython(build_py):
 class BuildNative(build_ext):
     """Compiles the kernels, once per instruction set or element type, and links the bindings."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        # Both libraries side by side: each has a few kernels that take long.
+        self.parallel = self.parallel or True
+
     def build_extension(self, ext: Extension) -> None:
         if ext.name == CUDA_LIBRARY:
             try:

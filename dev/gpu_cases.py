@@ -141,7 +141,7 @@ def run(large: bool, device: str) -> None:
                     output = ddf_upsample(features, f, spatial, 3, scale)
                 else:
                     output = ddf(features, f, spatial, 3, 1, stride)
-                output.sum().backward()
+                output.backward(torch.randn_like(output))
             sizes = '×'.join(map(str, shape))
             print(f'{sizes} {layout} {dtype}, stride {stride}, scale {scale}: {", ".join(names)}')
 

@@ -1,15 +1,17 @@
 """Everything that wants a GPU, in one run of less than nine minutes: python dev/gpu_check.py
 
 Builds the kernels for the GPU at hand, in the environment that is there (nothing is downloaded),
-runs the tests, the operator's benchmark, NVIDIA's profiler and its memory checker. Each part has a
-log and a time limit of its own: one that hangs is killed, one whose tool is missing is reported,
-and the others go on. results.md and results.json say what came out. Ends with 1 if a part failed.
+runs the tests and NVIDIA's memory checker side by side, then the benchmarks and NVIDIA's profiler
+one by one. Each part has a log and a time limit of its own: one that hangs is killed, one whose
+tool is missing is reported, and the others go on. results.md and results.json say what came out.
+Ends with 1 if a part failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -45,6 +48,7 @@ class Part:
         modules: that must be installed.
         environment: added to this process' own.
         needed: whether nothing else makes sense without it.
+        measures: whether it wants the machine for itself; others run beside their neighbours.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Part:
     modules: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     needed: bool = False
+    measures: bool = False
 
     def missing(self) -> str:
         """What it lacks here; empty if nothing."""
@@ -84,6 +89,8 @@ def parts(architecture: str) -> list[Part]:
         f'tests/test_ops/test_cuda{name}.py' for name in ('', '_gain', '_norm', '_softmax')
     ]
     operators += ['-k', 'not emulat']
+    if importlib.util.find_spec('xdist') is not None:
+        operators += ['-n', '4']  # the CPU computes what to compare with
     benchmark = ['benchmarks/benchmark_op.py', '--device', 'cuda', '--kernel-sizes', '3']
     network = ['-W', 'ignore', 'benchmarks/study.py', 'time', 'segformer']
     sections = ['--sections', 'forward', 'backward', 'upsample', '--seconds', '0.15']
@@ -92,21 +99,22 @@ def parts(architecture: str) -> list[Part]:
     ours = ['--kernel-name-base', 'demangled', '--kernel-name', 'regex:ddf::']
     sanitizer = ['compute-sanitizer', '--error-exitcode', '1', '--tool']
     return [
-        Part('build', [PYTHON, 'setup.py', '-q', 'build_ext', '--inplace'], 130, environment=build,
+        Part('build', [PYTHON, 'setup.py', '-q', 'build_ext', '--inplace'], 200, environment=build,
              needed=True),
-        Part('operators', [*PYTEST, *operators], 80, modules=['pytest']),
-        Part('layers', [*PYTEST, 'tests/test_layers/test_cuda_layers.py'], 70, modules=['pytest']),
-        Part('training', [*PYTEST, 'tests/test_models/test_cuda_training.py'], 30,
+        Part('operators', [*PYTEST, *operators], 150, modules=['pytest']),
+        Part('layers', [*PYTEST, 'tests/test_layers/test_cuda_layers.py'], 150, modules=['pytest']),
+        Part('training', [*PYTEST, 'tests/test_models/test_cuda_training.py'], 90,
              modules=['pytest', 'mmseg']),
-        Part('benchmark', [PYTHON, *benchmark, *sections, '--json', '{out}/benchmark.json'], 70,
-             modules=['prettytable']),
-        Part('layer times', [PYTHON, *benchmark, '--sections', 'layers', '--seconds', '0.15'], 20,
-             modules=['prettytable']),
-        Part('network times', [PYTHON, *network, '--device', 'cuda', '--seconds', '1'], 40,
-             modules=['prettytable', 'mmseg']),
-        Part('profile', [*profile, *ours, *CASES, '--large'], 40, programs=['ncu']),
-        Part('memcheck', [*sanitizer, 'memcheck', *CASES], 29, programs=['compute-sanitizer']),
-        Part('racecheck', [*sanitizer, 'racecheck', *CASES], 29, programs=['compute-sanitizer']),
+        Part('memcheck', [*sanitizer, 'memcheck', *CASES], 60, programs=['compute-sanitizer']),
+        Part('racecheck', [*sanitizer, 'racecheck', *CASES], 60, programs=['compute-sanitizer']),
+        Part('benchmark', [PYTHON, *benchmark, *sections, '--json', '{out}/benchmark.json'], 60,
+             modules=['prettytable'], measures=True),
+        Part('layer times', [PYTHON, *benchmark, '--sections', 'layers', '--seconds', '0.15'], 25,
+             modules=['prettytable'], measures=True),
+        Part('network times', [PYTHON, *network, '--device', 'cuda', '--seconds', '1'], 50,
+             modules=['prettytable', 'mmseg', 'efficientnet_lite_pytorch'], measures=True),
+        Part('profile', [*profile, *ours, *CASES, '--large'], 50, programs=['ncu'],
+             measures=True),
     ]  # fmt: skip
 
 
@@ -145,20 +153,33 @@ def run_part(part: Part, out: Path, log: Path) -> Outcome:
     return Outcome(part.name, 'failed' if code else 'passed', time.monotonic() - begin, note)
 
 
+def steps(all_parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts that run side by side, step by step."""
+    kinds = itertools.groupby(
+        enumerate(all_parts), lambda each: each[0] if each[1].needed or each[1].measures else -1
+    )
+    return [[part for _, part in group] for _, group in kinds]
+
+
 def run_parts(all_parts: Sequence[Part], out: Path) -> list[Outcome]:
-    """Runs them one after the other; writes the results after each, so that none is lost."""
+    """Runs them; writes the results after each step, so that none is lost."""
     out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     stopped = ''
-    for number, part in enumerate(all_parts, 1):
+    for step in steps(all_parts):
+        for part in step:
+            if not stopped:
+                sys.stderr.write(f'{part.name}: at most {part.seconds:g} s\n')
         if stopped:
-            outcome = Outcome(part.name, 'left out', 0, f'{stopped} did not pass')
+            outcomes += [
+                Outcome(part.name, 'left out', 0, f'{stopped} did not pass') for part in step
+            ]
         else:
-            sys.stderr.write(f'{part.name}: at most {part.seconds:g} s\n')
-            outcome = run_part(part, out, out / f'{number}-{part.name.replace(" ", "-")}.log')
-        if part.needed and outcome.verdict != 'passed':
-            stopped = part.name
-        outcomes.append(outcome)
+            logs = [out / f'{part.name.replace(" ", "-")}.log' for part in step]
+            with ThreadPoolExecutor(len(step)) as pool:
+                outcomes += pool.map(run_part, step, [out] * len(step), logs)
+        if step[0].needed and outcomes[-1].verdict != 'passed':
+            stopped = step[0].name
         (out / 'results.md').write_text(table(outcomes) + '\n')
         (out / 'results.json').write_text(
             json.dumps([asdict(each) for each in outcomes], indent=1) + '\n'

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .checks import AUTOCAST_KEYS, autocasts, check_kinds
 from .native import warn_if_plain
-from .reference import is_channels_last
+from .reference import is_channels_last, like_layout
 from .torch_internals import (
     TRANSFORMS_KEY,
     apply_outside_transforms,
@@ -187,7 +187,9 @@ def _register_derivatives(
             needed = ctx.needs_input_grad
             if all(g is None for g in upstream):
                 return (None,) * len(needed)
-            return tuple(derivatives.gradients(_arguments_of(ctx), upstream, needed))
+            first = next(x for x in ctx.saved_tensors if x is not None)
+            dense = [None if g is None else _without_expansion(g, first) for g in upstream]
+            return tuple(derivatives.gradients(_arguments_of(ctx), dense, needed))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Results:
@@ -212,6 +214,13 @@ def _register_derivatives(
 
     _library.impl(name, autograd_kernel, 'Autograd')
     _library.impl(name, transforms_kernel, TRANSFORMS_KEY)
+
+
+def _without_expansion(gradient: Tensor, first: Tensor) -> Tensor:
+    """A sum's gradient is one value, expanded to a map; the fast kernels are for dense ones."""
+    if 0 not in gradient.stride():
+        return gradient
+    return like_layout(gradient, first) if gradient.dim() == 4 else gradient.contiguous()
 
 
 def _arguments_of(ctx: Any) -> Arguments:

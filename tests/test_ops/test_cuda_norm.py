@@ -113,9 +113,9 @@ def test_agrees_with_float64(run: Run, shape: str, learned: str, dtype: torch.dt
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
-@pytest.mark.parametrize('taps', [9, 25, 4])
+@pytest.mark.parametrize('taps', [9, 25, 4, 49])
 def test_constant_filters(run: Run, taps: int, dtype: torch.dtype) -> None:
-    """They become nothing, and have no gradient; an offset alone remains."""
+    """They become nothing, and an equal gradient of all taps, too; an offset alone remains."""
     x = torch.full((1, taps, 3, 50), 0.1, dtype=dtype)
     assert not run((x, taps, 1.0, 1e-5, None, None, None)).any()
     assert not run((x, taps, 1.0, 1e-5, None, None, None), torch.ones_like(x)).any()

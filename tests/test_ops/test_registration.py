@@ -126,6 +126,23 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=str)
+def test_the_gradient_of_a_sum_is_not_left_expanded(layout: torch.memory_format) -> None:
+    """The kernels for maps of any strides are far slower."""
+    x, f, s = ddf_tensors()
+    tensors = [x.contiguous(memory_format=layout), f, s.contiguous(memory_format=layout)]
+    for tensor in tensors:
+        tensor.requires_grad_()
+    with Recorder() as recorder:
+        output = ddf(*tensors, stride=2)
+        found = torch.autograd.grad(output.sum(), tensors)
+    ((_, (upstream, *_)),) = [call for call in recorder.calls if 'backward' in call[0]]
+    assert upstream.is_contiguous(memory_format=layout)
+    want = torch.autograd.grad(ddf(*tensors, stride=2), tensors, torch.ones_like(output))
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @both
 @pytest.mark.parametrize(
     'mask', [m for m in itertools.product([True, False], repeat=3) if any(m)], ids=str

@@ -93,8 +93,8 @@ __device__ inline T sum_of(const T (&values)[kTaps]) {
   return sum;
 }
 
-// Takes the mean from the taps; the sum of their squares then. A filter counts from its first tap,
-// so that a constant one is exactly 0.
+// Takes the mean from the taps; the sum of their squares then. They count from the first, so that
+// equal ones become exactly 0: a GPU multiplies and subtracts without rounding in between.
 template <typename T, int kTaps>
 __device__ inline T centre(T (&taps)[kTaps]) {
   const T first = taps[0];
@@ -153,19 +153,20 @@ __global__ void __launch_bounds__(kThreads, kNormBlocks<E, kKernel>)
     load_taps<E>(p.grad_output, item, upstream);
     const T* const deviations = learned<T>(p, p.deviations, item.group);
     const Deviation<T> deviation(p, eps, centre(taps));
-    T along = 0;
 #pragma unroll
     for (int t = 0; t < kTaps; ++t) {
       upstream[t] *= gain;
       if constexpr (kLearned) upstream[t] *= deviations[t];
-      along += upstream[t] * taps[t];
     }
-    const T mean = sum_of(upstream) * (T(1) / kTaps);
+    centre(upstream);
+    T along = 0;
+#pragma unroll
+    for (int t = 0; t < kTaps; ++t) along += upstream[t] * taps[t];
     const T of_deviation = deviation.gradient(along, T(kTaps - 1));
     const auto to = Line<E>::of(true, of_item<E>(p.to, item, kTaps), p.to.c);
 #pragma unroll
     for (int t = 0; t < kTaps; ++t)
-      store(to, t, (upstream[t] - mean) * deviation.inverse - taps[t] * of_deviation);
+      store(to, t, upstream[t] * deviation.inverse - taps[t] * of_deviation);
   });
 }
 
@@ -241,10 +242,12 @@ __global__ void __launch_bounds__(kThreads, kNormAnyBlocks)
     const Deviation<T> deviation(p, eps, taps.squares());
     const T* const deviations = learned<T>(p, p.deviations, item.group);
     const E* const above = of_item<E>(p.grad_output, item, p.taps);
-    const auto upstream = [&](int t) {
+    const auto scaled = [&](int t) {
       const T value = tap_of(p.grad_output, above, t) * gain;
       return deviations == nullptr ? value : value * deviations[t];
     };
+    const T first = scaled(0);  // see centre()
+    const auto upstream = [&](int t) { return scaled(t) - first; };
     T sum = 0, along = 0;
     taps.for_each([&](int t, T tap) {
       sum += upstream(t);
