@@ -112,7 +112,8 @@ class DDFDecoder(TopDownDecoder):
     Args:
         in_channels: channels of the levels, finest first.
         channels: width of the finest level.
-        ddf_cfg: as for `GuidedUpsample` (with another normalization: for `DDFPack`, too).
+        ddf_cfg: as for `GuidedUpsample`, but context is False if not given (with another
+            normalization: for `DDFPack`, too).
         align_corners: of the interpolation that the filters start from.
         kwargs: project, strides and widths, as for `TopDownDecoder`.
 
@@ -132,6 +133,10 @@ class DDFDecoder(TopDownDecoder):
     ) -> None:
         resize_cfg = dict(mode='bilinear', align_corners=align_corners)
         layers = {'branches': 'spatial', **layer_arguments(ddf_cfg)}
+        if starts_as_interpolation(layers):
+            # What context adds was measured where a head upsamples without refining, and it takes
+            # most time at the finest level, which here has stride 2.
+            layers = {'context': False, **layers}
 
         def upsample(coarse: int, fine: int, factor: int) -> nn.Module:
             return GuidedUpsample(coarse, fine, factor, resize_cfg, layers)

@@ -16,15 +16,15 @@ from .levels import layer_arguments, starts_as_interpolation
 # What a channel's upsampled response is multiplied by before training.
 FIRST_GAIN = 0.1
 # Filters that start as interpolation: the spatial ones alone, wide enough to reach past the nearest
-# pixels (docs/study.md).
-INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16)
+# pixels, made of both levels and their neighbours (docs/study.md).
+INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16, context=True)
 
 
 class GuidedUpsample(Block):
     """Upsamples a map by joint DDF-Up to the size of a finer one, which guides it.
 
-    The filters come from the guide and from its affinity with the map, so edges and thin things
-    are drawn where the finer level sees them. They start as interpolation
+    The filters come from the guide, from its affinity with the map and from 3×3 pixels of both, so
+    edges and thin things are drawn where the finer level sees them. They start as interpolation
     (`ddf_seg.layers.InterpolationSoftmax`), so a network trained with interpolation keeps what it
     computes when this takes its place. Between levels of one stride there is nothing to upsample,
     and the map passes as it is.
@@ -39,7 +39,8 @@ class GuidedUpsample(Block):
         scale_factor: how many times finer the guide is, up to rounding at the border; at least 1.
         resize_cfg: mode and align_corners of the interpolation.
         ddf_cfg: further arguments of `DDFUpPack`; normalization is 'interpolation' if not given,
-            and with it kernel_size 5 and affinity_channels 16.
+            and with it kernel_size 5, affinity_channels 16 and context True. With context False
+            the filters take less time and see less.
         guide_channels: channels of the guide; default: `channels`.
     """
 

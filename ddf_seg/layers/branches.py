@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +72,7 @@ class GuidedBranch(nn.Module):
 
     With context, g is the guide after a depthwise 3×3 convolution, which starts as the identity,
     and the branches of DDF-Up without a guide, which see 3×3 features, are added to the logits.
-    They start at 0.
+    They start at 0. Weights of a branch without context load, too, and give what they gave.
 
     Args:
         guide_channels: channels of the guide.
@@ -119,15 +119,21 @@ class GuidedBranch(nn.Module):
                 zero_start=True,
             )
         self.reset_parameters()
+        self.register_load_state_dict_pre_hook(_without_context)
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.guide.weight)
         nn.init.zeros_(cast(Tensor, self.guide.bias))
         if self.affinity_channels:
             self.key.reset_parameters()
-        if self.around is not None:
+        self.reset_context()
+
+    def reset_context(self) -> None:
+        """Sets what sees neighbours to what changes nothing."""
+        if self.around is not None and self.coarse is not None:
             nn.init.dirac_(self.around.weight, self.around.groups)
             nn.init.zeros_(cast(Tensor, self.around.bias))
+            self.coarse.reset_parameters()
 
     def forward(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Logits without the products, Q g and K x / √d, these None where nothing is compared.
@@ -151,6 +157,20 @@ class GuidedBranch(nn.Module):
             return logits, None, None
         query = of_guide[:, width:]
         return logits, query, few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
+
+
+def _without_context(
+    branch: GuidedBranch, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Gives a branch with context, from weights of one without, parts that change nothing."""
+    own = {
+        f'{prefix}{key}' for key in branch.state_dict() if key.startswith(('around.', 'coarse.'))
+    }
+    if own.isdisjoint(state_dict) and f'{prefix}guide.weight' in state_dict:
+        branch.reset_context()
+        state_dict.update(
+            {key: branch.get_parameter(key.removeprefix(prefix)).detach().clone() for key in own}
+        )
 
 
 def fitted(upsampled: Tensor, x: Tensor, joint_x: Tensor, scale_factor: int) -> Tensor:

@@ -71,8 +71,10 @@ class DepthUpsampler(BaseModel):
             for i in range(steps + 1)
         )
         self.encode = _convolutions(1 + channels, channels - 1)
+        # What context would add here was not measured.
+        layers = {'context': False, **(ddf_cfg or {})}
         self.upsamples = nn.ModuleList(
-            GuidedUpsample(channels, channels, 2, RESIZE, ddf_cfg) for _ in range(steps)
+            GuidedUpsample(channels, channels, 2, RESIZE, layers) for _ in range(steps)
         )
         self.refine = nn.Sequential(
             nn.Conv2d(2 * channels, channels, 3, padding=1),

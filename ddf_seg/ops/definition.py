@@ -187,9 +187,11 @@ def _register_derivatives(
             needed = ctx.needs_input_grad
             if all(g is None for g in upstream):
                 return (None,) * len(needed)
-            first = next(x for x in ctx.saved_tensors if x is not None)
+            # Once: under activation checkpointing, torch lets them be read no second time.
+            arguments = _arguments_of(ctx)
+            first = next(x for x in arguments if isinstance(x, Tensor))
             dense = [None if g is None else _without_expansion(g, first) for g in upstream]
-            return tuple(derivatives.gradients(_arguments_of(ctx), dense, needed))
+            return tuple(derivatives.gradients(arguments, dense, needed))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Results:

@@ -133,7 +133,7 @@ def test_rows_start_alike_and_ddf_as_interpolation(
         assert len(shared) > (0 if host == 'fpn' else len(plain) - 1), name
         assert all(torch.equal(plain[key], weights[name][key]) for key in shared)
     largest = float(scores['bilinear'].abs().max())
-    for name in ('ddf', 'ddf-3x3', 'ddf-context'):
+    for name in ('ddf', 'ddf-3x3', 'ddf-no-context'):
         torch.testing.assert_close(scores[name], scores['bilinear'], rtol=0, atol=1e-5 * largest)
     assert float((scores['carafe'] - scores['bilinear']).abs().max()) > 1e-2 * largest
     # A row starts so whatever rows ran before it, and otherwise with another seed.
@@ -198,14 +198,14 @@ def test_an_upgrade_goes_on_from_the_trained_weights(
     monkeypatch.setattr(training, 'train', train)
     monkeypatch.setattr(training, 'score', lambda *_: {})
     training.run_upgrade(training.Run('fpn', 'block-0/3', 0, 0), images, tmp_path)
-    _, trained, continued, _, upgraded, _, context, _ = seen.weights
-    for weights in (continued, upgraded, context):
+    _, trained, continued, _, upgraded, _, without, _ = seen.weights
+    for weights in (continued, upgraded, without):
         assert all(torch.equal(weights[key], trained[key]) for key in trained)
     _, kept, *ours = seen.scores
     for scores in ours:
         torch.testing.assert_close(scores, kept, rtol=0, atol=1e-5 * float(kept.abs().max()))
     found = {json.loads(file.read_text())['row'] for file in tmp_path.iterdir()}
-    assert found == {'trained', 'continued', 'upgraded', 'upgraded-context'}
+    assert found == {'trained', 'continued', 'upgraded', 'upgraded-no-context'}
 
 
 class FirstLevel(nn.Module):

@@ -202,6 +202,30 @@ def test_context_adds_the_unguided_filters_and_the_guides_neighbours(size: tuple
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_weights_from_before_context_give_what_they_gave() -> None:
+    """Also in a layer that has been trained since; nothing is missing from them."""
+    layers = [
+        DDFUpPack(
+            8, 5, joint_channels=6, branches='spatial', normalization='interpolation',
+            affinity_channels=4, context=context,
+        )
+        for context in (False, True)
+    ]  # fmt: skip
+    for parameter in (p for layer in layers for p in layer.parameters()):
+        torch.nn.init.normal_(parameter)
+    before, now = layers
+    now.load_state_dict(before.state_dict())
+    x, guide = torch.randn(2, 8, 5, 6), torch.randn(2, 6, 10, 12)
+    torch.testing.assert_close(now(x, guide), before(x, guide), rtol=1e-5, atol=1e-5)
+    # Its own weights, or a part of the new ones, are no such weights.
+    own = now.state_dict()
+    now.load_state_dict(own)
+    assert all(torch.equal(own[key], value) for key, value in now.state_dict().items())
+    del own['spatial_branch.coarse.pointwise.bias']
+    with pytest.raises(RuntimeError, match=r'Missing.*coarse\.pointwise\.bias'):
+        now.load_state_dict(own)
+
+
 def test_filters_compare_guide_and_features() -> None:
     """Logits against sums over shifted, padded maps."""
     branch, norm = GuidedBranch(6, 8, 3, 2, 2, 4), InterpolationSoftmax(2, 3, 2)

@@ -15,9 +15,9 @@ from ..runs import difference_cell
 
 # The order of a table; what is not here does not stand in one.
 ORDER = (
-    *('trained', 'continued', 'upgraded', 'upgraded-context'),
+    *('trained', 'continued', 'upgraded-no-context', 'upgraded'),
     *('bilinear', 'bilinear-wide', 'carafe', 'sapa', 'dysample'),
-    *('ddf-residual', 'ddf-3x3', 'ddf', 'ddf-context'),
+    *('ddf-residual', 'ddf-3x3', 'ddf-no-context', 'ddf'),
 )
 # Heading of a column, the score, and its decimals. All are in per cent, but for the last.
 SCORES = (

@@ -114,8 +114,10 @@ def rows(host: str) -> dict[str, Callable[[], nn.Module]]:
         'bilinear-wide': lambda: _build(name, **wide),
         **{key: partial(stepped, step, **arguments) for key, step in UPSAMPLERS.items()},
         'ddf-residual': lambda: _build(f'DDF{name}', ddf_cfg=RESIDUAL, **arguments),
-        'ddf-3x3': lambda: _build(f'DDF{name}', ddf_cfg=dict(kernel_size=3), **arguments),
-        'ddf-context': lambda: _build(f'DDF{name}', ddf_cfg=dict(context=True), **arguments),
+        'ddf-3x3': lambda: _build(
+            f'DDF{name}', ddf_cfg=dict(kernel_size=3, context=False), **arguments
+        ),
+        'ddf-no-context': lambda: _build(f'DDF{name}', ddf_cfg=dict(context=False), **arguments),
         'ddf': lambda: _build(f'DDF{name}', **arguments),
     }
 

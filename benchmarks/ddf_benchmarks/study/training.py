@@ -189,9 +189,11 @@ def run_rows(
 def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) -> None:
     """Trains interpolation for long, then goes on with it, and with ddf in its place.
 
-    The results are the rows 'trained', 'continued', 'upgraded' and 'upgraded-context'.
+    The results are the rows 'trained', 'continued', 'upgraded' and 'upgraded-no-context'.
     """
-    stages = dict(continued='bilinear', upgraded='ddf', **{'upgraded-context': 'ddf-context'})
+    stages = {
+        'continued': 'bilinear', 'upgraded': 'ddf', 'upgraded-no-context': 'ddf-no-context',
+    }  # fmt: skip
     if all(run.file(results, name).exists() for name in stages):
         return
     training, held_out = _parts(run, images)
