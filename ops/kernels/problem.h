@@ -66,7 +66,7 @@ struct Problem {
   View grad_features;
   FilterView grad_channel;
   View grad_spatial;
-  // Sums of grad_channel over one tile each, in the accumulation type, reduced by `reduce_channel`.
+  // Sums of grad_channel over one tile each, in the accumulation type, added up by a second stage.
   void* partial_sums = nullptr;
 
   DDF_HOST_DEVICE int64_t taps() const { return kernel_y * kernel_x; }

@@ -197,16 +197,19 @@ Choice choose_gradients(const Problem& p) {
   });
 }
 
-cudaError_t reduce(const char* name, Kernel kernel, Work w, int64_t sums, cudaStream_t stream) {
-  w.shared_bytes = kThreads * kSumBytes;
-  const dim3 grid(static_cast<unsigned>(least(ceil_div(sums, kSumsEach), 1 << 20)));
-  return launch(name, kernel, w, stream, grid, kThreads);
-}
-
-cudaError_t add_tiles(const Work& w, cudaStream_t stream) {
+// The second stage, of the channel filter's gradient, of the spatial filter's, or of both.
+cudaError_t reduce(Work w, bool tiles, bool chunks, cudaStream_t stream) {
   const Problem& p = w.p;
-  return reduce("reduce_tiles", reduce_tiles<E>, w, p.batch * w.phases * p.channels * p.taps(),
-                stream);
+  constexpr int64_t most = 1 << 20;  // beyond, a block has several turns
+  if (tiles)
+    w.tile_reducers =
+        least(reduce_blocks(p.batch * w.phases * p.channels * p.taps(), w.channel_parts()), most);
+  const int64_t others = chunks ? reduce_blocks(w.spatial_gradients(), w.chunks) : 0;
+  const int64_t blocks = w.tile_reducers + least(others, most);
+  if (blocks == 0) return cudaSuccess;
+  w.shared_bytes = kReducers * kSumBytes;
+  return launch("reduce_sums", reduce_sums<E>, w, stream, dim3(static_cast<unsigned>(blocks)),
+                kReducers);
 }
 
 // Both together.
@@ -218,12 +221,8 @@ cudaError_t gradients(Choice choice, cudaStream_t stream) {
   if (w.chunks > 1 && of_spatial)
     w.spatial_sums =
         static_cast<char*>(p.partial_sums) + (of_channel ? channel_sums_bytes(w, kSumBytes) : 0);
-  cudaError_t error = launch(choice.name, choice.kernel, w, stream);
-  if (error == cudaSuccess && of_channel) error = add_tiles(w, stream);
-  if (error == cudaSuccess && w.spatial_sums != nullptr)
-    error = reduce("reduce_chunks", reduce_chunks<E>, w,
-                   p.batch * p.groups * p.taps() * p.out_height * p.out_width, stream);
-  return error;
+  const cudaError_t error = launch(choice.name, choice.kernel, w, stream);
+  return error == cudaSuccess ? reduce(w, of_channel, w.spatial_sums != nullptr, stream) : error;
 }
 
 Work plan_any_channel(const Problem& p) {
@@ -240,7 +239,7 @@ cudaError_t gradients_any(const Problem& p, cudaStream_t stream) {
   const Work w = plan_any_channel(p);
   error = launch("grad_channel_any",
                  multiplies(p) ? grad_channel_any<E, true> : grad_channel_any<E, false>, w, stream);
-  return error == cudaSuccess ? add_tiles(w, stream) : error;
+  return error == cudaSuccess ? reduce(w, true, false, stream) : error;
 }
 
 }  // namespace

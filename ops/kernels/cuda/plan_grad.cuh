@@ -105,8 +105,7 @@ inline int64_t channel_sums_bytes(const Work& w, int sum_bytes) {
 }
 inline int64_t spatial_sums_bytes(const Work& w, int sum_bytes) {
   if (w.chunks == 1) return 0;
-  return w.chunks * w.p.batch * w.p.groups * w.p.taps() * w.p.out_height * w.p.out_width *
-         sum_bytes;
+  return w.chunks * w.spatial_gradients() * sum_bytes;
 }
 
 }  // namespace ddf::cuda

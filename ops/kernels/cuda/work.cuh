@@ -68,10 +68,16 @@ struct Work {
   int64_t spatial_offset[kMostTaps] = {};
   int64_t filter_offset[kMostTaps] = {};
 
-  // Sums of the spatial filter's gradient over each chunk of channels, where there are several.
+  // Sums of the spatial filter's gradient over each chunk of channels, where there are several,
+  // each laid out as the gradient is.
   void* spatial_sums = nullptr;
+  int64_t tile_reducers = 0;  // blocks of the second stage that add up tiles
 
   DDF_HOST_DEVICE int tiles() const { return tiles_y * tiles_x * tile_phases; }
+  // Elements of the spatial filter's gradient, which has no gaps.
+  DDF_HOST_DEVICE int64_t spatial_gradients() const {
+    return p.batch * p.groups * p.taps() * p.out_height * p.out_width;
+  }
   // Over which the channel filter's gradient of one phase is summed up; where the phases share a
   // filter, those of all phases.
   DDF_HOST_DEVICE int64_t channel_parts() const {
@@ -136,16 +142,13 @@ __device__ inline const E* filter_at(const FilterView& view, int64_t image, int6
 template <typename E>
 __device__ inline void store_spatial(const Work& w, const Unit& unit, int tap, int y, int x,
                                      Sum<E> sum) {
-  const Problem& p = w.p;
-  const int64_t map = unit.group * p.taps() + tap;
+  const View& to = w.p.grad_spatial;
+  const E* const here = at<E>(to, unit.image, unit.group * w.p.taps() + tap, y, x);
   if (w.chunks == 1) {
-    *const_cast<E*>(at<E>(p.grad_spatial, unit.image, map, y, x)) = narrow<E>(sum);
+    *const_cast<E*>(here) = narrow<E>(sum);
   } else {
-    const int64_t maps = p.groups * p.taps();
-    static_cast<Sum<E>*>(
-        w.spatial_sums)[(((unit.chunk * p.batch + unit.image) * maps + map) * p.out_height + y) *
-                            p.out_width +
-                        x] = sum;
+    static_cast<Sum<E>*>(w.spatial_sums)[unit.chunk * w.spatial_gradients() +
+                                         (here - static_cast<const E*>(to.data))] = sum;
   }
 }
 
