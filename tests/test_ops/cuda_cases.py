@@ -87,6 +87,8 @@ LARGE = [
     call_of((1, 5, 3, 20), 3),
     call_of((1, 6, 7, 11), 5, dilation=(2, 1)),
     call_of((1, 136, 5, 6), 3, 'channels_last'),
+    # So many tiles that each has several rows for a warp.
+    call_of((256, 4, 9, 3), 3, 'channels_last'),
     # The filters of so many phases have no room in shared memory.
     call_of((1, 3, 1, 2), 5, scale_factor=13, phased=True, more=(2, 0)),
 ]

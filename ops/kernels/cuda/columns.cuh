@@ -53,7 +53,7 @@ struct Window {
       const int dy =
           tap_shift(kShared ? row : row % kKernel, kKernel, static_cast<int>(p.dilation_y));
       const int at_y = (kShared ? centre_y : centre_of(p, y + row / kKernel * scale, x).y) + dy;
-      inside_y[row] = contains(at_y, p.height);
+      inside_y[row] = row == kReach || contains(at_y, p.height);  // a centre is
       rows[row] = Line<E>::of(inside_y[row], at<E>(map, image, channel, at_y, centre_x), map.c);
     }
 #pragma unroll
@@ -71,17 +71,25 @@ struct Window {
     return inside_y[row_of(pixel, tap)] && inside_x[tap % kKernel];
   }
 
-  // The channel that lies `index` after the one it was made for.
-  __device__ void load(T (&values)[kRows][kKernel], int index) const {
+  // The channel that lies `index` after the one it was made for: elements, or the type of sums.
+  template <typename V>
+  __device__ void load(V (&values)[kRows][kKernel], int index) const {
+    const auto value = [](bool there, const E* p) {
+      const E element = load_pack_if<1>(there, p).of[0];
+      if constexpr (std::is_same_v<V, E>)
+        return element;
+      else
+        return widen(element);
+    };
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
       const E* const centre = rows[row].at(index);
 #pragma unroll
       for (int ix = 0; ix < kKernel; ++ix)
         if constexpr (kShared) {
-          values[row][ix] = load_if(inside_x[ix], centre + ix - kReach);
+          values[row][ix] = value(inside_x[ix], centre + ix - kReach);
         } else {
-          values[row][ix] = load_if(inside_y[row] && inside_x[ix], centre + column[ix]);
+          values[row][ix] = value(inside_y[row] && inside_x[ix], centre + column[ix]);
         }
     }
   }

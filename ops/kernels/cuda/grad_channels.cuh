@@ -23,6 +23,8 @@ __global__ void __launch_bounds__(kThreads, 2) grad_channels(const __grid_consta
   constexpr int kColumns = kPixels + kKernel - 1, kPitch = Filters::kPitch;
   const Problem& p = w.p;
   const int tile_pixels = w.tile_height * w.tile_width;
+  int log_width = 0;  // of a tile, a power of two
+  while (1 << log_width < w.tile_width) ++log_width;
   T* const spatial = shared_memory<T>();  // [pixel][tap]
   T* const of_pixels = spatial + tile_pixels * kPitch;
   T* const filters = of_pixels + tile_pixels * kPitch;
@@ -35,6 +37,8 @@ __global__ void __launch_bounds__(kThreads, 2) grad_channels(const __grid_consta
     const int phase_y = unit.phase / scale, phase_x = unit.phase % scale;
     const auto pixel_y = [&](int row) { return (unit.y + row) * scale + phase_y; };
     const auto pixel_x = [&](int column) { return (unit.x + column) * scale + phase_x; };
+    const auto y_of = [&](int pixel) { return pixel_y(pixel >> log_width); };
+    const auto x_of = [&](int pixel) { return pixel_x(pixel & (w.tile_width - 1)); };
     const int width = static_cast<int>(p.out_width);
     const int last_x = static_cast<int>(p.grid_width()) - 1;  // centre_of, without its division
     const int stride_x = static_cast<int>(p.stride_x);
@@ -47,16 +51,19 @@ __global__ void __launch_bounds__(kThreads, 2) grad_channels(const __grid_consta
       const int end = min(first + chunk, unit.end);
       // What lies there has been read: the filters before these, or the last tile.
       if (kMultiply || first == unit.first) __syncthreads();
-      if (first == unit.first)
-        for (int i = thread; i < tile_pixels * kTaps; i += kThreads) {
-          const int pixel = i / kTaps, tap = i % kTaps;
-          const int y = pixel_y(pixel / w.tile_width), x = pixel_x(pixel % w.tile_width);
-          const bool exists = y < p.out_height && x < p.out_width;
-          of_pixels[pixel * kPitch + tap] = 0;
-          if constexpr (kMultiply)
-            spatial[pixel * kPitch + tap] = load_if(
-                exists, at<E>(p.spatial_filter, unit.image, unit.group * kTaps + tap, y, x));
-        }
+      if (first == unit.first) {
+        for (int i = thread; i < tile_pixels * kPitch; i += kThreads) of_pixels[i] = 0;
+        if constexpr (kMultiply)
+          copy_shared<E>(
+              tile_pixels * kTaps,
+              [&](int i) {
+                const int y = y_of(i / kTaps), x = x_of(i / kTaps);
+                const E* const here =
+                    at<E>(p.spatial_filter, unit.image, unit.group * kTaps + i % kTaps, y, x);
+                return y < p.out_height && x < width ? here : reinterpret_cast<const E*>(kZeros);
+              },
+              [&](int i, T value) { spatial[i / kTaps * kPitch + i % kTaps] = value; });
+      }
       if constexpr (kMultiply)
         Filters::template fill<E>(filters, w, unit.image, first, end, unit.phase);
       if (kMultiply || first == unit.first) __syncthreads();
@@ -149,8 +156,8 @@ __global__ void __launch_bounds__(kThreads, 2) grad_channels(const __grid_consta
     __syncthreads();  // the sums of all pixels are there
     for (int i = thread; i < tile_pixels * kTaps; i += kThreads) {
       const int pixel = i / kTaps, tap = i % kTaps;
-      const int y = pixel_y(pixel / w.tile_width), x = pixel_x(pixel % w.tile_width);
-      if (y < p.out_height && x < p.out_width)
+      const int y = y_of(pixel), x = x_of(pixel);
+      if (y < p.out_height && x < width)
         store_spatial<E>(w, unit, tap, y, x, of_pixels[pixel * kPitch + tap]);
     }
   });

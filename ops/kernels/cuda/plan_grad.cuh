@@ -7,11 +7,17 @@
 
 namespace ddf::cuda {
 
-// Chunks of a group's channels, each a multiple of `step`, where whole groups make too few blocks.
-inline void set_grad_chunks(Work& w, int64_t step) {
+// Two blocks for each multiprocessor of the largest devices. A block starts and ends slowly, and a
+// third or fourth to a multiprocessor gains less than chunks of channels cost.
+inline constexpr int64_t kEnoughGradBlocks = 256;
+inline constexpr int kMostGradFilters = 24 << 10;  // bytes in shared memory
+
+// Chunks of a group's channels, each a multiple of `step`, where whole groups make too few blocks,
+// or have more channels than `most`.
+inline void set_grad_chunks(Work& w, int64_t step, int64_t most_channels) {
   int64_t chunk = w.p.group_channels();
   set_chunks(w, chunk);
-  while (blocks_of(w) < kEnoughBlocks && chunk >= 2 * step) {
+  while ((blocks_of(w) < kEnoughGradBlocks || chunk > most_channels) && chunk >= 2 * step) {
     chunk = ceil_div(ceil_div(chunk, 2), step) * step;
     set_chunks(w, chunk);
   }
@@ -26,16 +32,15 @@ inline Work plan_grad_columns(Work w, int64_t pixels, bool shared, int taps, int
   w.lanes.log_y = 5 - w.lanes.log_x;
   w.lanes.log_channels = least(2, log_up(w.p.group_channels()));
   set_tiles(w, size, w.lanes.y(), w.lanes.x());
-  set_grad_chunks(w, 4 * w.lanes.channels());
+  set_grad_chunks(w, 4 * w.lanes.channels(),
+                  filter_bytes == 0 ? INT32_MAX : kMostGradFilters / filter_bytes);
   const int warp_sums = w.lanes.channels() * static_cast<int>(pixels) * taps * kWarp * sum_bytes;
-  w.stage_channels = filter_bytes == 0
-                         ? w.chunk_channels
-                         : least(w.chunk_channels, most(1, kMostStagedBytes / filter_bytes));
-  w.shared_bytes = most(warp_sums, filter_bytes == 0 ? 0 : w.stage_channels * filter_bytes);
+  w.shared_bytes = most(warp_sums, w.chunk_channels * filter_bytes);
   return w;
 }
 
-// Warps of channels, `vector` to a thread; each of the four warps of a block has a row of the tile.
+// Warps of channels, `vector` to a thread; the four warps of a block take the rows of a tile in
+// turn.
 inline Work plan_grad_channels(Work w, int64_t vector, int taps, int filter_bytes, int sum_bytes) {
   const Size size{ceil_div(w.p.out_height, w.p.scale), ceil_div(w.p.out_width, w.p.scale)};
   const int64_t chunk = kWarp * vector;
@@ -45,13 +50,26 @@ inline Work plan_grad_channels(Work w, int64_t vector, int taps, int filter_byte
   w.lanes.log_y = 2;
   const int64_t meeting =
       most(chunk * filter_bytes, w.lanes.y() * vector * taps * kWarp * sum_bytes);
-  int64_t width = 16;  // of a tile
-  while (width > 2 && (2 * w.lanes.y() * width * filter_bytes + meeting > kMostShared ||
-                       width / 2 >= size.width))
+  const auto shared_bytes = [&] {
+    return 2 * int64_t{w.tile_height} * w.tile_width * filter_bytes + meeting;
+  };
+  // Of a tile: many pixels to a warp make its start and end count less.
+  int64_t rows = 4 * w.lanes.y(), width = 16;
+  while (width > 2 && width / 2 >= size.width) width /= 2;
+  while (rows > w.lanes.y() && rows / 2 >= size.height) rows /= 2;
+  set_tiles(w, size, rows, width);
+  set_chunks(w, w.p.group_channels());
+  while (rows > w.lanes.y() && (shared_bytes() > kMostShared || blocks_of(w) < kEnoughGradBlocks)) {
+    rows /= 2;
+    set_tiles(w, size, rows, width);
+  }
+  set_grad_chunks(w, chunk, w.p.group_channels());
+  while (width > 2 &&
+         (shared_bytes() > kMostShared || (width > 4 && blocks_of(w) < kEnoughGradBlocks))) {
     width /= 2;
-  set_tiles(w, size, w.lanes.y(), width);
-  set_grad_chunks(w, chunk);
-  w.shared_bytes = static_cast<int>(2 * w.lanes.y() * width * filter_bytes + meeting);
+    set_tiles(w, size, rows, width);
+  }
+  w.shared_bytes = static_cast<int>(shared_bytes());
   return w;
 }
 

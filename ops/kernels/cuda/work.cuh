@@ -59,7 +59,6 @@ struct Work {
   int groups_x = 1;     // of pixels a dilation apart that a thread has at once, in a row
   int tile_phases = 1;  // tiles that lie in one place, each with the pixels of one phase
   int chunk_channels = 1, chunks = 1;  // of a group
-  int stage_channels = 1;              // whose filters lie in shared memory at a time
   int phases = 1;                      // of the channel filter
   int shared_bytes = 0;
   // Of the specialised kernels, in elements: a tap of `from`, from the centre; its spatial weight,
@@ -178,6 +177,26 @@ __device__ inline T weigh(T of_channel, T of_pixel) {
   return combine<kCombine == Combine::multiply>(of_channel, of_pixel);
 }
 
+// store(i, value) for the values at from(i), i < count, that the block's threads share out. Each
+// has several loads under way at a time.
+template <typename E, typename From, typename Store>
+__device__ inline void copy_shared(int count, const From& from, const Store& store) {
+  constexpr int kEach = 4;
+  const int threads = static_cast<int>(blockDim.x);
+#pragma unroll 1
+  for (int first = static_cast<int>(threadIdx.x); first < count; first += kEach * threads) {
+    E values[kEach];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const int i = first + j * threads;
+      values[j] = load_pack_if<1>(i < count, from(i)).of[0];
+    }
+#pragma unroll
+    for (int j = 0; j < kEach; ++j)
+      if (first + j * threads < count) store(first + j * threads, widen(values[j]));
+  }
+}
+
 // Channel filters in shared memory: [channel][phase][tap], each filter padded to an odd number of
 // 16-byte words, so that neither 128-bit nor scalar loads of neighbouring filters share a bank.
 template <typename T, int kKernel>
@@ -190,13 +209,13 @@ struct Stage {
   template <typename E>
   __device__ static void fill(T* filters, const Work& w, int image, int first, int end, int phase) {
     const FilterView& f = w.p.channel_filter;
-    const int count = end - first;
     if (w.phases == 1) phase = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < count * kTaps; i += blockDim.x) {
-      const int filter = i / kTaps, tap = i % kTaps;
-      const E* source = filter_at<E>(f, image, phase, first + filter);
-      filters[filter * kPitch + tap] = widen(source[w.filter_offset[tap]]);
-    }
+    copy_shared<E>((end - first) * kTaps,
+                   [&](int i) {
+                     return filter_at<E>(f, image, phase, first + i / kTaps) +
+                            w.filter_offset[i % kTaps];
+                   },
+                   [&](int i, T value) { filters[i / kTaps * kPitch + i % kTaps] = value; });
   }
 
   // Zeros where the spatial filter is alone, and nothing in shared memory.
