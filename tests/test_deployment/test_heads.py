@@ -27,7 +27,7 @@ from ddf_seg.swap.surroundings import _UNET_UPSAMPLING
 
 _LEVELS = dict(in_channels=[6, 8], in_index=[0, 1])
 HEADS = [
-    dict(type='DDFHead', ddf_cfg=dict(context=True), **_LEVELS),
+    dict(type='DDFHead', **_LEVELS),
     dict(type='DDFUPerHead', pool_scales=(1, 2), **_LEVELS),
     dict(
         type='DDFSegformerHead', **_LEVELS,
@@ -95,6 +95,8 @@ def filled(cfg: dict[str, Any]) -> nn.Module:
             nn.init.constant_(parameter, 3.0)
         elif name.endswith(('spatial_branch.depthwise.weight', 'spatial_branch.pointwise.weight')):
             parameter.data.mul_(5)
+        elif name.endswith(('guide.bias', 'coarse.pointwise.bias')):
+            parameter.data.mul_(4)
     return part
 
 
