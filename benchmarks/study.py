@@ -82,6 +82,7 @@ def main() -> int:
     args = parse_args()
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     import torch
+    from mmengine.logging import MMLogger
 
     from ddf_benchmarks.measure import device_named, full_float32
     from ddf_benchmarks.study.comparison import read_rows, table
@@ -95,6 +96,8 @@ def main() -> int:
         print(table(read_rows(args.results, args.host, args.by), args.to))
         return 0
     device = device_named(args.device)
+    # mmengine would print how each parameter of each row began.
+    MMLogger.get_current_instance().setLevel('ERROR')
     if args.command == 'time':
         print(time_rows(args.host, device, args.seconds))
         return 0
