@@ -55,9 +55,11 @@ PTXAS = re.compile(
 SYMBOL = re.compile(
     r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_\d+\w*WorkE'
 )
-CONSTANT = re.compile(r'L(?P<kind>[ib]|NS_7CombineE)(?P<value>\d+)E')
+CONSTANT = re.compile(r'L(?P<kind>[ib]|NS_7CombineE|NS0_7ReadingE)(?P<value>\d+)E')
 # ddf::Combine, in the order of its values
 COMBINED = ('mul', 'add', 'spatial', 'channel')
+# ddf::cuda::Reading (softmax.cuh), likewise
+READING = ('rows', 'channels', 'any')
 # What the constants of a kernel say: if set, if not.
 FLAGS = {
     'filter_rows': (('transposed', ''),),
@@ -122,6 +124,7 @@ def readable(symbol: str) -> tuple[str, int]:
     size = 3 if name in SIZE_3 else numbers[0] if numbers else 0
     parts = [str(size)] if size else []
     parts += [COMBINED[int(c['value'])] for c in constants if 'Combine' in c['kind']]
+    parts += [READING[int(c['value'])] for c in constants if 'Reading' in c['kind']]
     meanings = FLAGS.get(name, (('mul', 'add'),)) if flags else ()
     parts += [names[not flag] for flag, names in zip(flags, meanings, strict=True)]
     parts += [str(n) for n in numbers[1:]]

@@ -48,6 +48,8 @@ def test_names_of_kernels() -> None:
     assert cuda_report.readable(symbol.format(0)) == ('norm_filter<5>', 5)
     symbol = '_ZN3ddf4cuda8upsampleIdLNS_7CombineE2EEEvNS0_4WorkE'
     assert cuda_report.readable(symbol) == ('upsample<3, spatial>', 3)
+    symbol = '_ZN3ddf4cuda14softmax_filterIfLi3ELNS0_7ReadingE1EEEvNS0_11SoftmaxWorkE'
+    assert cuda_report.readable(symbol) == ('softmax_filter<3, channels>', 3)
     symbol = '_ZN3ddf4cuda15norm_filter_anyIfEEvNS0_8NormWorkE'
     assert cuda_report.readable(symbol) == ('norm_filter_any', 0)
 

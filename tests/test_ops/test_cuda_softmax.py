@@ -65,6 +65,8 @@ CUDA_SHAPES = SHAPES | {
     'one tap': Shape((4, 6), (2, 3), kernel=1, depth=2, maps=2),
     'many groups': Shape((9, 70), (5, 35), groups=5, depth=2, maps=2),
     'by 4': Shape((13, 30), (4, 8), scale=4, kernel=5, groups=2, depth=5, maps=2),
+    'whole vectors': Shape((6, 22), (3, 11), groups=2, depth=8, maps=2, batch=2),
+    'wide, whole vectors': Shape((7, 11), (3, 5), kernel=5, depth=4),
     'keys of one pixel': Shape((2, 3), (1, 2), kernel=5, groups=2),
 }
 IN_CUDA_LAYOUTS = IN_LAYOUTS + [
@@ -78,7 +80,7 @@ def test_agrees_with_plain_torch(run: Run, shape: str, layout: str, dtype: torch
     """Filters and gradient, against float64."""
     arguments = CUDA_SHAPES[shape].arguments(dtype, layout)
     eps = torch.finfo(dtype).eps
-    close: dict[str, Any] = dict(rtol=eps, atol=max(4 * eps, 1e-13))
+    close: dict[str, Any] = dict(rtol=eps, atol=max(max(4, CUDA_SHAPES[shape].depth) * eps, 1e-13))
     found = run(arguments)
     expected = module._plain_forward(*in_float64(arguments))
     torch.testing.assert_close(found.double(), expected, check_stride=True, **close)
@@ -180,38 +182,54 @@ def test_emulated_bits_do_not_depend_on_the_grid(emulation: Emulation, shape: st
         assert torch.equal(found, other)
 
 
+READING = ('rows', 'channels', 'any')  # ddf::cuda::Reading (softmax.cuh)
+
+
 def launched(emulation: Emulation, arguments: Any, above: Tensor | None) -> str:
-    """The name of the kernel that a run takes, with its size."""
+    """The name of the kernel that a run takes, with its size and how it reads keys."""
     emulation.launched()
     with emulation.options(dry=True):
         emulation.run(Request.of_softmax(*arguments, above))
     (symbol,) = emulation.launched()
-    match = re.match(r'_ZN3ddf4cuda\d+([a-z_]+?)I\w*?(?:Li(\d)E)?EEvNS0_11SoftmaxWorkE', symbol)
+    match = re.match(
+        r'_ZN3ddf4cuda\d+([a-z_]+?)I\w*?(?:Li(\d)ELNS0_7ReadingE(\d)E)?EEvNS0_11SoftmaxWorkE',
+        symbol,
+    )
     assert match is not None, symbol
-    return match[1] + (match[2] or '')
+    return match[1] + (f' {match[2]}, {READING[int(match[3])]}' if match[2] else '')
 
 
 def test_emulated_calls_reach_every_kernel(emulation: Emulation, library: Path) -> None:
     emulation.launched()
     with emulation.options(dry=True):
         for dtype in DTYPES:
-            for shape in SHAPES.values():
-                arguments = shape.arguments(dtype)
+            for shape, layout in IN_CUDA_LAYOUTS:
+                arguments = CUDA_SHAPES[shape].arguments(dtype, layout)
                 emulation.run(Request.of_softmax(*arguments))
                 emulation.run(Request.of_softmax(*arguments, upstream_of(arguments)))
     symbols = subprocess.run(
         ['nm', '--dynamic', str(library)], capture_output=True, text=True, check=True
     )
     compiled = set(re.findall(r'\b_ZN3ddf4cuda\w+EvNS0_11SoftmaxWorkE\b', symbols.stdout))
-    assert len(compiled) == 6 * len(DTYPES)
+    assert len(compiled) == 2 * (2 * 3 + 1) * len(DTYPES)
     assert compiled == emulation.launched()
 
 
 def test_emulated_kernel_of_a_call(emulation: Emulation) -> None:
-    for kernel, size in ((3, '3'), (5, '5'), (7, '_any')):
-        arguments = Shape((4, 6), (2, 3), kernel=kernel).arguments(torch.float32)
-        assert launched(emulation, arguments, None) == f'softmax_filter{size}'
-        assert launched(emulation, arguments, upstream_of(arguments)) == f'softmax_gradient{size}'
+    for kernel, layout, depth, taken in (
+        (3, 'contiguous', 4, ' 3, rows'),
+        (5, 'part of a map', 3, ' 5, rows'),
+        (3, 'channels_last', 4, ' 3, channels'),
+        (5, 'channels_last', 8, ' 5, channels'),
+        (3, 'channels_last', 3, ' 3, any'),
+        (5, 'transposed', 4, ' 5, any'),
+        (7, 'channels_last', 4, '_any'),
+    ):
+        arguments = Shape((4, 6), (2, 3), kernel=kernel, depth=depth).arguments(
+            torch.float32, layout
+        )
+        assert launched(emulation, arguments, None) == f'softmax_filter{taken}'
+        assert launched(emulation, arguments, upstream_of(arguments)) == f'softmax_gradient{taken}'
 
 
 def of_size(batch: int, size: tuple[int, int], groups: int = 1, low: Any = None) -> Any:
@@ -240,7 +258,7 @@ def test_emulated_keys_far_apart_take_the_general_kernel(emulation: Emulation) -
     """Channels 2^32 bytes apart are beyond what the specialised ones count."""
     with emulation.options(dry=True):
         logits, query, key, *others = of_size(1, (4, 2**17), low=(2, 2**16))
-        for apart, size in ((2**30 - 1, '3'), (2**30, '_any')):
+        for apart, size in ((2**30 - 1, ' 3, rows'), (2**30, '_any')):
             strided = torch.empty_strided(key.shape, (0, apart, 2**16, 1), device='meta')
             arguments = (logits, query, strided, *others)
             assert launched(emulation, arguments, None) == f'softmax_filter{size}'
@@ -249,7 +267,15 @@ def test_emulated_keys_far_apart_take_the_general_kernel(emulation: Emulation) -
 def watched_requests(dtype: torch.dtype) -> list[Request]:
     calls = [
         CUDA_SHAPES[name].arguments(dtype, layout)
-        for name in ('compared', 'groups and maps', 'by 3', 'a step more', 'logits alone')
+        for name in (
+            'compared',
+            'groups and maps',
+            'by 3',
+            'a step more',
+            'logits alone',
+            'whole vectors',
+            'wide, whole vectors',
+        )
         for layout in ('contiguous', 'channels_last')
     ]
     return [Request.of_softmax(*a, above) for a in calls for above in (None, upstream_of(a))]

@@ -33,6 +33,18 @@ struct Line {
 #endif
     return reinterpret_cast<const E*>(data + bytes);
   }
+  // The same for several loads around it under conditions: the compiler would add anew for each.
+  __device__ const E* at_once(int i) const {
+#if defined(__CUDA_ARCH__)
+    uint64_t address = 0;
+    asm("mad.wide.u32 %0, %1, %2, %3;"
+        : "=l"(address)
+        : "r"(i), "r"(step), "l"(__cvta_generic_to_global(data)));
+    return static_cast<const E*>(__cvta_global_to_generic(address));
+#else
+    return at(i);
+#endif
+  }
 };
 
 }  // namespace ddf::cuda

@@ -71,6 +71,50 @@ struct Keys {
   }
 };
 
+// How the specialised kernels read keys.
+enum class Reading {
+  rows,      // neighbours of a row lie side by side in memory
+  channels,  // vectors of a pixel's channels (channels_last), queries likewise
+  any
+};
+
+// Channels that a thread reads at once, so that it does not wait for each of them.
+template <typename E, int kKernel, Reading kReading>
+inline constexpr int kChannelsRead = kReading == Reading::channels ? (sizeof(E) < 8 ? 4 : 2)
+                                     : kReading == Reading::any    ? 1
+                                     : kKernel == 3                ? 4
+                                                                   : 2;
+
+// The keys of all taps of a pixel: where its rows lie, and its columns from the centre's.
+template <typename E, int kKernel, Reading kReading>
+struct KeyWindow {
+  static constexpr int kReach = kKernel / 2;
+
+  Line<E> rows[kKernel];  // at the centre's column, channel by channel
+  bool inside_y[kKernel], inside_x[kKernel];
+  int64_t column[kKernel];  // in elements
+
+  __device__ KeyWindow(const InterpolationSoftmaxProblem& p, const Item& item) {
+    const Keys<E> keys(p, item);
+#pragma unroll
+    for (int i = 0; i < kKernel; ++i) {
+      inside_y[i] = i == kReach || contains(keys.top + i, p.low_height);
+      inside_x[i] = i == kReach || contains(keys.left + i, p.low_width);
+      rows[i] = Line<E>::of(inside_y[i], keys.tap(p, i, kReach), p.key.c);
+      column[i] = (i - kReach) * (kReading == Reading::rows ? 1 : p.key.x);
+    }
+  }
+
+  // kChannels from channel d on, neighbours in memory; zeros outside the map.
+  template <int kChannels>
+  __device__ Pack<E, kChannels> load(int iy, int ix, int d) const {
+    // Along a row, zeros stand in for what lies above and below.
+    const bool inside = inside_x[ix] && (kReading == Reading::rows || inside_y[iy]);
+    const E* const centre = kReading == Reading::rows ? rows[iy].at_once(d) : rows[iy].at(d);
+    return load_pack_if<kChannels>(inside, centre + column[ix]);
+  }
+};
+
 __device__ inline float exponential(float x) { return ::expf(x); }
 __device__ inline double exponential(double x) { return ::exp(x); }
 
@@ -88,8 +132,45 @@ __device__ inline void for_each_weight(Table<T>& rows, Table<T>& columns, const 
   }
 }
 
+// Rows of taps that a thread compares in one pass through the channels, where the keys on their way
+// would not all fit its registers.
+template <int kKernel, Reading kReading>
+inline constexpr int kRowsRead = kReading == Reading::channels && kKernel == 5 ? 3 : kKernel;
+
+// Adds to the taps of some rows the products of query and key in kChannels channels from channel d
+// on.
+template <typename E, int kKernel, Reading kReading, int kChannels>
+__device__ inline void compare(const KeyWindow<E, kKernel, kReading>& keys, const E* query,
+                               int64_t apart, int first_row, int d,
+                               Sum<E> (&taps)[kKernel * kKernel]) {
+  constexpr int kRows = kRowsRead<kKernel, kReading>;
+  constexpr bool kVectors = kReading == Reading::channels;
+  Pack<E, kChannels> of_query;
+  if constexpr (kVectors) {
+    of_query = load_pack<kChannels>(query);
+  } else {
+#pragma unroll
+    for (int c = 0; c < kChannels; ++c) of_query.of[c] = query[c * apart];
+  }
+#pragma unroll
+  for (int iy = first_row; iy < kKernel && iy < first_row + kRows; ++iy)
+#pragma unroll
+    for (int ix = 0; ix < kKernel; ++ix) {
+      Pack<E, kChannels> key;
+      if constexpr (kVectors) {
+        key = keys.template load<kChannels>(iy, ix, d);
+      } else {
+#pragma unroll
+        for (int c = 0; c < kChannels; ++c) key.of[c] = keys.template load<1>(iy, ix, d + c).of[0];
+      }
+#pragma unroll
+      for (int c = 0; c < kChannels; ++c)
+        taps[iy * kKernel + ix] += widen(of_query.of[c]) * widen(key.of[c]);
+    }
+}
+
 // The softmax of all taps.
-template <typename E, int kKernel>
+template <typename E, int kKernel, Reading kReading>
 __device__ inline void raise(const InterpolationSoftmaxProblem& p, const Item& item,
                              Sum<E> (&taps)[kKernel * kKernel]) {
   using T = Sum<E>;
@@ -102,20 +183,21 @@ __device__ inline void raise(const InterpolationSoftmaxProblem& p, const Item& i
     logits += p.logits.c;
   });
   if (p.depth > 0) {
-    const Keys<E> keys(p, item);
-    Line<E> lines[kTaps];
-#pragma unroll
-    for (int t = 0; t < kTaps; ++t) {
-      const int iy = t / kKernel, ix = t % kKernel;
-      lines[t] = Line<E>::of(keys.contains_tap(p, iy, ix), keys.tap(p, iy, ix), p.key.c);
-    }
-    const E* query = of_item<E>(p.query, item, p.depth);
+    constexpr int kChannels = kChannelsRead<E, kKernel, kReading>;
+    const KeyWindow<E, kKernel, kReading> keys(p, item);
     const int depth = static_cast<int>(p.depth);
-#pragma unroll 1
-    for (int d = 0; d < depth; ++d, query += p.query.c) {
-      const T of_query = widen(*query);
 #pragma unroll
-      for (int t = 0; t < kTaps; ++t) taps[t] += of_query * widen(*lines[t].at(d));
+    for (int row = 0; row < kKernel; row += kRowsRead<kKernel, kReading>) {
+      const E* query = of_item<E>(p.query, item, p.depth);
+      int d = 0;
+#pragma unroll 1
+      for (; d + kChannels <= depth; d += kChannels, query += kChannels * p.query.c)
+        compare<E, kKernel, kReading, kChannels>(keys, query, p.query.c, row, d, taps);
+      if constexpr (kReading == Reading::rows) {
+#pragma unroll 1
+        for (; d < depth; ++d, query += p.query.c)
+          compare<E, kKernel, kReading, 1>(keys, query, p.query.c, row, d, taps);
+      }
     }
   }
   T most = taps[0], sum = 0;
@@ -132,20 +214,21 @@ __device__ inline void raise(const InterpolationSoftmaxProblem& p, const Item& i
 }
 
 // Blocks that a multiprocessor's registers must hold: left to itself, ptxas spills to fit more. In
-// the loop over channels a thread holds its taps, and where the keys of each are.
-template <typename E, int kKernel>
-inline constexpr int kSoftmaxBlocks =
-    sizeof(E) == 8 ? (kKernel == 3 ? 4 : 2) : (kKernel == 3 ? 8 : 4);
+// the loop over channels a thread holds its taps, where their keys are, and those on their way.
+template <typename E, int kKernel, Reading kReading>
+inline constexpr int kSoftmaxBlocks = sizeof(E) == 8 ? (kKernel == 3 ? 4 : 2)
+                                      : kKernel == 3 ? (kReading == Reading::any ? 8 : 6)
+                                                     : (kReading == Reading::channels ? 3 : 4);
 
-template <typename E, int kKernel>
-__global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel>)
+template <typename E, int kKernel, Reading kReading>
+__global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel, kReading>)
     softmax_filter(const __grid_constant__ SoftmaxWork w) {
   using T = Sum<E>;
   constexpr int kTaps = kKernel * kKernel;
   const InterpolationSoftmaxProblem& p = w.p;
   for_each_item(w.items, [&](const Item& item) {
     T taps[kTaps];
-    raise<E, kKernel>(p, item, taps);
+    raise<E, kKernel, kReading>(p, item, taps);
     Table<T> rows = Table<T>::of_rows(p, item, kStart);
     Table<T> columns = Table<T>::of_columns(p, item, kStart);
     for_each_weight<kKernel>(rows, columns,
@@ -161,15 +244,15 @@ __global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel>)
   });
 }
 
-template <typename E, int kKernel>
-__global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel>)
+template <typename E, int kKernel, Reading kReading>
+__global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel, kReading>)
     softmax_gradient(const __grid_constant__ SoftmaxWork w) {
   using T = Sum<E>;
   constexpr int kTaps = kKernel * kKernel;
   const InterpolationSoftmaxProblem& p = w.p;
   for_each_item(w.items, [&](const Item& item) {
     T taps[kTaps];
-    raise<E, kKernel>(p, item, taps);
+    raise<E, kKernel, kReading>(p, item, taps);
     T upstream[kTaps] = {};
     const E* from = of_item<E>(p.out, item, kTaps);
     const int64_t other_groups = (p.groups - 1) * kTaps * p.out.c;
