@@ -19,7 +19,9 @@ template <typename E, int kKernel>
 inline constexpr int kRowPixels = (sizeof(E) < 8 ? 4 : 2) / (kKernel == 3 ? 1 : 2);
 
 template <typename E, int kKernel, Combine kCombine, bool kTransposed>
-__global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
+__global__ void __launch_bounds__(kThreads, kKernel == 5   ? 2
+                                            : !kTransposed ? 4
+                                                           : (sizeof(E) == 2 ? 3 : 2))
     filter_channels(const __grid_constant__ Work w) {
   using T = Sum<E>;
   constexpr int kTaps = kKernel * kKernel, kChannels = kChannelPack<E>,
@@ -38,13 +40,12 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5 || kTransposed ? 2 : 4)
     const int phases = kTransposed ? scale * scale : 1;
     const int staged = kCombine == Combine::spatial ? 0 : phases * kTaps * chunk;
     __syncthreads();  // the last pass has read its filters
-    for (int i = static_cast<int>(threadIdx.x); i < staged; i += blockDim.x) {
-      const int channel = unit.first + i % chunk, tap = i / chunk % kTaps;
+    const auto from = [&](int i) {
+      const int channel = min(unit.first + i % chunk, unit.end - 1), tap = i / chunk % kTaps;
       const int phase = w.phases == 1 ? 0 : kTransposed ? i / chunk / kTaps : unit.phase;
-      if (channel < unit.end)
-        filters[i] =
-            widen(filter_at<E>(p.channel_filter, unit.image, phase, channel)[w.filter_offset[tap]]);
-    }
+      return filter_at<E>(p.channel_filter, unit.image, phase, channel) + w.filter_offset[tap];
+    };
+    copy_shared<E>(staged, from, [&](int i, T value) { filters[i] = value; });
     __syncthreads();
     const int channel = unit.first + lane.channel * kChannels;
     if (channel >= unit.end) return;

@@ -14,24 +14,28 @@ inline constexpr int kFilterColumn = kShared && kKernel == 3 ? (sizeof(E) < 8 ? 
                                      : sizeof(E) < 8 && (kShared || kKernel == 3) ? 2
                                                                                   : 1;
 
+// Whether it loads the next channel's values before it multiplies this one's: where registers
+// suffice.
+template <typename E, int kKernel, bool kTransposed, bool kShared>
+inline constexpr bool kLoadsAhead = sizeof(E) < 8 && kKernel == 3 && kShared && !kTransposed;
+
 template <typename E, int kKernel, Combine kCombine, bool kTransposed, bool kShared>
-__global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_constant__ Work w) {
+__global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E) < 8 ? 4 : 3)
+    filter_columns(const __grid_constant__ Work w) {
   using T = Sum<E>;
   using Filters = Stage<T, kKernel>;
   constexpr int kTaps = kKernel * kKernel, kPixels = kFilterColumn<E, kKernel, kShared>;
+  constexpr bool kAhead = kLoadsAhead<E, kKernel, kTransposed, kShared>;
   using Around = Window<E, kKernel, kPixels, kShared>;
   T* const filters = shared_memory<T>();
   const Lane lane = lane_of(w.lanes);
   const View& s = w.p.spatial_filter;
   for_each_unit(w, [&](const Unit& unit) {
-    if constexpr (kCombine != Combine::spatial) {
-      __syncthreads();  // the last pass has read its filters
-      Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, unit.phase);
-      __syncthreads();
-    }
     const Column<kPixels, kShared> column(w, unit, lane);
-    if (column.pixels == 0) return;
     const Around around(w, w.from, unit.image, unit.first, column);
+    const int channels = unit.end - unit.first;
+    E next[Around::kRows][kKernel];
+    if constexpr (kAhead) around.load(next, min(lane.channel, channels - 1));
     T spatial[kPixels][kTaps];
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
@@ -43,6 +47,13 @@ __global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_const
         spatial[i][tap] = load_if(there, here + w.spatial_offset[tap]);
       }
     }
+    if constexpr (kCombine != Combine::spatial) {
+      // All of the above is under way meanwhile.
+      __syncthreads();  // the last pass has read its filters
+      Filters::template fill<E>(filters, w, unit.image, unit.first, unit.end, unit.phase);
+      __syncthreads();
+    }
+    if (column.pixels == 0) return;
     unsigned mask_y[Around::kRows], mask_x[kKernel];
 #pragma unroll
     for (int row = 0; row < Around::kRows; ++row) mask_y[row] = around.inside_y[row] ? ~0u : 0u;
@@ -54,9 +65,17 @@ __global__ void __launch_bounds__(kThreads, 3) filter_columns(const __grid_const
       to[i] = Line<E>::of(
           true, at<E>(w.to, unit.image, unit.first, column.y + i * column.apart, column.x), w.to.c);
 #pragma unroll 1
-    for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
+    for (int c = lane.channel; c < channels; c += w.lanes.channels()) {
       T values[Around::kRows][kKernel], weights[Filters::kPitch];
-      around.load(values, c);
+      if constexpr (kAhead) {
+#pragma unroll
+        for (int row = 0; row < Around::kRows; ++row)
+#pragma unroll
+          for (int ix = 0; ix < kKernel; ++ix) values[row][ix] = widen(next[row][ix]);
+        around.load(next, min(c + w.lanes.channels(), channels - 1));
+      } else {
+        around.load(values, c);
+      }
       Filters::template load<kCombine>(filters + c * Filters::kPitch, weights);
 #pragma unroll
       for (int i = 0; i < kPixels; ++i) {

@@ -83,9 +83,9 @@ inline void share_pixels(Work& w, Size size, int64_t channels) {
   w.lanes.log_channels = least(7 - w.lanes.log_x - w.lanes.log_y, log_up(channels));
 }
 
-inline void share_channels(Work& w, Size size, int64_t channels) {
+inline void share_channels(Work& w, Size size, int64_t channels, int most_log = 5) {
   w.lanes.channels_first = true;
-  w.lanes.log_channels = least(5, log_up(channels));
+  w.lanes.log_channels = least(most_log, log_up(channels));
   w.lanes.log_x = least(7 - w.lanes.log_channels, log_up(size.width));
   w.lanes.log_y = least(7 - w.lanes.log_channels - w.lanes.log_x, log_up(size.height));
 }
@@ -107,11 +107,15 @@ inline void set_chunks(Work& w, int64_t channels) {
 }
 
 // Filters of a chunk of channels in shared memory; fewer channels where that makes enough blocks.
+// Each block loads its pixels' spatial weights, so a thread has at least 8 channels, unless the
+// device has room for more blocks at once: half as many as are enough.
 inline Work stage_filters(Work w, int64_t bytes_each, int64_t enough) {
   const int64_t channels = w.p.group_channels();
   set_chunks(w, least(channels, least(64, most(1, kMostStagedBytes / bytes_each))));
   while (blocks_of(w) < enough && w.chunk_channels > 8 * w.lanes.channels())
     set_chunks(w, w.chunk_channels / 2);
+  while (4 * blocks_of(w) <= enough && w.chunk_channels > w.lanes.channels())
+    set_chunks(w, ceil_div(w.chunk_channels, 2));
   w.shared_bytes = static_cast<int>(w.chunk_channels * bytes_each);
   return w;
 }
@@ -160,14 +164,20 @@ inline Work plan_filter_channels(Work w, int64_t vector, int64_t pixels, int64_t
   w.groups_x = static_cast<int>(ceil_div(w.p.width, apart * pixels) * apart);
   w.tile_phases = w.transposed ? 1 : static_cast<int>(w.p.scale * w.p.scale);
   const Size size{w.p.height, w.groups_x};
-  share_channels(w, size, ceil_div(w.p.group_channels(), vector));
-  while (w.lanes.log_channels > 0 && tap_bytes * vector * w.lanes.channels() > kMostShared)
-    --w.lanes.log_channels;
-  set_chunks(w, vector * w.lanes.channels());
-  for (int64_t each = 8; each >= 1; each /= 2) {  // groups of pixels to a thread
-    set_tiles(w, size, w.lanes.y() * each, w.lanes.x());
-    if (blocks_of(w) >= enough) break;
-  }
+  const auto cut = [&](int most_log) {
+    share_channels(w, size, ceil_div(w.p.group_channels(), vector), most_log);
+    while (w.lanes.log_channels > 0 && tap_bytes * vector * w.lanes.channels() > kMostShared)
+      --w.lanes.log_channels;
+    set_chunks(w, vector * w.lanes.channels());
+    for (int64_t each = 8; each >= 1; each /= 2) {  // groups of pixels to a thread
+      set_tiles(w, size, w.lanes.y() * each, w.lanes.x());
+      if (blocks_of(w) >= enough) return true;
+    }
+    return false;
+  };
+  // A whole warp reads the same spatial weights. On small maps, filters take longer to load: then
+  // more of a block's threads share them.
+  if (!cut(5)) cut(3);
   w.shared_bytes = static_cast<int>(least(tap_bytes * vector * w.lanes.channels(), INT32_MAX));
   return w;
 }

@@ -1,7 +1,8 @@
 // Upsampling by 2 with kernels of 3 x 3 on contiguous maps: a thread makes the four outputs of a
 // pixel, so that it reads its neighbourhood once; transposed, it gathers the pixel's gradient from
 // the four outputs of each neighbour. It holds the spatial weights of all of them in registers and
-// passes through the channels, whose filters come from shared memory.
+// passes through the channels, whose filters come from shared memory. On the forward pass it loads
+// the next channel's values before it multiplies this one's.
 #pragma once
 
 #include "columns.cuh"
@@ -22,8 +23,16 @@ struct PhaseFilters {
       : data(shared_memory<T>()), apart(w.phases == 1 ? 0 : w.chunk_channels * Filters::kPitch) {
     if constexpr (kCombine == Combine::spatial) return;
     __syncthreads();  // the last pass has read its filters
-    for (int phase = 0; phase < w.phases; ++phase)
-      Filters::template fill<E>(data + phase * apart, w, unit.image, unit.first, unit.end, phase);
+    const int each = (unit.end - unit.first) * Filters::kTaps;
+    const auto from = [&](int i) {
+      return filter_at<E>(w.p.channel_filter, unit.image, i / each,
+                          unit.first + i % each / Filters::kTaps) +
+             w.filter_offset[i % Filters::kTaps];
+    };
+    copy_shared<E>(w.phases * each, from, [&](int i, T value) {
+      data[i / each * apart + i % each / Filters::kTaps * Filters::kPitch + i % Filters::kTaps] =
+          value;
+    });
     __syncthreads();
   }
   __device__ void load(int phase, int channel, T (&to)[Filters::kPitch]) const {
@@ -39,18 +48,25 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
   const Problem& p = w.p;
   const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
-    const PhaseFilters<E, kCombine> filters(w, unit);
     const int y = unit.y + lane.y, x = unit.x + lane.x;
-    if (y >= p.height || x >= p.width) return;
+    const bool exists = y < p.height && x < p.width;
     Line<E> rows[3];
     bool inside_x[3];
 #pragma unroll
     for (int i = 0; i < 3; ++i) {
       const int at_y = y + tap_shift(i, 3, 1);
       inside_x[i] = i == 1 || contains(x + tap_shift(i, 3, 1), p.width);
-      rows[i] = Line<E>::of(contains(at_y, p.height),
+      rows[i] = Line<E>::of(exists && contains(at_y, p.height),
                             at<E>(w.from, unit.image, unit.first, at_y, x), w.from.c);
     }
+    const int channels = unit.end - unit.first;
+    T next[kTaps];
+    const auto load = [&](int c) {
+#pragma unroll
+      for (int i = 0; i < kTaps; ++i)
+        next[i] = load_if(inside_x[i % 3], rows[i / 3].at_once(min(c, channels - 1)) + i % 3 - 1);
+    };
+    load(lane.channel);
     const int64_t first_tap = unit.group * kTaps;
     T spatial[kPhases][kTaps];
     Line<E> to[kScale];
@@ -62,15 +78,17 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
       for (int px = 0; px < kScale; ++px)
 #pragma unroll
         for (int tap = 0; tap < kTaps; ++tap)
-          spatial[py * kScale + px][tap] =
-              widen(*at<E>(p.spatial_filter, unit.image, first_tap + tap, out_y, x * kScale + px));
+          spatial[py * kScale + px][tap] = load_if(
+              exists, at<E>(p.spatial_filter, unit.image, first_tap + tap, out_y, x * kScale + px));
     }
+    const PhaseFilters<E, kCombine> filters(w, unit);  // all of the above is under way meanwhile
+    if (!exists) return;
 #pragma unroll 1
-    for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
+    for (int c = lane.channel; c < channels; c += w.lanes.channels()) {
       T values[kTaps];
 #pragma unroll
-      for (int i = 0; i < kTaps; ++i)
-        values[i] = load_if(inside_x[i % 3], rows[i / 3].at(c) + i % 3 - 1);
+      for (int i = 0; i < kTaps; ++i) values[i] = next[i];
+      load(c + w.lanes.channels());
 #pragma unroll
       for (int py = 0; py < kScale; ++py) {
         Pack<E, kScale> out;
@@ -91,7 +109,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
 }
 
 template <typename E, Combine kCombine>
-__global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
+__global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
     upsample_transposed(const __grid_constant__ Work w) {
   using T = Sum<E>;
   constexpr int kTaps = 9;
@@ -140,8 +158,8 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 3 : 2)
         Pack<E, kScale> values[kTaps];
 #pragma unroll
         for (int i = 0; i < kTaps; ++i)
-          values[i] =
-              load_pack_if<kScale>(inside_x[i % 3], rows[py][i / 3].at(c) + (i % 3 - 1) * kScale);
+          values[i] = load_pack_if<kScale>(inside_x[i % 3],
+                                           rows[py][i / 3].at_once(c) + (i % 3 - 1) * kScale);
 #pragma unroll
         for (int px = 0; px < kScale; ++px) {
           const int phase = py * kScale + px;
