@@ -181,7 +181,7 @@ __device__ inline T weigh(T of_channel, T of_pixel) {
 // has several loads under way at a time.
 template <typename E, typename From, typename Store>
 __device__ inline void copy_shared(int count, const From& from, const Store& store) {
-  constexpr int kEach = 4;
+  constexpr int kEach = 8;
   const int threads = static_cast<int>(blockDim.x);
 #pragma unroll 1
   for (int first = static_cast<int>(threadIdx.x); first < count; first += kEach * threads) {
