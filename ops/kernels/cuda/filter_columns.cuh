@@ -14,8 +14,7 @@ inline constexpr int kFilterColumn = kShared && kKernel == 3 ? (sizeof(E) < 8 ? 
                                      : sizeof(E) < 8 && (kShared || kKernel == 3) ? 2
                                                                                   : 1;
 
-// Whether it loads the next channel's values before it multiplies this one's: where registers
-// suffice.
+// Whether it loads the next channel's values before it stores this one's: where registers suffice.
 template <typename E, int kKernel, bool kTransposed, bool kShared>
 inline constexpr bool kLoadsAhead = sizeof(E) < 8 && kKernel == 3 && kShared && !kTransposed;
 
@@ -34,8 +33,8 @@ __global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E)
     const Column<kPixels, kShared> column(w, unit, lane);
     const Around around(w, w.from, unit.image, unit.first, column);
     const int channels = unit.end - unit.first;
-    E next[Around::kRows][kKernel];
-    if constexpr (kAhead) around.load(next, min(lane.channel, channels - 1));
+    T values[Around::kRows][kKernel];
+    if constexpr (kAhead) around.load(values, min(lane.channel, channels - 1));
     T spatial[kPixels][kTaps];
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
@@ -66,30 +65,24 @@ __global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E)
           true, at<E>(w.to, unit.image, unit.first, column.y + i * column.apart, column.x), w.to.c);
 #pragma unroll 1
     for (int c = lane.channel; c < channels; c += w.lanes.channels()) {
-      T values[Around::kRows][kKernel], weights[Filters::kPitch];
-      if constexpr (kAhead) {
-#pragma unroll
-        for (int row = 0; row < Around::kRows; ++row)
-#pragma unroll
-          for (int ix = 0; ix < kKernel; ++ix) values[row][ix] = widen(next[row][ix]);
-        around.load(next, min(c + w.lanes.channels(), channels - 1));
-      } else {
-        around.load(values, c);
-      }
+      T weights[Filters::kPitch], sums[kPixels] = {};
+      if constexpr (!kAhead) around.load(values, c);
       Filters::template load<kCombine>(filters + c * Filters::kPitch, weights);
 #pragma unroll
       for (int i = 0; i < kPixels; ++i) {
-        T sum = 0;
 #pragma unroll
         for (int tap = 0; tap < kTaps; ++tap) {
           const int row = Around::row_of(i, tap), ix = tap % kKernel;
           T weight = weigh<kCombine>(weights[tap], spatial[i][tap]);
           // An output that does not exist adds nothing, however large the weight.
           if (kTransposed && tap != kTaps / 2) weight = masked(weight, mask_y[row] & mask_x[ix]);
-          sum += weight * values[row][ix];
+          sums[i] += weight * values[row][ix];
         }
-        if (column.has(i)) *const_cast<E*>(to[i].at(c)) = narrow<E>(sum);
       }
+      if constexpr (kAhead) around.load(values, min(c + w.lanes.channels(), channels - 1));
+#pragma unroll
+      for (int i = 0; i < kPixels; ++i)
+        if (column.has(i)) *const_cast<E*>(to[i].at(c)) = narrow<E>(sums[i]);
     }
   });
 }

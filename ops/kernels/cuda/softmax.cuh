@@ -135,7 +135,7 @@ __device__ inline void for_each_weight(Table<T>& rows, Table<T>& columns, const 
 // Rows of taps that a thread compares in one pass through the channels, where the keys on their way
 // would not all fit its registers.
 template <int kKernel, Reading kReading>
-inline constexpr int kRowsRead = kReading == Reading::channels && kKernel == 5 ? 3 : kKernel;
+inline constexpr int kRowsRead = kReading == Reading::channels && kKernel == 5 ? 2 : kKernel;
 
 // Adds to the taps of some rows the products of query and key in kChannels channels from channel d
 // on.
@@ -217,8 +217,10 @@ __device__ inline void raise(const InterpolationSoftmaxProblem& p, const Item& i
 // the loop over channels a thread holds its taps, where their keys are, and those on their way.
 template <typename E, int kKernel, Reading kReading>
 inline constexpr int kSoftmaxBlocks = sizeof(E) == 8 ? (kKernel == 3 ? 4 : 2)
-                                      : kKernel == 3 ? (kReading == Reading::any ? 8 : 6)
-                                                     : (kReading == Reading::channels ? 3 : 4);
+                                      : kKernel == 5 ? (kReading == Reading::channels ? 3 : 4)
+                                                     : (kReading == Reading::any    ? 8
+                                                        : kReading == Reading::rows ? 6
+                                                                                    : 5);
 
 template <typename E, int kKernel, Reading kReading>
 __global__ void __launch_bounds__(kThreads, kSoftmaxBlocks<E, kKernel, kReading>)
