@@ -193,7 +193,7 @@ SANITIZER_LIBRARIES = $(shell for name in libasan libubsan libstdc++; do \
 sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
 	DDF_SEG_BUILD_NATIVE=1 FORCE_CUDA=0 DDF_SEG_BUILD_FLAGS='$(SANITIZERS) -g1 -O1' \
 	  $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib $(SANITIZED)
-	LD_PRELOAD='$(SANITIZER_LIBRARIES)' PYTHONPATH='$(CURDIR)/$(SANITIZED)' \
+	LD_PRELOAD='$(SANITIZER_LIBRARIES)' PYTHONPATH='$(CURDIR)/$(SANITIZED):$(CURDIR)' \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 \
 	  DDF_SEG_FUZZ_EXAMPLES=$${DDF_SEG_FUZZ_EXAMPLES:-1000} \
 	  $(BIN)/pytest -q -p no:cacheprovider tests/test_ops/test_native*.py \
