@@ -102,7 +102,6 @@ cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (nee
 	@echo "== the operators' tests in $(CUDA_VENV): CPU, CUDA and Meta kernels side by side"
 	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest -n 2 tests/test_ops \
 	  $(EMULATED:%=--ignore=tests/test_ops/test_cuda_%.py)
-	$(BIN)/python dev/cuda_predict.py
 
 # In the environment that is active, or GPU_PYTHON's; nothing is downloaded.
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))

@@ -14,7 +14,6 @@ from scripts import ROOT, load_script
 import cuda_sass
 
 cuda_report = load_script('dev/cuda_report.py')
-cuda_predict = load_script('dev/cuda_predict.py')
 
 REPORT = """
 ptxas info    : Compiling entry function '{symbol}' \
@@ -134,27 +133,3 @@ def test_the_aims_on_paper() -> None:
         # A group of few channels leaves half of a warp's sums without work.
         most = 80 if name.endswith('2>') else 62 if name.startswith('grad') else 52
         assert instructions <= most, f'{key}: {instructions}'
-
-
-def test_prediction_moves_each_tensor_once() -> None:
-    """2×256×200×300 float32: features and output, and 9 maps of the spatial filter."""
-    case = cuda_predict.Case((2, 256, 200, 300))
-    forward, _, filters = cuda_predict.passes(case)
-    assert forward.moved == 2 * 200 * 300 * (2 * 256 + 9)
-    assert filters.moved == 2 * 200 * 300 * (2 * 256 + 18)
-    assert cuda_predict.Case((1, 4, 2, 300), 'bfloat16').pack == 4
-
-
-def test_prediction_takes_the_longer_of_two_times() -> None:
-    baseline = {
-        f'9.0 {case.dtype} {each.kernel}': [64, 10.0]
-        for case in cuda_predict.CASES
-        for each in cuda_predict.passes(case)
-    }
-    first = next(cuda_predict.rows(cuda_predict.H100, baseline))
-    least = 4 * 2 * 200 * 300 * (2 * 256 + 9)
-    assert first[-1] == f'{least / (0.9 * 3350e9) * 1e6:.0f} (bytes)'
-    slow = {key: [64, 1000.0] for key in baseline}
-    first = next(cuda_predict.rows(cuda_predict.H100, slow))
-    seconds = 2 * 256 * 200 * 300 * 1000 / (132 * 1.755e9 * 4 * 32)
-    assert first[-1] == f'{seconds * 1e6:.0f} (instructions)'

@@ -183,7 +183,9 @@ def test_opcheck(kernel_combine: str) -> None:
 @on_gpu
 def test_tensors_on_two_devices_are_refused() -> None:
     x, f, s = LARGE[0].tensors(torch.float32)
-    with pytest.raises((ValueError, RuntimeError), match='channel_filter: expected a tensor on cuda:0'):
+    with pytest.raises(
+        (ValueError, RuntimeError), match='channel_filter: expected a tensor on cuda:0'
+    ):
         ddf(x.cuda(), f, s.cuda())
     with pytest.raises(RuntimeError, match='channel_filter: expected a tensor on CUDA device 0'):
         OPS.ddf(x.cuda(), f, s.cuda(), [3, 3], [1, 1], [1, 1], 'mul')
