@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl test-integrations cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere clean
+.PHONY: help setup test test-onedl test-integrations cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere compile-oldest clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -215,6 +215,24 @@ compile-for-%: build/zig/ziglang
 	$(ZIG) -target $* -DTORCH_TARGET_VERSION=0x020A000000000000 -c ops/binding/ddf_cpu.cpp \
 	  -isystem $$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')/include \
 	  -o build/elsewhere/$*/ddf_cpu.o
+
+# Where CUDA's toolkit has its headers
+CUDA_INCLUDE ?= /usr/local/cuda/include
+# The oldest that the package runs beside: its headers have less than those of the torch at hand.
+OLDEST_TORCH := torch==2.10.0
+
+build/oldest/torch: | $(STAMP)
+	rm -rf build/oldest
+	$(BIN)/pip download --disable-pip-version-check -q --no-deps -d build/oldest '$(OLDEST_TORCH)'
+	$(BIN)/python -m zipfile -e build/oldest/torch-*.whl build/oldest
+	rm build/oldest/torch-*.whl
+
+compile-oldest: build/oldest/torch  ## compile the bindings beside the oldest torch (a large download)
+	for binding in ops/binding/*.cpp; do \
+	  $(CXX) -std=c++17 -fsyntax-only -DTORCH_TARGET_VERSION=0x020A000000000000 -DUSE_CUDA \
+	    -DDDF_CUDA_ARCHITECTURES=9.0 -isystem build/oldest/torch/include \
+	    -isystem $(CUDA_INCLUDE) $$binding || exit 1; \
+	done
 
 clean:  ## remove environments and build outputs (not data, not runs)
 	rm -rf $(VENV) $(ONEDL_VENV) $(HOSTS_VENV) $(CUDA_VENV) build dist *.egg-info ddf_seg/*.so
