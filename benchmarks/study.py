@@ -9,8 +9,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddf_seg.command_line import ToolParser, count, show_usage_errors
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).parents[1]
 HOSTS = ('segformer', 'fpn')
@@ -78,29 +82,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+def train_or_measure(args: argparse.Namespace, device: torch.device) -> None:
+    """Everything but the table."""
     import torch
-    from mmengine.logging import MMLogger
 
-    from ddf_benchmarks.measure import device_named, full_float32
-    from ddf_benchmarks.study.comparison import read_rows, table
     from ddf_benchmarks.study.data import read_images, read_pixels
     from ddf_benchmarks.study.hosts import rows
     from ddf_benchmarks.study.pictures import draw
     from ddf_benchmarks.study.timing import time_rows
     from ddf_benchmarks.study.training import Run, run_rows, run_upgrade, train_heads
 
-    if args.command == 'table':
-        print(table(read_rows(args.results, args.host, args.by), args.to))
-        return 0
-    device = device_named(args.device)
-    # mmengine would print how each parameter of each row began.
-    MMLogger.get_current_instance().setLevel('ERROR')
     if args.command == 'time':
         print(time_rows(args.host, device, args.seconds))
-        return 0
+        return
     # Two runs with a thread each, side by side, take less time than one after the other with two.
     torch.set_num_threads(1)
     backbone, results = None, args.results
@@ -114,17 +108,32 @@ def main() -> int:
         heads, held_out = train_heads(run, args.rows, images)
         root = Path(os.environ.get('DDF_DATA_ROOT', 'data'), 'camvid')
         draw(heads, held_out, root, args.out)
+        return
+    for seed in args.seeds:
+        for split in args.splits:
+            if args.command == 'upgrade':
+                run_upgrade(Run(args.host, split, seed, 0, device), images, results / 'upgrade')
+            else:
+                run = Run(args.host, split, seed, args.iterations, device, backbone)
+                run_rows(run, args.rows or list(rows(args.host)), images, results)
+            sys.stderr.write(f'{args.host} {split} seed {seed}: done\n')
+
+
+def main() -> int:
+    args = parse_args()
+    import ddf_seg.openmmlab  # noqa: F401 isort: skip
+    from mmengine.logging import MMLogger
+
+    from ddf_benchmarks.measure import device_named, full_float32
+    from ddf_benchmarks.study.comparison import read_rows, table
+
+    if args.command == 'table':
+        print(table(read_rows(args.results, args.host, args.by), args.to))
         return 0
+    # mmengine would print how each parameter of each row began.
+    MMLogger.get_current_instance().setLevel('WARNING')
     with full_float32():
-        for seed in args.seeds:
-            for split in args.splits:
-                if args.command == 'upgrade':
-                    run = Run(args.host, split, seed, 0, device)
-                    run_upgrade(run, images, results / 'upgrade')
-                else:
-                    run = Run(args.host, split, seed, args.iterations, device, backbone)
-                    run_rows(run, args.rows or list(rows(args.host)), images, results)
-                sys.stderr.write(f'{args.host} {split} seed {seed}: done\n')
+        train_or_measure(args, device_named(args.device))
     return 0
 
 

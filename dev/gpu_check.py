@@ -26,15 +26,12 @@ from pathlib import Path
 
 from ddf_seg.command_line import ToolParser, show_usage_errors
 from ddf_seg.errors import UsageError
+from gpu_profile import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 CASES = [PYTHON, 'dev/gpu_cases.py']
 PYTEST = [PYTHON, '-m', 'pytest', '-q', '-p', 'no:cacheprovider']
-METRICS = (
-    'gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,'
-    'sm__inst_issued.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed'
-)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,8 @@ def parts(architecture: str) -> list[Part]:
     network = ['-W', 'ignore', 'benchmarks/study.py', 'time', 'segformer']
     sections = ['--sections', 'forward', 'backward', 'upsample', '--seconds', '0.15']
     # Its default would set the card's clocks.
-    profile = ['ncu', '--csv', '--clock-control', 'none', '--metrics', METRICS]
+    profile = ['ncu', '--csv', '--print-units', 'base', '--clock-control', 'none']
+    profile += ['--metrics', ','.join(METRICS)]
     ours = ['--kernel-name-base', 'demangled', '--kernel-name', 'regex:ddf::']
     sanitizer = ['compute-sanitizer', '--error-exitcode', '1', '--tool']
     return [

@@ -54,8 +54,11 @@ def table(launches: list[dict[str, str]]) -> str:
         for name, unit in ((TIME, 'ns'), (READ, 'byte'), (WRITTEN, 'byte')):
             if (found := launch[f'{name} unit']) != unit:
                 raise UsageError(f'{launch["kernel"]}: expected {name} in {unit}, got {found}')
-        nanoseconds = float(launch[TIME])
-        moved = float(launch[READ]) + float(launch[WRITTEN])
+        try:
+            values = {name: float(launch[name]) for name in METRICS}
+        except ValueError as error:
+            raise UsageError(f'{launch["kernel"]}: expected numbers: {error}') from error
+        nanoseconds, moved = values[TIME], values[READ] + values[WRITTEN]
         rows.append(
             [
                 launch['kernel'].removeprefix('void '),
@@ -63,8 +66,8 @@ def table(launches: list[dict[str, str]]) -> str:
                 f'{nanoseconds / 1e3:.1f}',
                 f'{moved / 1e6:.1f}',
                 f'{moved / nanoseconds:.0f}',
-                f'{float(launch[ISSUED]) / 1e6:.1f}',
-                f'{float(launch[BUSY]):.0f} %',
+                f'{values[ISSUED] / 1e6:.1f}',
+                f'{values[BUSY]:.0f} %',
             ]
         )
     head = ['kernel', 'blocks', 'µs', 'MB', 'GB/s', 'M instructions', 'busy']

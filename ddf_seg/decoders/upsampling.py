@@ -16,18 +16,21 @@ from .levels import layer_arguments, starts_as_interpolation
 # What a channel's upsampled response is multiplied by before training.
 FIRST_GAIN = 0.1
 # Filters that start as interpolation: the spatial ones alone, wide enough to reach past the nearest
-# pixels, made of both levels and their neighbours (docs/study.md).
-INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16, context=True)
+# pixels (docs/study.md).
+INTERPOLATION = dict(branches='spatial', kernel_size=5, affinity_channels=16)
+# Steps whose filters see neighbours, too: a branch of the coarse map for each of the r² phases is
+# measured in these alone, and large in others.
+CONTEXT_FACTOR = 2
 
 
 class GuidedUpsample(Block):
     """Upsamples a map by joint DDF-Up to the size of a finer one, which guides it.
 
-    The filters come from the guide, from its affinity with the map and from 3×3 pixels of both, so
-    edges and thin things are drawn where the finer level sees them. They start as interpolation
-    (`ddf_seg.layers.InterpolationSoftmax`), so a network trained with interpolation keeps what it
-    computes when this takes its place. Between levels of one stride there is nothing to upsample,
-    and the map passes as it is.
+    The filters come from the guide and from its affinity with the map, by steps of 2 from 3×3
+    pixels of both, so edges and thin things are drawn where the finer level sees them. They start
+    as interpolation (`ddf_seg.layers.InterpolationSoftmax`), so a network trained with
+    interpolation keeps what it computes when this takes its place. Between levels of one stride
+    there is nothing to upsample, and the map passes as it is.
 
     With another normalization in `ddf_cfg` ('filter_norm', …) the filters are the paper's, their
     response is added to the interpolation, and training starts near a plain decoder: each channel
@@ -39,8 +42,8 @@ class GuidedUpsample(Block):
         scale_factor: how many times finer the guide is, up to rounding at the border; at least 1.
         resize_cfg: mode and align_corners of the interpolation.
         ddf_cfg: further arguments of `DDFUpPack`; normalization is 'interpolation' if not given,
-            and with it kernel_size 5, affinity_channels 16 and context True. With context False
-            the filters take less time and see less.
+            and with it kernel_size 5, affinity_channels 16 and, for scale_factor 2, context True.
+            With context False the filters take less time and see less.
         guide_channels: channels of the guide; default: `channels`.
     """
 
@@ -62,7 +65,8 @@ class GuidedUpsample(Block):
         self.gain: nn.Parameter | None = None
         if scale_factor > 1:
             if starts_as_interpolation(layers):
-                layers = {**INTERPOLATION, 'interpolation': resize_cfg, **layers}
+                sees = dict(context=scale_factor == CONTEXT_FACTOR)
+                layers = {**INTERPOLATION, **sees, 'interpolation': resize_cfg, **layers}
             else:
                 self.gain = nn.Parameter(torch.full((channels, 1, 1), FIRST_GAIN))
             guide = guide_channels or channels

@@ -163,14 +163,17 @@ def _without_context(
     branch: GuidedBranch, state_dict: dict[str, Any], prefix: str, *_: Any
 ) -> None:
     """Gives a branch with context, from weights of one without, parts that change nothing."""
-    own = {
-        f'{prefix}{key}' for key in branch.state_dict() if key.startswith(('around.', 'coarse.'))
-    }
-    if own.isdisjoint(state_dict) and f'{prefix}guide.weight' in state_dict:
+    context, others = {}, set()
+    for name, parameter in branch.named_parameters():
+        if name.startswith(('around.', 'coarse.')):
+            context[f'{prefix}{name}'] = parameter
+        else:
+            others.add(f'{prefix}{name}')
+    # On meta there are no values to give: what is missing is missing.
+    is_whole = others <= state_dict.keys() and context.keys().isdisjoint(state_dict)
+    if is_whole and not any(parameter.is_meta for parameter in context.values()):
         branch.reset_context()
-        state_dict.update(
-            {key: branch.get_parameter(key.removeprefix(prefix)).detach().clone() for key in own}
-        )
+        state_dict.update({key: value.detach().clone() for key, value in context.items()})
 
 
 def fitted(upsampled: Tensor, x: Tensor, joint_x: Tensor, scale_factor: int) -> Tensor:

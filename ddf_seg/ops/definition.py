@@ -30,6 +30,7 @@ from .torch_internals import (
     excluded,
     functionalized,
     is_functionalizing,
+    is_several,
     needs_derivative,
     outer_tangents,
 )
@@ -220,7 +221,8 @@ def _register_derivatives(
 
 def _without_expansion(gradient: Tensor, first: Tensor) -> Tensor:
     """A sum's gradient is one value, expanded to a map; the fast kernels are for dense ones."""
-    if 0 not in gradient.stride():
+    # One that stands for several does not tell its memory format.
+    if are_transforms_active() or is_several(gradient) or 0 not in gradient.stride():
         return gradient
     return like_layout(gradient, first) if gradient.dim() == 4 else gradient.contiguous()
 

@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 # torch.func's transforms (grad, vmap, jvp …) are nested levels; whether there is one.
 are_transforms_active: Callable[[], bool] = torch._C._are_functorch_transforms_active
+# Whether a gradient stands for several (torch.autograd.grad's is_grads_batched).
+is_several: Callable[[Tensor], bool] = torch._C._functorch.is_legacy_batchedtensor
 # The key under which a transform sees an operator before all else.
 TRANSFORMS_KEY = 'FuncTorchDynamicLayerFrontMode'
 # Calls of operators within go past their autograd kernels.

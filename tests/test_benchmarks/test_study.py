@@ -208,6 +208,68 @@ def test_an_upgrade_goes_on_from_the_trained_weights(
     assert found == {'trained', 'continued', 'upgraded', 'upgraded-no-context'}
 
 
+def test_an_upgrade_of_which_a_part_is_there_is_refused(tmp_path: Path) -> None:
+    """Its weights are not, and nothing is written over."""
+    images = pairs_of(NAMES[:7])
+    run = training.Run('fpn', 'block-0/3', 0, 0)
+    file = run.file(tmp_path, 'continued')
+    file.write_text('{}')
+    with pytest.raises(UsageError, match=r'continued.*expected all of trained, .* got continued'):
+        training.run_upgrade(run, images, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert file.read_text() == '{}'
+
+
+class Strides(nn.Module):
+    """In place of a backbone: a level of each stride that the hosts take, and one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3, c, 1) for c in (8, *CHANNELS))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [
+            conv(nn.functional.avg_pool2d(x, 2 ** (i + 1))) for i, conv in enumerate(self.convs)
+        ]
+
+
+def test_end_to_end_trains_a_backbone_for_each_row(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = [
+        (Image(name, (pixels,), labels, H - 3), Image(name, (pixels.flip(-1),), labels.flip(-1), 1))
+        for name, pixels, labels in (
+            (name, torch.rand(3, H, W, generator=generator), make_image(name, i).labels)
+            for i, name in enumerate(NAMES[:7])
+        )
+    ]
+    backbone = Strides()
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    run = training.Run('segformer', 'block-0/3', 1, 2, backbone=backbone)
+    training.run_rows(run, ['bilinear', 'ddf'], pairs, tmp_path)
+    found = [json.loads(file.read_text()) for file in sorted(tmp_path.iterdir())]
+    assert [(each['row'], each['end_to_end']) for each in found] == [
+        ('bilinear', True), ('ddf', True),
+    ]  # fmt: skip
+    own = sum(p.numel() for p in backbone.parameters())
+    alone = sum(p.numel() for p in rows('segformer')['bilinear']().parameters())
+    assert found[0]['parameters'] == own + alone
+    # Each row has a copy to train.
+    assert all(torch.equal(before[key], value) for key, value in backbone.state_dict().items())
+    network = training.Network(backbone, rows('segformer')['bilinear']())
+    weights = {k: v.clone() for k, v in network.named_parameters()}
+    training.train(network, pairs, 1, 1)
+    moved = {
+        part: max(
+            float((weights[k] - v).abs().max())
+            for k, v in network.named_parameters()
+            if k.startswith(part)
+        )
+        for part in ('backbone', 'head')
+    }
+    # AdamW's first step is as long as the rate.
+    assert moved['backbone'] == pytest.approx(training.BACKBONE * moved['head'], rel=0.05)
+
+
 class FirstLevel(nn.Module):
     """Its scores are what a level holds."""
 

@@ -224,6 +224,13 @@ def test_weights_from_before_context_give_what_they_gave() -> None:
     del own['spatial_branch.coarse.pointwise.bias']
     with pytest.raises(RuntimeError, match=r'Missing.*coarse\.pointwise\.bias'):
         now.load_state_dict(own)
+    # A part of the old ones leaves what is there; on meta, nothing could be filled in.
+    trained = now.spatial_branch.around.weight.clone()
+    part = {'spatial_branch.guide.weight': before.spatial_branch.guide.weight}
+    now.load_state_dict(part, strict=False)
+    assert torch.equal(now.spatial_branch.around.weight, trained)
+    with pytest.raises(RuntimeError, match=r'Missing.*around\.weight'):
+        now.to('meta').load_state_dict(before.state_dict(), assign=True)
 
 
 def test_filters_compare_guide_and_features() -> None:

@@ -373,3 +373,23 @@ def test_an_ensemble_of_layers(build: Callable[[], torch.nn.Module]) -> None:
     x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
     got = vmap(lambda p: torch.func.functional_call(members[0], p, x))(stacked)
     close(got, torch.stack([member(x) for member in members]))
+
+
+def test_sums_of_channels_last_maps() -> None:
+    """Their gradients are expanded, and under vmap tell no memory format."""
+    x, s = (
+        torch.randn(n).contiguous(memory_format=torch.channels_last)
+        for n in ((3, 4, 5, 6), (3, 9, 5, 6))
+    )
+    f = torch.randn(1, 4, 3, 3)
+    own = torch.func.vmap(
+        torch.func.grad(lambda a, b: ddf(a[None], f, b[None]).sum()), in_dims=(0, 0)
+    )(x, s)
+    whole = torch.func.grad(lambda a: ddf(a, f.expand(3, -1, -1, -1), s).sum())(x)
+    torch.testing.assert_close(own, whole)
+    leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    total = ddf(leaf, f.expand(3, -1, -1, -1), s).sum()
+    (batched,) = torch.autograd.grad(total, leaf, torch.arange(2.0), is_grads_batched=True)
+    torch.testing.assert_close(batched, torch.stack([0 * whole, whole]))
+    jacobian = torch.func.jacrev(lambda a: ddf(a, f.expand(3, -1, -1, -1), s).sum())(x)
+    torch.testing.assert_close(jacobian, whole)

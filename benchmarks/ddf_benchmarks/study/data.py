@@ -32,7 +32,7 @@ class Image:
     Attributes:
         name: stem of the file, '0016E5_08640'.
         levels: the backbone's maps, (C, H / stride, W / stride), float16, finest first; or the
-            backbone's input alone, (3, H, W).
+            backbone's input alone, (3, H, W), float32.
         labels: (H, W), uint8, padded as the image with VOID.
         height: rows of the image itself.
     """
@@ -126,7 +126,7 @@ def _read(cfg: Config, preprocessor: Any, device: torch.device) -> Iterator[tupl
             pixels = preprocessor(data)['inputs'][0]
             height, width = labels.shape
             below, right = -height % DIVISOR, -width % DIVISOR
-            pixels = F.pad(pixels[..., :height, :width], (0, right, 0, below)).half()
+            pixels = F.pad(pixels[..., :height, :width], (0, right, 0, below))
             labels = F.pad(labels, (0, right, 0, below), value=VOID).to(device, torch.uint8)
             name = Path(sample['data_samples'].img_path).stem
             image = Image(name, (pixels,), labels, height)

@@ -15,7 +15,7 @@ from ddf_seg.engine.config_file import load_config
 
 from ..measure import Run, Settings, machine, side_by_side
 from .hosts import CLASSES, rows
-from .training import BATCH
+from .training import BATCH, Network
 
 # CamVid's images, padded to a multiple of 32
 SIZE = (384, 480)
@@ -56,37 +56,30 @@ def time_rows(host: str, device: torch.device, seconds: float) -> str:
     return f'{markdown_table(table_head, lines)}\n\n{where}'
 
 
-class Network(nn.Module):
-    """Scores of an image's size."""
-
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.head(self.backbone(x)), size=SIZE, mode='bilinear')
+def _scores(network: nn.Module, x: Tensor) -> Tensor:
+    return F.interpolate(network([x]), size=SIZE, mode='bilinear')
 
 
 def _image(network: nn.Module, device: torch.device) -> Run:
+    network.eval()
     x = torch.rand(1, 3, *SIZE, device=device)
 
     @torch.no_grad()
     def run() -> Tensor:
-        result: Tensor = network.eval()(x)
-        return result
+        return _scores(network, x)
 
     return run
 
 
 def _step(network: nn.Module, device: torch.device) -> Run:
     """Loss and gradients, without the optimizer's part."""
+    network.train()
     x = torch.rand(BATCH, 3, *SIZE, device=device)
     labels = torch.randint(CLASSES, (BATCH, *SIZE), device=device)
     parameters = list(network.parameters())
 
     def run() -> tuple[Tensor, ...]:
-        loss = F.cross_entropy(network.train()(x), labels)
+        loss = F.cross_entropy(_scores(network, x), labels)
         return torch.autograd.grad(loss, parameters, allow_unused=True)
 
     return run

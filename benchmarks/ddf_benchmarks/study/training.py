@@ -120,7 +120,7 @@ def train(
     """Trains a head on the features of some images.
 
     Args:
-        head: it.
+        head: called with a batch's levels; on the device of the images.
         images: each with its mirror image.
         seed: of the order of the images.
         iterations: how many batches.
@@ -183,28 +183,41 @@ def run_rows(
             continue
         head = _build(run, name, start)
         loss = train(head, training, run.seed, run.iterations)
-        _write(file, name, run, head, loss, held_out)
+        write_result(file, _entry(name, run, head, loss, held_out))
 
 
 def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) -> None:
     """Trains interpolation for long, then goes on with it, and with ddf in its place.
 
-    The results are the rows 'trained', 'continued', 'upgraded' and 'upgraded-no-context'.
+    The results are the rows 'trained', 'continued', 'upgraded' and 'upgraded-no-context', written
+    together at the end.
+
+    Raises:
+        UsageError: some of them are there, whose weights no longer are.
     """
     stages = {
         'continued': 'bilinear', 'upgraded': 'ddf', 'upgraded-no-context': 'ddf-no-context',
     }  # fmt: skip
-    if all(run.file(results, name).exists() for name in stages):
+    names = ['trained', *stages]
+    there = [name for name in names if run.file(results, name).exists()]
+    if there == names:
         return
+    if there:
+        raise UsageError(
+            f'{run.file(results, there[0])}: expected all of {", ".join(names)} or none, got '
+            f'{", ".join(there)}; remove these, or --results names another folder'
+        )
     training, held_out = _parts(run, images)
     head = _build(run, 'bilinear', _start(run))
     loss = train(head, training, run.seed, LONG)
-    _write(run.file(results, 'trained'), 'trained', run, head, loss, held_out)
+    entries = {'trained': _entry('trained', run, head, loss, held_out)}
     weights = copy.deepcopy(head.state_dict())
     for name, row in stages.items():
         head = _build(run, row, weights)
         loss = train(head, training, run.seed + 500, MORE, RATE * PART)
-        _write(run.file(results, name), name, run, head, loss, held_out)
+        entries[name] = _entry(name, run, head, loss, held_out)
+    for name, entry in entries.items():
+        write_result(run.file(results, name), entry)
 
 
 def train_heads(
@@ -255,15 +268,10 @@ def _parts(
     return [images[i] for i in training], [images[i][0] for i in held_out]
 
 
-def _write(
-    file: Path,
-    row: str,
-    run: Run,
-    head: nn.Module,
-    loss: float,
-    held_out: Sequence[Image],
-) -> None:
-    entry = dict(
+def _entry(
+    row: str, run: Run, head: nn.Module, loss: float, held_out: Sequence[Image]
+) -> dict[str, Any]:
+    return dict(
         row=row,
         **run.about(),
         scored=len(held_out),
@@ -272,4 +280,3 @@ def _write(
         scores=score(head, held_out),
         machine=machine(run.device),
     )
-    write_result(file, entry)

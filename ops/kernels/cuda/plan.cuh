@@ -107,8 +107,8 @@ inline void set_chunks(Work& w, int64_t channels) {
 }
 
 // Filters of a chunk of channels in shared memory; fewer channels where that makes enough blocks.
-// Each block loads its pixels' spatial weights, so a thread has at least 8 channels, unless the
-// device has room for more blocks at once: half as many as are enough.
+// Each block loads its pixels' spatial weights, so a thread's channels are halved down to about 8,
+// and further where the device has room for more blocks at once: half as many as are enough.
 inline Work stage_filters(Work w, int64_t bytes_each, int64_t enough) {
   const int64_t channels = w.p.group_channels();
   set_chunks(w, least(channels, least(64, most(1, kMostStagedBytes / bytes_each))));
