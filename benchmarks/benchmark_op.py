@@ -49,9 +49,13 @@ def parse_args() -> argparse.Namespace:
     if args.json is not None and not args.json.parent.is_dir():
         parser.error(f'--json: expected a file in an existing folder, got {args.json}')
     from ddf_benchmarks.measure import device_named
+    from ddf_seg.errors import UsageError
     from ddf_seg.ops import native
 
-    args.device = device_named(args.device)
+    try:
+        args.device = device_named(args.device)
+    except UsageError as error:
+        parser.error(str(error))
     if args.device.type == 'cpu' and not native.is_native_available():
         parser.error(f'there is nothing to measure, the operators run in {native.load("cpu")}')
     return args
