@@ -1,8 +1,9 @@
 // The gradients of both filters at once, for channels_last: they share the products of features and
 // upstream gradient. Neighbouring threads are neighbouring channels: a thread holds the filters of
 // its kChannels channels, and the sums of their gradients, in registers and passes through the
-// warp's rows of the tile, kPixels at a time. A warp adds up a pixel's sums over its channels as soon as it has
-// them. The tile's spatial weights and the sums of their gradients lie in shared memory.
+// warp's rows of the tile, kPixels at a time. A warp adds up a pixel's sums over its channels as
+// soon as it has them. The tile's spatial weights and the sums of their gradients lie in shared
+// memory.
 #pragma once
 
 #include "warp.cuh"
