@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ddf_seg.decoders import DDFDecoder, Projection
+from ddf_seg.decoders.upsampling import GuidedUpsample
 from ddf_seg.layers.branches import GuidedBranch
 
 CHANNELS = [6, 8, 10]
@@ -58,6 +59,22 @@ def test_a_checkpoint_of_mmseg_loads_and_gives_the_same(
         map_of_ours = decoder.train(training)(maps)
         assert map_of_ours.shape == (2, 8, 45, 61)
         torch.testing.assert_close(head.conv_seg(map_of_ours), scores)
+
+
+def test_steps_of_two_see_neighbours_unless_told_otherwise() -> None:
+    resize = dict(mode='bilinear', align_corners=False)
+
+    def seeing(module: nn.Module) -> list[bool]:
+        branches = [m for m in module.modules() if isinstance(m, GuidedBranch)]
+        assert branches
+        return [branch.coarse is not None for branch in branches]
+
+    assert seeing(GuidedUpsample(8, 8, 2, resize)) == [True]
+    assert seeing(GuidedUpsample(8, 8, 4, resize)) == [False]
+    assert seeing(GuidedUpsample(8, 8, 2, resize, dict(context=False))) == [False]
+    assert seeing(GuidedUpsample(8, 8, 4, resize, dict(context=True))) == [True]
+    assert seeing(DDFDecoder([6, 8], 8)) == [False]
+    assert seeing(DDFDecoder([6, 8], 8, ddf_cfg=dict(context=True))) == [True]
 
 
 def test_it_needs_torch_alone() -> None:

@@ -135,7 +135,7 @@ def _read(cfg: Config, preprocessor: Any, device: torch.device) -> Iterator[tupl
 
 @torch.no_grad()
 def _features(backbone: nn.Module, image: Image) -> tuple[Tensor, ...]:
-    levels = backbone(image.levels[0][None].float())
+    levels = backbone(image.levels[0][None])
     return tuple(x[0].contiguous().half().cpu() for x in levels)
 
 
