@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ..ops import ddf_upsample
 from ..ops.checks import MOST_SCALE, check_int
-from .branches import ChannelBranch, GuidedBranch, PhaseSpatialBranch, SpatialBranch, fitted
+from .branches import ChannelBranch, PhaseSpatialBranch, SpatialBranch
 from .checks import check_channels, check_layer, check_odd
 from .ddf_pack import neutral, reset_parts
+from .guided_branch import GuidedBranch, fitted
 from .interpolation import InterpolationSoftmax
 
 # Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.

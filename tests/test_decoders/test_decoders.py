@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddf_seg.decoders import DDFDecoder, Projection
 from ddf_seg.decoders.upsampling import GuidedUpsample
-from ddf_seg.layers.branches import GuidedBranch
+from ddf_seg.layers.guided_branch import GuidedBranch
 
 CHANNELS = [6, 8, 10]
 

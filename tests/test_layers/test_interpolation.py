@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddf_seg.layers import DDFUpPack, InterpolationSoftmax, interpolation
-from ddf_seg.layers.branches import GuidedBranch
+from ddf_seg.layers.guided_branch import GuidedBranch
 from ddf_seg.ops import ddf_upsample
 
 SIZES = [

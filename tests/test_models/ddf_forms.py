@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ddf_seg.layers import DDFUpPack, GatedDDF
-from ddf_seg.layers.branches import GuidedBranch
+from ddf_seg.layers.guided_branch import GuidedBranch
 
 Output = TypeVar('Output')
 
