@@ -93,22 +93,27 @@ class GuidedUpsample(Block):
         return F.interpolate(x, size=guide.shape[2:], **self.resize_cfg) + self.gain * out
 
     def shared(
-        self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], guide: Tensor
+        self,
+        maps: Sequence[Tensor],
+        sources: Sequence[tuple[int, int]],
+        guide: Tensor,
+        features: Tensor | None = None,
     ) -> list[Tensor]:
-        """Upsamples several maps by the filters that the first of them and the guide make.
+        """Upsamples several maps by filters that the guide and one coarse map make.
 
         Args:
-            maps: (B, channels, H, W) each.
+            maps: (B, C, H, W) each.
             sources: the size that each was interpolated from; these filters continue that.
             guide: (B, guide_channels, H', W').
+            features: the coarse map, (B, channels, H, W); default: the first of the maps.
 
         Returns:
-            (B, channels, H', W') each.
+            (B, C, H', W') each.
         """
         self._check_sizes(maps[0], guide)
         if self.ddf_up is None:
             return list(maps)
-        return self.ddf_up.upsample_alike(maps, sources, guide)
+        return self.ddf_up.upsample_alike(maps, sources, guide, features)
 
     def _check_sizes(self, x: Tensor, guide: Tensor) -> None:
         low, high, r = tuple(x.shape[2:]), tuple(guide.shape[2:]), self.scale_factor
@@ -123,7 +128,7 @@ class GuidedUpsample(Block):
 
 def build_fusion(
     channels: int, factors: Sequence[int], resize_cfg: dict[str, Any], ddf_cfg: dict[str, Any]
-) -> Block:
+) -> Fusion:
     """What brings the maps of all levels to the finest and concatenates them there.
 
     Args:
@@ -139,8 +144,8 @@ def build_fusion(
     return fusion(channels, factors, resize_cfg, ddf_cfg)
 
 
-class _Fusion(Block):
-    """A `GuidedUpsample` from each level to the next finer one.
+class Fusion(Block):
+    """What `build_fusion` builds: a `GuidedUpsample` from each level to the next finer one.
 
     Args:
         channels, factors, resize_cfg, ddf_cfg: as for `build_fusion`.
@@ -160,8 +165,21 @@ class _Fusion(Block):
             GuidedUpsample(channels, channels, factor, resize_cfg, ddf_cfg) for factor in factors
         )
 
+    def convolved(self, maps: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
+        """What a 1×1 convolution makes of the concatenated maps.
 
-class GuidedFusion(_Fusion):
+        Args:
+            maps: (B, channels, H, W), finest first.
+            conv: from levels · channels; without groups.
+
+        Returns:
+            (B, conv.out_channels, H, W) of the finest.
+        """
+        fused: Tensor = conv(self(maps))
+        return fused
+
+
+class GuidedFusion(Fusion):
     """Maps climb from level to level by filters that start as interpolation in one step.
 
     Each level guides the step to it, compared with the next coarser level's own map, and all maps
@@ -171,14 +189,31 @@ class GuidedFusion(_Fusion):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, channels, H, W), finest first, to (B, levels · channels, H, W) of the finest."""
-        raised, sources = [maps[-1]], [maps[-1].shape[2:]]
-        for guide, upsample in zip(reversed(maps[:-1]), reversed(self.upsamples), strict=True):
-            raised = [guide, *upsample.shared(raised, sources, guide)]
+        return torch.cat(self._climb(maps, maps), dim=1)
+
+    def convolved(self, maps: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
+        groups = (upsample.ddf_up.head for upsample in self.upsamples if upsample.ddf_up)
+        if any(n > 1 for n in groups):
+            return super().convolved(maps, conv)
+        # Filters that all channels share commute with a sum over channels. So each level is
+        # convolved at its own size, and none of the finest size has the channels of all levels.
+        weights = conv.weight.split(maps[0].shape[1], dim=1)
+        parts = [F.conv2d(x, weight) for x, weight in zip(maps, weights, strict=True)]
+        first, *others = self._climb(maps, parts)
+        total = sum(others, start=first)
+        return total if conv.bias is None else total + conv.bias[:, None, None]
+
+    def _climb(self, maps: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+        """Brings what was made of each map to the finest, by the filters that the maps make."""
+        raised, sources = [parts[-1]], [parts[-1].shape[2:]]
+        steps = zip(maps[1:], maps[:-1], parts[:-1], self.upsamples, strict=True)
+        for features, guide, part, upsample in reversed(list(steps)):
+            raised = [part, *upsample.shared(raised, sources, guide, features)]
             sources = [guide.shape[2:], *sources]
-        return torch.cat(raised, dim=1)
+        return raised
 
 
-class ResidualFusion(_Fusion):
+class ResidualFusion(Fusion):
     """Maps climb from level to level by the paper's filters, added to interpolation.
 
     All maps that take a step share its filters. One step over several levels would need a channel

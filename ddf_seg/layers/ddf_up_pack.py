@@ -231,22 +231,28 @@ class DDFUpPack(nn.Module):
         return fitted(out, x, joint_x, r)
 
     def upsample_alike(
-        self, maps: Sequence[Tensor], sources: Sequence[tuple[int, int]], joint_x: Tensor
+        self,
+        maps: Sequence[Tensor],
+        sources: Sequence[tuple[int, int]],
+        joint_x: Tensor,
+        features: Tensor | None = None,
     ) -> list[Tensor]:
-        """Upsamples several maps by the filters of the first, for normalization 'interpolation'.
+        """Upsamples several maps by the same filters, for normalization 'interpolation'.
 
         Args:
-            maps: (B, in_channels, H, W) each.
+            maps: (B, C, H, W) each; C is a multiple of the groups of channels.
             sources: the size that each map was interpolated from, in steps such as this one: its
                 filters start as the rest of that interpolation.
             joint_x: the guide, as for `forward`.
+            features: what the filters are made of, (B, in_channels, H, W); default: the first map.
 
         Returns:
-            (B, in_channels, H', W') each.
+            (B, C, H', W') each.
         """
         assert self.interpolation is not None
-        low = (maps[0].shape[2], maps[0].shape[3])
-        logits, query, key = self.spatial_branch(joint_x, maps[0])
+        features = maps[0] if features is None else features
+        low = (features.shape[2], features.shape[3])
+        logits, query, key = self.spatial_branch(joint_x, features)
         made = self.interpolation.filters(logits, low, sources, query, key)
         upsampled = []
         # Whoever records the calls reads off `source` what each map was interpolated from.

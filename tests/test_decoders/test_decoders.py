@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ddf_seg.decoders import DDFDecoder, Projection
-from ddf_seg.decoders.upsampling import GuidedUpsample
+from ddf_seg.decoders.levels import layer_arguments
+from ddf_seg.decoders.upsampling import GuidedUpsample, build_fusion
 from ddf_seg.layers.guided_branch import GuidedBranch
 
 CHANNELS = [6, 8, 10]
+RESIZE = dict(mode='bilinear', align_corners=False)
 
 
 def levels(height: int = 45, width: int = 61) -> list[Tensor]:
@@ -62,19 +66,51 @@ def test_a_checkpoint_of_mmseg_loads_and_gives_the_same(
 
 
 def test_steps_of_two_see_neighbours_unless_told_otherwise() -> None:
-    resize = dict(mode='bilinear', align_corners=False)
-
     def seeing(module: nn.Module) -> list[bool]:
         branches = [m for m in module.modules() if isinstance(m, GuidedBranch)]
         assert branches
         return [branch.coarse is not None for branch in branches]
 
-    assert seeing(GuidedUpsample(8, 8, 2, resize)) == [True]
-    assert seeing(GuidedUpsample(8, 8, 4, resize)) == [False]
-    assert seeing(GuidedUpsample(8, 8, 2, resize, dict(context=False))) == [False]
-    assert seeing(GuidedUpsample(8, 8, 4, resize, dict(context=True))) == [True]
+    assert seeing(GuidedUpsample(8, 8, 2, RESIZE)) == [True]
+    assert seeing(GuidedUpsample(8, 8, 4, RESIZE)) == [False]
+    assert seeing(GuidedUpsample(8, 8, 2, RESIZE, dict(context=False))) == [False]
+    assert seeing(GuidedUpsample(8, 8, 4, RESIZE, dict(context=True))) == [True]
     assert seeing(DDFDecoder([6, 8], 8)) == [False]
     assert seeing(DDFDecoder([6, 8], 8, ddf_cfg=dict(context=True))) == [True]
+
+
+@pytest.mark.parametrize('factors', [(2, 2, 2), (2, 1, 2)])
+@pytest.mark.parametrize(
+    'ddf_cfg', [{}, dict(context=False), dict(head=2), dict(normalization='filter_norm')]
+)
+@pytest.mark.parametrize('bias', [True, False])
+def test_a_convolution_of_fused_maps(
+    factors: Sequence[int], ddf_cfg: dict[str, Any], bias: bool
+) -> None:
+    """At each map's own size, where that is the same, or not."""
+    torch.manual_seed(0)
+    fusion = build_fusion(8, factors, RESIZE, layer_arguments(ddf_cfg))
+    conv = nn.Conv2d(4 * 8, 5, 1, bias=bias)
+    for parameter in [*fusion.parameters(), *conv.parameters()]:
+        nn.init.normal_(parameter, std=0.3)
+    maps = [torch.randn(2, 8, 45, 61)]
+    for factor in factors:
+        size = [-(-n // factor) for n in maps[-1].shape[2:]]
+        maps.append(torch.randn(2, 8, *size))
+    torch.testing.assert_close(fusion.convolved(maps, conv), conv(fusion(maps)))
+
+
+def test_filters_that_channels_share_leave_the_finest_size_one_maps_channels() -> None:
+    fusion = build_fusion(8, [2, 2], RESIZE, layer_arguments({}))
+    conv = nn.Conv2d(3 * 8, 5, 1)
+    maps = [torch.randn(1, 8, n, n) for n in (32, 16, 8)]
+    with FlopCounterMode(display=False) as counter:
+        fusion.convolved(maps, conv)
+    of_convolutions = counter.get_flop_counts()['Global'][torch.ops.aten.convolution]
+    with FlopCounterMode(display=False) as counter:
+        fusion(maps)
+    of_convolutions -= counter.get_flop_counts()['Global'].get(torch.ops.aten.convolution, 0)
+    assert of_convolutions == 2 * 8 * 5 * (32**2 + 16**2 + 8**2)
 
 
 def test_it_needs_torch_alone() -> None:

@@ -46,4 +46,6 @@ class DDFSegformerHead(SegformerHead):
         """The backbone's levels to class scores (B, out_channels, H, W) at the finest of them."""
         levels = self._transform_inputs(inputs)
         maps = [conv(level) for conv, level in zip(self.convs, levels, strict=True)]
-        return self.cls_seg(self.fusion_conv(self.fusion(maps)))
+        fuse: Any = self.fusion_conv
+        fused = self.fusion.convolved(maps, fuse.conv)
+        return self.cls_seg(fuse.activate(fuse.norm(fused) if fuse.with_norm else fused))
