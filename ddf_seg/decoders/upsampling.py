@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -115,6 +115,28 @@ class GuidedUpsample(Block):
             return list(maps)
         return self.ddf_up.upsample_alike(maps, sources, guide, features)
 
+    @property
+    def shares_filters(self) -> bool:
+        """Whether all channels share a filter, so that mixing them commutes with the upsampling."""
+        return self.ddf_up is None or (self.gain is None and self.ddf_up.head == 1)
+
+    def mixed(self, x: Tensor, guide: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a mixture of channels makes of the upsampled map, computed before where it can be.
+
+        Args:
+            x, guide: as for `forward`.
+            mix: a 1×1 convolution, or dropout of whole channels, or both.
+
+        Returns:
+            (B, channels that are mixed, H', W').
+        """
+        if self.ddf_up is None or not self.shares_filters:
+            return mix(self(x, guide))
+        if self.project is not None:
+            x = self.project(x)
+        # A bias, too: the filters sum to 1.
+        return self.shared([mix(x)], [(x.shape[2], x.shape[3])], guide, x)[0]
+
     def _check_sizes(self, x: Tensor, guide: Tensor) -> None:
         low, high, r = tuple(x.shape[2:]), tuple(guide.shape[2:]), self.scale_factor
         if any(abs(fine - r * coarse) >= r for coarse, fine in zip(low, high, strict=True)):
@@ -192,16 +214,15 @@ class GuidedFusion(Fusion):
         return torch.cat(self._climb(maps, maps), dim=1)
 
     def convolved(self, maps: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
-        groups = (upsample.ddf_up.head for upsample in self.upsamples if upsample.ddf_up)
-        if any(n > 1 for n in groups):
+        if not all(upsample.shares_filters for upsample in self.upsamples):
             return super().convolved(maps, conv)
-        # Filters that all channels share commute with a sum over channels. So each level is
-        # convolved at its own size, and none of the finest size has the channels of all levels.
+        # Each level is convolved at its own size, and none of the finest size has the channels of
+        # all levels.
         weights = conv.weight.split(maps[0].shape[1], dim=1)
-        parts = [F.conv2d(x, weight) for x, weight in zip(maps, weights, strict=True)]
+        biases = [conv.bias, *(None for _ in maps[1:])]
+        parts = [F.conv2d(*of_level) for of_level in zip(maps, weights, biases, strict=True)]
         first, *others = self._climb(maps, parts)
-        total = sum(others, start=first)
-        return total if conv.bias is None else total + conv.bias[:, None, None]
+        return sum(others, start=first)
 
     def _climb(self, maps: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
         """Brings what was made of each map to the finest, by the filters that the maps make."""

@@ -248,9 +248,14 @@ class DDFUpPack(nn.Module):
 
         Returns:
             (B, C, H', W') each.
+
+        Raises:
+            ValueError: the features or the guide do not fit.
         """
         assert self.interpolation is not None
         features = maps[0] if features is None else features
+        check_channels('x', features, self.in_channels)
+        check_channels('joint_x', joint_x, self.joint_channels)
         low = (features.shape[2], features.shape[3])
         logits, query, key = self.spatial_branch(joint_x, features)
         made = self.interpolation.filters(logits, low, sources, query, key)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList, Sequential
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fpn_head import FPNHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -15,7 +16,20 @@ from torch import Tensor, nn
 from ...decoders.levels import layer_arguments, scale_factors, starts_as_interpolation
 from ...decoders.refinement import projected_refinement
 from ...decoders.upsampling import GuidedUpsample
+from ...ops.torch_internals import is_known
 from ..blocks import gate_convolutions, mmcv_projection
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
+def _doubled(guide: Tensor, x: Tensor) -> Tensor:
+    """The guide at twice the size of x: the parent doubles sizes, also where a level's is odd."""
+    below, right = (2 * n - m for n, m in zip(x.shape[2:], guide.shape[2:], strict=True))
+    if is_known(below <= 0) and is_known(right <= 0):
+        return guide
+    return F.pad(guide, (0, max(right, 0), 0, max(below, 0)), mode='replicate')
 
 
 class _GuidedScale(Sequential):
@@ -48,19 +62,29 @@ class _GuidedScale(Sequential):
         super().__init__(*layers)
         gate_convolutions(self)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """The levels up to this one, finest first, to (B, channels, H, W) of the finest."""
+    def forward(
+        self, levels: Sequence[Tensor], mix: Callable[[Tensor], Tensor] = _as_it_is
+    ) -> Tensor:
+        """What a mixture of channels makes of this level's map at the finest size.
+
+        Args:
+            levels: the levels up to this one, finest first.
+            mix: as for `GuidedUpsample.mixed`.
+
+        Returns:
+            (B, channels that are mixed, H, W) of the finest.
+        """
         x = levels[-1]
         for place, layer in enumerate(self):
             index = self.guides.get(place)
             if index is None:
                 x = layer(x)
                 continue
-            # The parent doubles sizes, also where the next level's is odd.
-            guide = levels[index]
-            below, right = (2 * n - m for n, m in zip(x.shape[2:], guide.shape[2:], strict=True))
-            x = layer(x, F.pad(guide, (0, max(right, 0), 0, max(below, 0)), mode='replicate'))
-        return x
+            guide = _doubled(levels[index], x)
+            if place == len(self) - 1:
+                return layer.mixed(x, guide, mix)
+            x = layer(x, guide)
+        return mix(x)
 
 
 class _Ascent(BaseModule):
@@ -165,11 +189,37 @@ class DDFFPNHead(FPNHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The backbone's levels to class scores (B, out_channels, H, W) at the finest of them."""
         levels = self._transform_inputs(inputs)
-        maps = [head(levels[: level + 1]) for level, head in enumerate(self.scale_heads)]
+        if not self._classifies_first:
+            maps = [head(levels[: level + 1]) for level, head in enumerate(self.scale_heads)]
+            return self.cls_seg(self._sum(maps))
+        kept: Tensor | None = None
+        if self.dropout is not None and self.training:
+            # The channels that the sum of all levels keeps
+            kept = self.dropout(levels[0].new_ones(levels[0].shape[0], self.channels, 1, 1))
+
+        def classified(level: int) -> Tensor:
+            def mix(x: Tensor) -> Tensor:
+                x = x if kept is None else x * kept.to(x.dtype)
+                return F.conv2d(x, self.conv_seg.weight, None if level else self.conv_seg.bias)
+
+            scores: Tensor = self.scale_heads[level](levels[: level + 1], mix)
+            return scores
+
+        return self._sum([classified(level) for level in range(len(levels))])
+
+    @property
+    def _classifies_first(self) -> bool:
+        """Whether each level is classified before its last upsampling, which has fewer channels."""
+        mixes = type(self).cls_seg is BaseDecodeHead.cls_seg
+        guided = isinstance(self.scale_heads[-1], _GuidedScale)
+        return mixes and guided and self.out_channels < self.channels
+
+    def _sum(self, maps: Sequence[Tensor]) -> Tensor:
         total = maps[0]
         for x in maps[1:]:
+            size = total.shape[2:]
             # Doubled odd sizes have ended larger.
-            total = total + resize(
-                x, size=total.shape[2:], mode='bilinear', align_corners=self.align_corners
-            )
-        return self.cls_seg(total)
+            if not all(is_known(n == m) for n, m in zip(x.shape[2:], size, strict=True)):
+                x = resize(x, size=size, mode='bilinear', align_corners=self.align_corners)
+            total = total + x
+        return total

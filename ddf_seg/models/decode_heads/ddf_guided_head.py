@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from mmengine.model import BaseModule, ModuleList
+from mmseg.models.decode_heads.aspp_head import ASPPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.decode_heads.fcn_head import FCNHead
+from mmseg.models.decode_heads.psp_head import PSPHead
+from mmseg.models.decode_heads.uper_head import UPerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -79,9 +83,30 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
         """(B, channels, H, W) to the same width at the first guide's size."""
         if self.ddf_refinement is not None:
             return self.ddf_refinement(features)
-        for guide, upsample in zip(reversed(guides), reversed(self.ddf_upsamples), strict=True):
+        return self._climb(features, guides, self.ddf_upsamples)
+
+    def _climb(
+        self, features: Tensor, guides: Sequence[Tensor], upsamples: Sequence[nn.Module]
+    ) -> Tensor:
+        for guide, upsample in zip(reversed(guides), reversed(upsamples), strict=True):
             features = upsample(features, guide)
         return features
+
+    def _classified(
+        self,
+        features: Tensor,
+        guides: Sequence[Tensor],
+        classify: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Scores of what DDF makes of the parent's features."""
+        # Dropout of whole channels, and a 1×1 convolution, as BaseDecodeHead has it
+        mixes = _definer(type(self).__bases__[1], 'cls_seg') is BaseDecodeHead
+        if not guides or not mixes or self.out_channels >= features.shape[1]:
+            return classify(self._apply_ddf(features, guides))
+        # Fewer channels are left to upsample.
+        finest, *others = guides
+        last, *upsamples = self.ddf_upsamples
+        return last.mixed(self._climb(features, others, upsamples), finest, classify)
 
 
 class _GuidedFeature(_Guided):
@@ -90,6 +115,15 @@ class _GuidedFeature(_Guided):
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         features = super()._forward_feature(inputs)
         return self._apply_ddf(features, [inputs[i] for i in self.guide_index])
+
+
+class _GuidedMap(_GuidedFeature):
+    """For those of them whose forward classifies that map, and does no more."""
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The backbone's levels to class scores at the size of the first guide, if any."""
+        features = super(_GuidedFeature, self)._forward_feature(inputs)
+        return self._classified(features, [inputs[i] for i in self.guide_index], self.cls_seg)
 
 
 class _GuidedClassifier(_Guided):
@@ -108,7 +142,7 @@ class _GuidedClassifier(_Guided):
 
     def cls_seg(self, feat: Tensor) -> Tensor:
         """The parent's classifier on the map that DDF made of the parent's."""
-        return super().cls_seg(self._apply_ddf(feat, self._guides))
+        return self._classified(feat, self._guides, super().cls_seg)
 
 
 class _RefinedConv(nn.Conv2d):
@@ -178,8 +212,9 @@ def _guided(parent: Any) -> Any:
     mixin: type
     if not issubclass(parent, BaseDecodeHead):
         mixin = _RefinedMasks
-    elif _definer(parent, 'forward') is _definer(parent, '_forward_feature'):
-        mixin = _GuidedFeature
+    elif (definer := _definer(parent, 'forward')) is _definer(parent, '_forward_feature'):
+        classifies = definer in (ASPPHead, FCNHead, PSPHead, UPerHead)
+        mixin = _GuidedMap if classifies else _GuidedFeature
     else:
         mixin = _GuidedClassifier
     return type(f'Guided{parent.__name__}', (mixin, parent), {'__module__': __name__})
