@@ -158,6 +158,87 @@ def test_the_target_yields_to_the_arithmetic_floor(
     assert str(check).startswith('PASS' if passed else '**miss**')
 
 
+def measured_on_gpu(
+    monkeypatch: pytest.MonkeyPatch, request: sections.Request, times: dict[str, float]
+) -> list[report.Table]:
+    """What a GPU's run would print if it measured these times; the tensors lie on the CPU."""
+
+    def case(shape: cases.Shape, dtype: torch.dtype, _: torch.device, *args: int) -> cases.Case:
+        return cases.Case(shape, dtype, CPU, *args)
+
+    def side_by_side(_: measure.Settings, contestants: dict[str, measure.Run]) -> dict[str, float]:
+        return {name: times[name] for name in contestants}
+
+    # A last-level cache that every map fills
+    ceilings = measure.Ceilings(fma_rate=1e12, bandwidth=1e12, cache=1)
+    monkeypatch.setattr(sections, 'SHAPES', ((1, 4, 6, 7),))
+    monkeypatch.setattr(sections, 'UPSAMPLE_SHAPE', (1, 4, 6, 7))
+    monkeypatch.setattr(sections, 'measure_ceilings', lambda settings: ceilings)
+    monkeypatch.setattr(sections, 'machine', lambda device: 'a GPU')
+    for module in (sections, operators):
+        monkeypatch.setattr(module, 'Case', case)
+    monkeypatch.setattr(operators, 'side_by_side', side_by_side)
+    return sections.measure(request)[1]
+
+
+@pytest.mark.parametrize(
+    ('nchw', 'nhwc', 'of_bytes', 'of_depthwise'),
+    [
+        # A copy takes 1, depthwise 2 contiguous and 1.5 in channels_last.
+        (1.29, 1.4, 'PASS of the bytes 1.29 ≤ 1.3', 'PASS {} 0.93 ≤ 1'),
+        (1.9, 1.29, 'PASS of the bytes 1.29 ≤ 1.3', 'PASS {} 0.95 ≤ 1'),
+        (1.31, 1.45, '**miss** of the bytes 1.31 ≤ 1.3', 'PASS {} 0.97 ≤ 1'),
+        (1.2, 1.59, 'PASS of the bytes 1.20 ≤ 1.3', '**miss** {} 1.06 ≤ 1'),
+        (2.2, 1.4, '**miss** of the bytes 1.40 ≤ 1.3', '**miss** {} 1.10 ≤ 1'),
+    ],
+)
+def test_the_aims_on_a_gpu(
+    nchw: float,
+    nhwc: float,
+    of_bytes: str,
+    of_depthwise: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Forward, the bytes' time in the better format; both ways, depthwise's in each format."""
+    ours = {'nchw': nchw, 'nhwc': nhwc}
+    theirs = {'depthwise nchw': 2.0, 'depthwise nhwc': 1.5}
+    times = {**ours, **theirs, 'copy': 1.0, 'fresh copy': 1.0, 'unfold': 30.0}
+    gpu = measure.Settings(torch.device('cuda'), 0.01, 1)
+    request = sections.Request(['forward', 'backward'], ['float32', 'bfloat16'], [3, 5], gpu, False)
+    tables = measured_on_gpu(monkeypatch, request, times)
+    progress = capsys.readouterr().err.splitlines()
+    of_depthwise = of_depthwise.format('of depthwise in the same format')
+    # float32 and bfloat16 of 3×3, then of 5×5: only the first is judged.
+    for table, wanted in zip(tables, ([of_bytes, of_depthwise], [of_depthwise]), strict=True):
+        assert [[str(check) for check in row.checks] for row in table.rows] == [wanted, [], [], []]
+        assert f'| {"; ".join(wanted)} ' in table.markdown()
+        line = next(line for line in progress if line.startswith(f'{table.name}: '))
+        assert line.endswith(f': {"; ".join(wanted)}')
+    passed = sum(text.startswith('PASS') for text in (of_bytes, of_depthwise, of_depthwise))
+    assert report.summary(tables) == f'{passed} of 3 targets met'
+
+
+def test_a_gpu_is_not_judged_by_the_targets_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worse than those, in every section that has some."""
+    times = dict.fromkeys(
+        [
+            f'{what} {layout}'
+            for what in ('both', 'channel', 'depthwise')
+            for layout in cases.LAYOUTS
+        ]
+        + ['copy', 'fresh copy', 'composition', 'interpolate'],
+        1.0,
+    )
+    times |= {'ours': 9.0, **{f'spatial {layout}': 9.0 for layout in cases.LAYOUTS}}
+    for device, judged in (('cuda', False), ('cpu', True)):
+        settings = measure.Settings(torch.device(device), 0.01, 1)
+        request = sections.Request(['branches', 'upsample'], ['float32'], [3], settings, False)
+        tables = measured_on_gpu(monkeypatch, request, times)
+        assert all(table.rows for table in tables)
+        assert [any(row.checks for row in table.rows) for table in tables] == [judged, judged]
+
+
 def test_floor_counts_bytes_and_multiply_adds() -> None:
     """2×4×5×6, kernel 3: 240 outputs of 9 taps; 2 lanes a tap forward, 5 backward."""
     case = cases.Case((2, 4, 5, 6), torch.float32, CPU)

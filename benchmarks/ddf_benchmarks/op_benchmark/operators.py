@@ -75,11 +75,11 @@ def depthwise_rows(
         depthwise = min(times[f'depthwise {short}'] for short in SHORT.values())
         floor = case.floor(ceilings, times['copy'], backward)
         checks = []
-        large = is_large(case, ceilings)
+        large, on_gpu = is_large(case, ceilings), settings.device.type == 'cuda'
         judged = case.kernel_size == 3 and case.dtype == torch.float32
         same = max(times[s] / times[f'depthwise {s}'] for s in SHORT.values())
         # Other kernel sizes are for the report.
-        if judged and settings.device.type == 'cuda':
+        if judged and on_gpu:
             if not backward:
                 checks.append(Check('of the bytes', ours / floor.memory, GPU_OF_BYTES))
             checks.append(Check('of depthwise in the same format', same, GPU_OF_DEPTHWISE))
@@ -96,7 +96,7 @@ def depthwise_rows(
         key = case.shape, case.kernel_size
         if case.dtype == torch.float32:
             float32[key] = ours
-        elif not backward and large and case.kernel_size == 3 and key in float32:
+        elif not (backward or on_gpu) and large and case.kernel_size == 3 and key in float32:
             checks.append(Check('of float32', ours / float32[key], BFLOAT16_OF_FLOAT32))
         yield Row(
             {

@@ -18,6 +18,8 @@ from .report import Row, Table
 
 QUICK_SHAPES = ((1, 16, 12, 20), (8, 32, 7, 7))
 QUICK_UPSAMPLE_SHAPE = (1, 16, 10, 12)
+# The other sections have targets for a CPU alone.
+JUDGED_ON_GPU = ('forward', 'backward')
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,16 @@ def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
     tables = []
     for name in request.sections:
         rows = []
+        judged = settings.device.type == 'cpu' or name in JUDGED_ON_GPU
         if name == 'threads' and (settings.threads < 2 or settings.device.type != 'cpu'):
             sys.stderr.write('note: threads is left out: it needs two threads on a CPU\n')
             continue
         for row in section_rows(name, request, ceilings):
-            if request.quick:
+            if request.quick or not judged:
                 row = Row(row.cells)
             rows.append(row)
             what = ' '.join(each for each in row.cells.values() if isinstance(each, str))
-            # Costs have no targets.
+            # Some rows have no targets.
             verdicts = '; '.join(map(str, row.checks)) or 'done'
             sys.stderr.write(f'{name}: {what}: {verdicts}\n')
         tables.append(Table(name, SECTIONS[name], rows))
