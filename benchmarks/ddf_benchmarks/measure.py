@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -94,21 +94,65 @@ def side_by_side(
         contestants: name to a call without arguments.
         graphs: on a GPU, run them as CUDA graphs, without the host's part of a call.
     """
-    counts = {}
     if graphs and settings.device.type == 'cuda':
         contestants = {name: _captured(run) for name, run in contestants.items()}
+    samples = _in_turns(
+        settings, contestants, lambda run, count: _sample(settings.device, run, count)
+    )
+    return {name: statistics.median(each) for name, each in samples.items()}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A call on the CPU.
+
+    Attributes:
+        seconds: the median.
+        faults: pages that the kernel had to provide, on average.
+    """
+
+    seconds: float
+    faults: float
+
+
+def with_faults(settings: Settings, contestants: Mapping[str, Run]) -> dict[str, Timing]:
+    """As `side_by_side`, with the page faults of a call."""
+
+    def sample(run: Run, count: int) -> Timing:
+        before = resident.faults()
+        seconds = _sample(settings.device, run, count)
+        return Timing(seconds, (resident.faults() - before) / count)
+
+    samples = _in_turns(settings, contestants, sample)
+    return {
+        name: Timing(
+            statistics.median(each.seconds for each in timings),
+            statistics.fmean(each.faults for each in timings),
+        )
+        for name, timings in samples.items()
+    }
+
+
+Sampled = TypeVar('Sampled')
+
+
+def _in_turns(
+    settings: Settings, contestants: Mapping[str, Run], sample: Callable[[Run, int], Sampled]
+) -> dict[str, list[Sampled]]:
+    """The samples of each contestant, which take turns, round by round, after a first call."""
+    counts = {}
     for name, run in contestants.items():
         run()
         once = min(_sample(settings.device, run, 1) for _ in range(2))
         counts[name] = max(1, round(_LEAST_SAMPLE / max(once, 1e-7)))
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    samples: dict[str, list[Sampled]] = {name: [] for name in contestants}
     begin = time.perf_counter()
     for done in range(_MOST_ROUNDS):
         for name, run in contestants.items():
-            samples[name].append(_sample(settings.device, run, counts[name]))
+            samples[name].append(sample(run, counts[name]))
         if done + 1 >= _LEAST_ROUNDS and time.perf_counter() - begin > settings.seconds:
             break
-    return {name: statistics.median(each) for name, each in samples.items()}
+    return samples
 
 
 @contextmanager

@@ -31,6 +31,13 @@ def peak() -> int:
     return _field('/proc/self/status', 'VmHWM')
 
 
+def faults() -> int:
+    """Pages of this process that the kernel has had to provide so far."""
+    import resource  # Unix alone has it
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def available() -> int:
     """Bytes that new processes can have without swapping."""
     return _field('/proc/meminfo', 'MemAvailable')

@@ -10,6 +10,10 @@ SECTIONS = {
     'convolution; the better memory format of each, float32, kernel size 3.',
     'upsample': 'ddf_upsample, scale factor 2, a channel filter for each phase.',
     'threads': 'float32, kernel size 3.',
+    'regimes': 'Both filters and the spatial one alone, beside the depthwise convolution or, for '
+    'upsampling, bilinear interpolation; the better memory format of each, float32. Each allocator '
+    'has a process of its own; faults: pages that the kernel provides in a call, on average. The '
+    'targets hold with tcmalloc, which reuses memory.',
     'memory': 'What a call allocates at its peak beyond inputs and result (float32, kernel size '
     '3), beside the formula by torch.nn.functional.unfold.',
     'layers': 'float32, contiguous; forward + backward: gradients of input and parameters.',

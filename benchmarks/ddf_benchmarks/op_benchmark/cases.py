@@ -124,20 +124,23 @@ class Case:
         target = torch.empty_like(source)
         return source.clone if fresh else lambda: target.copy_(source)
 
+    def _operands(self, layout: str, branches: str) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """`laid_out`, without the filter that is not among the branches."""
+        x, f, s = self.laid_out(layout)
+        return x, None if branches == 'spatial' else f, None if branches == 'channel' else s
+
     def forward(self, layout: str, branches: str = 'both') -> Run:
         """With both filters, or with one of them, 'spatial' or 'channel'."""
-        x, *filters = self.laid_out(layout)
-        f = None if branches == 'spatial' else filters[0]
-        s = None if branches == 'channel' else filters[1]
+        x, f, s = self._operands(layout, branches)
         if self.scale > 1:
             return lambda: ddf_upsample(x, f, s, self.kernel_size, self.scale)
         return lambda: ddf(x, f, s, self.kernel_size)
 
-    def backward(self, layout: str) -> Run:
-        """All three gradients."""
-        x, f, s = self.laid_out(layout)
+    def backward(self, layout: str, branches: str = 'both') -> Run:
+        """The gradients of the features and of the filters, one or both."""
+        x, f, s = self._operands(layout, branches)
         upstream = self.upstream.contiguous(memory_format=LAYOUTS[layout])
-        k, mask = [self.kernel_size] * 2, [True] * 3
+        k, mask = [self.kernel_size] * 2, [True, f is not None, s is not None]
         if self.scale > 1:
             op = torch.ops.ddf_seg.ddf_upsample_backward
             return lambda: op(upstream, x, f, s, k, self.scale, [1, 1], 'mul', mask)

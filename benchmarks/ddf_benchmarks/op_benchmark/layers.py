@@ -15,7 +15,14 @@ from .cases import SCALE, UPSAMPLE_SHAPE, Case, Shape, text
 from .report import Check, Row
 
 OF_OTHER_UPSAMPLERS = 0.7
-PACK_SHAPES: tuple[Shape, ...] = ((1, 256, 128, 256), (2, 256, 32, 64), (8, 256, 14, 14))
+# Branches of DDFPack to targets, forward, and forward with backward
+OF_DEPTHWISE = {'spatial': (1.15, 1.25), 'both': (1.4, 1.6)}
+PACK_SHAPES: tuple[Shape, ...] = (
+    (1, 256, 128, 256),
+    (4, 64, 96, 128),
+    (2, 256, 32, 64),
+    (8, 256, 14, 14),
+)
 SMALL_PACK_SHAPES: tuple[Shape, ...] = ((1, 32, 24, 24),)
 SMALL_UPSAMPLE_SHAPE: Shape = (1, 32, 12, 12)
 
@@ -45,31 +52,42 @@ def _both(layer: nn.Module, x: Tensor) -> Run:
 def _pack_rows(settings: Settings, shapes: tuple[Shape, ...]) -> Iterator[Row]:
     for shape in shapes:
         case = Case(shape, torch.float32, settings.device)
-        layer = DDFPack(shape[1]).to(settings.device)
-        depthwise = nn.Conv2d(shape[1], shape[1], 3, padding=1, groups=shape[1])
-        depthwise = depthwise.to(settings.device)
+        layers: dict[str, nn.Module] = {
+            'depthwise': nn.Conv2d(shape[1], shape[1], 3, padding=1, groups=shape[1]),
+            **{branches: DDFPack(shape[1], branches=branches) for branches in OF_DEPTHWISE},
+        }
         x = case.tensors[0]
-        times = side_by_side(
-            settings,
-            {
-                'forward': _forward(layer, x),
-                'op': case.forward('contiguous'),
-                'depthwise': _forward(depthwise, x),
-                'both': _both(layer, x),
-                'depthwise both': _both(depthwise, x),
-            },
-        )
-        yield Row(
-            {
-                'layer': 'DDFPack',
-                'shape': text(shape),
-                'forward ms': times['forward'] * 1e3,
-                'operator alone': f'{100 * times["op"] / times["forward"]:.0f} %',
-                'forward + backward ms': times['both'] * 1e3,
-                'beside it': f'depthwise: {times["depthwise"] * 1e3:.3g}, '
-                f'{times["depthwise both"] * 1e3:.3g}',
-            }
-        )
+        runs: dict[str, Run] = {}
+        for name, layer in layers.items():
+            layer.to(settings.device)
+            runs[f'{name} forward'] = _forward(layer, x)
+            runs[f'{name} both'] = _both(layer, x)
+        for branches in OF_DEPTHWISE:
+            runs[f'{branches} op'] = case.forward('contiguous', branches)
+        times = side_by_side(settings, runs)
+        for branches, targets in OF_DEPTHWISE.items():
+            forward = times[f'{branches} forward']
+            ratios = [
+                times[f'{branches} {direction}'] / times[f'depthwise {direction}']
+                for direction in ('forward', 'both')
+            ]
+            yield Row(
+                {
+                    'layer': f'DDFPack, {branches}',
+                    'shape': text(shape),
+                    'forward ms': forward * 1e3,
+                    'operator alone': f'{100 * times[f"{branches} op"] / forward:.0f} %',
+                    'forward + backward ms': times[f'{branches} both'] * 1e3,
+                    'beside it': f'depthwise: {times["depthwise forward"] * 1e3:.3g}, '
+                    f'{times["depthwise both"] * 1e3:.3g}',
+                },
+                [
+                    Check(f'{what}: of depthwise', ratio, target)
+                    for what, ratio, target in zip(
+                        ('forward', 'forward + backward'), ratios, targets, strict=True
+                    )
+                ],
+            )
 
 
 def _upsample_rows(settings: Settings, shape: Shape) -> Iterator[Row]:

@@ -12,7 +12,7 @@ import torch
 from ddf_seg.ops import native
 
 from ..measure import Ceilings, Settings, full_float32, machine, measure_ceilings
-from . import SECTIONS, costs, layers, operators
+from . import SECTIONS, costs, layers, operators, regimes
 from .cases import SHAPES, UPSAMPLE_SHAPE, Case
 from .report import Row, Table
 
@@ -63,11 +63,26 @@ def section_rows(name: str, request: Request, ceilings: Ceilings) -> Iterator[Ro
     rows: dict[str, Callable[[], Iterator[Row]]] = {
         'branches': lambda: operators.branch_rows(settings, ceilings, first),
         'threads': lambda: operators.thread_rows(settings, ceilings, first + upsampled),
+        'regimes': lambda: regimes.regime_rows(
+            settings,
+            ceilings,
+            first + operators.upsample_cases(settings, upsample_shape, [torch.float32]),
+        ),
         'memory': lambda: operators.memory_rows(settings, first[:2] + upsampled),
         'layers': lambda: layers.layer_rows(settings, quick),
         'costs': lambda: costs.cost_rows(settings, quick),
     }
     return rows[name]()
+
+
+def _lacking(name: str, settings: Settings) -> str:
+    """What a section needs and is not there, or nothing."""
+    on_cpu = settings.device.type == 'cpu'
+    if name == 'threads' and not (on_cpu and settings.threads > 1):
+        return 'two threads on a CPU'
+    if name == 'regimes' and not (on_cpu and sys.platform.startswith('linux')):
+        return 'a CPU under Linux'
+    return ''
 
 
 @torch.no_grad()
@@ -88,8 +103,9 @@ def measure(request: Request) -> tuple[dict[str, Any], list[Table]]:
     for name in request.sections:
         rows = []
         judged = settings.device.type == 'cpu' or name in JUDGED_ON_GPU
-        if name == 'threads' and (settings.threads < 2 or settings.device.type != 'cpu'):
-            sys.stderr.write('note: threads is left out: it needs two threads on a CPU\n')
+        lacking = _lacking(name, settings)
+        if lacking:
+            sys.stderr.write(f'note: {name} is left out: it needs {lacking}\n')
             continue
         for row in section_rows(name, request, ceilings):
             if request.quick or not judged:
