@@ -4,8 +4,9 @@ Compiles them with warnings as errors. Prints, for each kernel, element type and
 registers and the occupancy that follows; and from the machine code (cuobjdump, where it is found)
 the instructions of its innermost loop for each element: of the output, or of the features for their
 gradient. Compares both with dev/cuda_baseline.json. Fails if a specialised kernel (kernel size 3 or
-5) spills, has a stack frame or a branch in its innermost loop, if a kernel needs more registers or
-instructions than the baseline says, or if loads are narrower than they should be. Needs no GPU.
+5) spills more than SPILLS allows, has a stack frame or a branch in its innermost loop, if a kernel
+needs more registers or instructions than the baseline says, or if loads are narrower than they
+should be. Needs no GPU.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ PTXAS = re.compile(
 SYMBOL = re.compile(
     r'_ZN3ddf4cuda\d+(?P<name>[a-z_]+)I(?:[fd]|\d+[_a-z0-9]+?)(?P<rest>L.*)?EEvNS0_\d+\w*WorkE'
 )
+_LOCAL = re.compile(r'\b(LDL|STL)\b')
 CONSTANT = re.compile(r'L(?P<kind>[ib]|NS_7CombineE|NS0_7ReadingE)(?P<value>\d+)E')
 # ddf::Combine, in the order of its values
 COMBINED = ('mul', 'add', 'spatial', 'channel')
@@ -69,6 +71,14 @@ FLAGS = {
     'grad_channels': (('mul', 'add'), ('shared', 'any')),
     'norm_filter': (('learned', ''),),
     'norm_gradient': (('learned', ''),),
+}
+# Spills outside of the innermost loop that stand: at most so many bytes stored and loaded, and why.
+SPILLS: dict[str, tuple[int, str]] = {
+    '10.0 float64 softmax_gradient<5, channels>': (
+        156,
+        '25 taps, 25 gradients and as many loads under way fill 255 registers; comparing one row '
+        'of taps at a time changes nothing',
+    ),
 }
 # Kernels for one kernel size alone.
 SIZE_3 = ('upsample', 'upsample_transposed', 'stride_transposed')
@@ -143,6 +153,8 @@ def instructions_each(function: Function) -> float:
     if loop is None:
         return 0
     taps = size**2 or 1
+    if name.startswith('filter_channels'):  # a row of taps is a pass of its loop, on some
+        return len(loop.instructions) * size / (round(loop.multiply_adds / size) or 1)
     elements = max(
         1, round(loop.multiply_adds / (2 * taps if name.startswith('grad_c') and size else taps))
     )
@@ -188,9 +200,11 @@ def sass_faults(function: Function, dtype: str) -> Iterator[str]:
     """What the machine code should not have, or lacks."""
     name, size = readable(function.symbol)
     where = f'{function.architecture} {dtype} {name}'
-    if size and function.has(r'\b(LDL|STL)\b'):
-        yield f'{where}: local memory in the machine code'
     loop = function.main_loop
+    if size and loop is not None and any(_LOCAL.search(text) for text in loop.instructions):
+        yield f'{where}: local memory in the innermost loop'
+    elif size and where not in SPILLS and function.has(_LOCAL.pattern):
+        yield f'{where}: local memory in the machine code'
     # A square root and a quotient of float64 have branches, which ordinary numbers do not take.
     branches_belong = name.startswith('norm') and dtype == 'float64'
     if size and loop is not None and loop.branches and not branches_belong:
@@ -208,7 +222,8 @@ def sass_faults(function: Function, dtype: str) -> Iterator[str]:
 def faults(kernels: list[Kernel], baseline: dict[str, list[float]]) -> Iterator[str]:
     """Spills, stack frames, and what differs from the baseline for the worse."""
     for kernel in kernels:
-        if kernel.specialised and (kernel.spills or kernel.stack):
+        allowed, _ = SPILLS.get(kernel.key, (0, ''))
+        if kernel.specialised and (kernel.spills > allowed or (kernel.stack and not allowed)):
             yield f'{kernel.key}: {kernel.spills} bytes spilled, stack frame of {kernel.stack}'
         if kernel.architecture not in BASELINE_ARCHITECTURES:
             continue
@@ -293,6 +308,9 @@ def main() -> int:
         f'warnings; machine code {"" if cuobjdump else "not "}looked into'
         f'{"" if cuobjdump else ": no cuobjdump"}.\n'
     )
+    for kernel in kernels:
+        if kernel.spills and kernel.key in SPILLS:
+            sys.stdout.write(f'{kernel.key}: {kernel.spills} B: {SPILLS[kernel.key][1]}.\n')
     baseline: dict[str, list[float]] = (
         json.loads(BASELINE.read_text()) if BASELINE.is_file() else {}
     )

@@ -67,6 +67,16 @@ def test_spills_and_growth_are_faults() -> None:
     assert 'not in cuda_baseline.json' in missing
 
 
+def test_a_spill_stands_by_name_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    special, _ = cuda_report.read_report(REPORT, 'float16')
+    for allowed, found in ((28, 0), (27, 1)):
+        monkeypatch.setattr(cuda_report, 'SPILLS', {special.key: (allowed, 'so it is')})
+        assert len(list(cuda_report.faults([special], {}))) == found
+    monkeypatch.setattr(cuda_report, 'SPILLS', {special.key.replace('12.0', '10.0'): (28, '')})
+    (spilled,) = cuda_report.faults([special], {})
+    assert '28 bytes spilled' in spilled
+
+
 # A loop in a loop: the inner one from 0x20 to 0x70 has a branch to 0x60 within.
 SASS = """
 	code for sm_90
@@ -100,6 +110,35 @@ def test_counts_the_innermost_loop_of_the_machine_code() -> None:
         '9.0 float32 filter_rows<3, mul, 4>: branches in the innermost loop: @!P1 BRA 0x60'
     )
     assert no_store.endswith('no 128-bit STG')
+
+
+@pytest.mark.parametrize(
+    ('address', 'allowed', 'fault'),
+    [
+        ('0010', False, 'local memory in the machine code'),
+        ('0010', True, ''),
+        ('0050', False, 'local memory in the innermost loop'),
+        ('0050', True, 'local memory in the innermost loop'),
+    ],
+)
+def test_no_spill_may_be_in_the_innermost_loop(
+    address: str, allowed: bool, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (function,) = cuda_sass.read(re.sub(rf'(/\*{address}\*/ +)[^;]*', r'\1LDL R2, [R1] ', SASS))
+    key = '9.0 float32 filter_rows<3, mul, 4>'
+    monkeypatch.setattr(cuda_report, 'SPILLS', {key: (8, 'so it is')} if allowed else {})
+    faults = [each for each in cuda_report.sass_faults(function, 'float32') if 'local' in each]
+    assert faults == ([f'{key}: {fault}'] if fault else [])
+
+
+def test_a_row_of_taps_is_a_third_of_the_elements() -> None:
+    """Three multiply-adds are a row of 3×3 taps."""
+    symbol = '_ZN3ddf4cuda15filter_channelsIfLi3ELNS_7CombineE0ELb1EEEvNS0_4WorkE'
+    listing = re.sub(r'Function : \w+', f'Function : {symbol}', SASS)
+    (function,) = cuda_sass.read(listing.replace('FMUL', 'FFMA').replace('LDG.E.128', 'FFMA'))
+    assert function.main_loop is not None
+    assert function.main_loop.multiply_adds == 3
+    assert cuda_report.instructions_each(function) == 3 * len(function.main_loop.instructions)
 
 
 @pytest.mark.skipif(
