@@ -28,9 +28,20 @@ struct Column {
   __device__ bool has(int pixel) const { return pixel < pixels; }
 };
 
+// All ones where contains(i, size), else 0: by arithmetic. The compiler must not know that it is
+// one of both: it would make a condition of it, and that anew for each use.
+__device__ inline unsigned mask_of(int i, int64_t size) {
+  const unsigned index = static_cast<unsigned>(i), last = static_cast<unsigned>(size) - 1;
+  unsigned mask = ~static_cast<unsigned>(static_cast<int>(index | (last - index)) >> 31);
+#if defined(__CUDA_ARCH__)
+  asm("mov.b32 %0, %0;" : "+r"(mask));
+#endif
+  return mask;
+}
+
 // Their neighbourhoods in a map. kShared: neighbouring pixels lie side by side in memory, stride
 // and horizontal dilation are 1, and no output pixel lies beyond scale times the map.
-template <typename E, int kKernel, int kPixels, bool kShared>
+template <typename E, int kKernel, int kPixels, bool kShared, bool kMasks = false>
 struct Window {
   using T = Sum<E>;
   static constexpr int kReach = kKernel / 2;
@@ -38,6 +49,7 @@ struct Window {
 
   Line<E> rows[kRows];  // at the centre's column, channel by channel
   bool inside_y[kRows], inside_x[kKernel];
+  unsigned mask_y[kMasks ? kRows : 1], mask_x[kMasks ? kKernel : 1];  // the same, if kMasks
   int64_t column[kShared ? 1 : kKernel];  // from the centre's, in elements
 
   // Of a thread without pixels, any will do.
@@ -54,12 +66,14 @@ struct Window {
           tap_shift(kShared ? row : row % kKernel, kKernel, static_cast<int>(p.dilation_y));
       const int at_y = (kShared ? centre_y : centre_of(p, y + row / kKernel * scale, x).y) + dy;
       inside_y[row] = row == kReach || contains(at_y, p.height);  // a centre is
+      if constexpr (kMasks) mask_y[row] = mask_of(at_y, p.height);
       rows[row] = Line<E>::of(inside_y[row], at<E>(map, image, channel, at_y, centre_x), map.c);
     }
 #pragma unroll
     for (int ix = 0; ix < kKernel; ++ix) {
       const int dx = tap_shift(ix, kKernel, static_cast<int>(p.dilation_x));
       inside_x[ix] = ix == kReach || contains(centre_x + dx, p.width);
+      if constexpr (kMasks) mask_x[ix] = mask_of(centre_x + dx, p.width);
       if constexpr (!kShared) column[ix] = dx * map.x;
     }
   }
@@ -95,10 +109,12 @@ struct Window {
   }
 };
 
-// A value where `mask` is all ones, 0 where it is 0: one instruction, and no predicate.
+// A value where `mask` is all ones, 0 where it is 0: an instruction for 32 bits, and no predicate.
 __device__ inline float masked(float value, unsigned mask) {
   return __uint_as_float(__float_as_uint(value) & mask);
 }
-__device__ inline double masked(double value, unsigned mask) { return mask != 0 ? value : 0; }
+__device__ inline double masked(double value, unsigned mask) {
+  return __longlong_as_double(__double_as_longlong(value) & static_cast<int>(mask));
+}
 
 }  // namespace ddf::cuda

@@ -27,6 +27,9 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5   ? 2
   constexpr int kTaps = kKernel * kKernel, kChannels = kChannelPack<E>,
                 kPixels = kRowPixels<E, kKernel>;
   constexpr int kColumns = kPixels + kKernel - 1;
+  // Rows of taps whose loads may stand together.
+  [[maybe_unused]] constexpr int kRowsAtOnce =
+      kBlackwell && (kTransposed || kKernel == 3) ? 1 : kKernel;
   T* const filters = shared_memory<T>();  // [phase][tap][channel]
   const Problem& p = w.p;
   const Lane lane = lane_of(w.lanes);
@@ -73,7 +76,7 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5   ? 2
                                scale * s.x);
           };
           const auto of_row = spatial_row(y);
-#pragma unroll
+#pragma unroll kRowsAtOnce
           for (int iy = 0; iy < kKernel; ++iy) {
             const int at_y = y + tap_shift(iy, kKernel, static_cast<int>(p.dilation_y));
             const bool inside_y = contains(at_y, height);
@@ -109,8 +112,10 @@ __global__ void __launch_bounds__(kThreads, kKernel == 5   ? 2
                 for (int c = 0; c < kChannels; ++c) {
                   const T weight = weigh<kCombine>(of_channels.of[c], of_pixel);
                   const T sum = sums[i][c] + weight * widen(values[i + ix].of[c]);
-                  // An output that does not exist adds nothing, however large the weight.
-                  sums[i][c] = kTransposed && !there ? sums[i][c] : sum;
+                  // An output that does not exist adds nothing, however large the weight; a spatial
+                  // weight alone is 0 there.
+                  sums[i][c] =
+                      kTransposed && kCombine != Combine::spatial && !there ? sums[i][c] : sum;
                 }
               }
             }

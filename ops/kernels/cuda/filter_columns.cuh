@@ -25,11 +25,14 @@ __global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E)
   using Filters = Stage<T, kKernel>;
   constexpr int kTaps = kKernel * kKernel, kPixels = kFilterColumn<E, kKernel, kShared>;
   constexpr bool kAhead = kLoadsAhead<E, kKernel, kTransposed, kShared>;
-  using Around = Window<E, kKernel, kPixels, kShared>;
+  // An output that does not exist adds nothing, however large the weight. A spatial weight alone is
+  // 0 there.
+  constexpr bool kMasked = kTransposed && kCombine != Combine::spatial;
+  using Around = Window<E, kKernel, kPixels, kShared, /*kMasks=*/true>;
   T* const filters = shared_memory<T>();
-  const Lane lane = lane_of(w.lanes);
   const View& s = w.p.spatial_filter;
   for_each_unit(w, [&](const Unit& unit) {
+    const Lane lane = lane_anew(w.lanes);
     const Column<kPixels, kShared> column(w, unit, lane);
     const Around around(w, w.from, unit.image, unit.first, column);
     const int channels = unit.end - unit.first;
@@ -53,11 +56,6 @@ __global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E)
       __syncthreads();
     }
     if (column.pixels == 0) return;
-    unsigned mask_y[Around::kRows], mask_x[kKernel];
-#pragma unroll
-    for (int row = 0; row < Around::kRows; ++row) mask_y[row] = around.inside_y[row] ? ~0u : 0u;
-#pragma unroll
-    for (int ix = 0; ix < kKernel; ++ix) mask_x[ix] = around.inside_x[ix] ? ~0u : 0u;
     Line<E> to[kPixels];
 #pragma unroll
     for (int i = 0; i < kPixels; ++i)
@@ -74,8 +72,8 @@ __global__ void __launch_bounds__(kThreads, kKernel == 3 && kShared && sizeof(E)
         for (int tap = 0; tap < kTaps; ++tap) {
           const int row = Around::row_of(i, tap), ix = tap % kKernel;
           T weight = weigh<kCombine>(weights[tap], spatial[i][tap]);
-          // An output that does not exist adds nothing, however large the weight.
-          if (kTransposed && tap != kTaps / 2) weight = masked(weight, mask_y[row] & mask_x[ix]);
+          if constexpr (kMasked)
+            if (tap != kTaps / 2) weight = masked(weight, around.mask_y[row] & around.mask_x[ix]);
           sums[i] += weight * values[row][ix];
         }
       }

@@ -119,8 +119,9 @@ __global__ void __launch_bounds__(kThreads, kRowsBlocks<E, kKernel, kPixels>)
           const T sum = sums[i] + weight * values.at(iy, ix + i);
           const bool there =
               row_inside[iy] && (ix + i >= kReach || left) && (ix + i < kReach + kPixels || right);
-          // An output that does not exist adds nothing to the gradient, however large the weight.
-          sums[i] = kTransposed && !there ? sums[i] : sum;
+          // An output that does not exist adds nothing to the gradient, however large the weight; a
+          // spatial weight alone is 0 there.
+          sums[i] = kTransposed && kCombine != Combine::spatial && !there ? sums[i] : sum;
         }
       Pack<E, kPixels> out;
 #pragma unroll

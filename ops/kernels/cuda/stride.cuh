@@ -9,7 +9,8 @@ namespace ddf::cuda {
 inline constexpr int kStride = 2;
 
 template <typename E, Combine kCombine>
-__global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_constant__ Work w) {
+__global__ void __launch_bounds__(kThreads, kBlackwell && sizeof(E) == 8 ? 4 : 5)
+    stride_transposed(const __grid_constant__ Work w) {
   using T = Sum<E>;
   using Filters = Stage<T, 3>;
   constexpr int kTaps = 9;
@@ -25,16 +26,16 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
     const int y = unit.y + lane.y, x = unit.x + lane.x;  // of the first of the outputs
     if (y >= p.out_height || x >= p.out_width) return;
     Line<E> from[kStride][kStride], to[kStride][kStride];
-    bool exists[kStride][kStride];
+    bool there[kStride][kStride], exists[kStride][kStride];
     unsigned mask[kStride][kStride];
 #pragma unroll
     for (int i = 0; i < kStride * kStride; ++i) {
       const int dy = i / kStride, dx = i % kStride;
       const int to_y = y * kStride + dy, to_x = x * kStride + dx;
-      const bool there = contains(y + dy, p.out_height) && contains(x + dx, p.out_width);
-      mask[dy][dx] = there ? ~0u : 0u;
-      from[dy][dx] =
-          Line<E>::of(there, at<E>(w.from, unit.image, unit.first, y + dy, x + dx), w.from.c);
+      there[dy][dx] = contains(y + dy, p.out_height) && contains(x + dx, p.out_width);
+      mask[dy][dx] = mask_of(y + dy, p.out_height) & mask_of(x + dx, p.out_width);
+      from[dy][dx] = Line<E>::of(there[dy][dx],
+                                 at<E>(w.from, unit.image, unit.first, y + dy, x + dx), w.from.c);
       exists[dy][dx] = contains(to_y, p.height) && contains(to_x, p.width);
       to[dy][dx] = Line<E>::of(true, at<E>(w.to, unit.image, unit.first, to_y, to_x), w.to.c);
     }
@@ -44,8 +45,8 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
 #pragma unroll
     for (int tap = 0; tap < kTaps; ++tap) {
       const int dy = tap / 3 == 0, dx = tap % 3 == 0;
-      spatial[tap] = load_if(mask[dy][dx] != 0, at<E>(p.spatial_filter, unit.image,
-                                                      unit.group * kTaps + tap, y + dy, x + dx));
+      spatial[tap] = load_if(there[dy][dx], at<E>(p.spatial_filter, unit.image,
+                                                  unit.group * kTaps + tap, y + dy, x + dx));
     }
 #pragma unroll 1
     for (int c = lane.channel; c < unit.end - unit.first; c += w.lanes.channels()) {
@@ -57,9 +58,10 @@ __global__ void __launch_bounds__(kThreads, 5) stride_transposed(const __grid_co
 #pragma unroll
       for (int tap = 0; tap < kTaps; ++tap) {
         const int iy = tap / 3, ix = tap % 3, dy = iy == 0, dx = ix == 0;
-        // An output that does not exist adds nothing, however large the weight.
-        const T weight =
-            masked(weigh<kCombine>(weights[kTaps - 1 - tap], spatial[tap]), mask[dy][dx]);
+        // An output that does not exist adds nothing, however large the weight; a spatial weight
+        // alone is 0 there.
+        T weight = weigh<kCombine>(weights[kTaps - 1 - tap], spatial[tap]);
+        if constexpr (kCombine != Combine::spatial) weight = masked(weight, mask[dy][dx]);
         sums[iy != 1][ix != 1] += weight * values[dy][dx];
       }
 #pragma unroll

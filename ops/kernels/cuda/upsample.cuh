@@ -114,8 +114,9 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
   using T = Sum<E>;
   constexpr int kTaps = 9;
   const Problem& p = w.p;
-  const Lane lane = lane_of(w.lanes);
   for_each_unit(w, [&](const Unit& unit) {
+    constexpr bool kShort = kCombine != Combine::spatial && sizeof(E) > 2;  // of registers
+    const Lane lane = kShort ? lane_anew(w.lanes) : lane_of(w.lanes);
     const PhaseFilters<E, kCombine> filters(w, unit);
     const int y = unit.y + lane.y, x = unit.x + lane.x;
     if (y >= p.height || x >= p.width) return;
@@ -128,12 +129,13 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
     for (int i = 0; i < 3; ++i) {
       const int at_y = y + tap_shift(i, 3, 1), at_x = x + tap_shift(i, 3, 1);
       inside_x[i] = i == 1 || contains(at_x, p.width);
-      mask_x[i] = inside_x[i] ? ~0u : 0u;
-      mask_y[i] = contains(at_y, p.height) ? ~0u : 0u;
+      const bool inside_y = contains(at_y, p.height);
+      mask_x[i] = mask_of(at_x, p.width);
+      mask_y[i] = mask_of(at_y, p.height);
 #pragma unroll
       for (int py = 0; py < kScale; ++py)
         rows[py][i] = Line<E>::of(
-            mask_y[i] != 0, at<E>(w.from, unit.image, unit.first, at_y * kScale + py, x * kScale),
+            inside_y, at<E>(w.from, unit.image, unit.first, at_y * kScale + py, x * kScale),
             w.from.c);
     }
     T spatial[kPhases][kTaps];
@@ -145,7 +147,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
         // The output there reads this pixel by the tap that is turned by half a turn, as are the
         // filters in shared memory.
         spatial[phase][i] =
-            load_if((mask_y[i / 3] & mask_x[i % 3]) != 0,
+            load_if(contains(at_y, p.height) && contains(at_x, p.width),
                     at<E>(p.spatial_filter, unit.image, last_tap - i,
                           at_y * kScale + phase / kScale, at_x * kScale + phase % kScale));
       }
@@ -168,9 +170,12 @@ __global__ void __launch_bounds__(kThreads, sizeof(Sum<E>) == 4 ? 4 : 2)
 #pragma unroll
           for (int i = 0; i < kTaps; ++i) {
             const T weight = weigh<kCombine>(weights[i], spatial[phase][i]);
-            // An output that does not exist adds nothing, however large the weight.
-            sum += (i == kTaps / 2 ? weight : masked(weight, mask_y[i / 3] & mask_x[i % 3])) *
-                   widen(values[i].of[px]);
+            // An output that does not exist adds nothing, however large the weight; a spatial
+            // weight alone is 0 there.
+            constexpr bool kZero = kCombine == Combine::spatial;
+            sum +=
+                (kZero || i == kTaps / 2 ? weight : masked(weight, mask_y[i / 3] & mask_x[i % 3])) *
+                widen(values[i].of[px]);
           }
         }
       }

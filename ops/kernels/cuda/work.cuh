@@ -12,6 +12,14 @@ namespace ddf::cuda {
 inline constexpr int kThreads = 128;  // of a block, at most
 inline constexpr int kMostTaps = 25;  // of the kernels that are specialised
 
+// For architectures from 10.0 on, ptxas moves more loads up than registers allow, and spills what
+// outer loops need. There, some kernels leave it less to move.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+inline constexpr bool kBlackwell = true;
+#else
+inline constexpr bool kBlackwell = false;
+#endif
+
 // Blocks that a multiprocessor's registers must hold, for __launch_bounds__, given the values that
 // a thread holds throughout a loop. Left to itself ptxas spills a few registers to fit more blocks.
 constexpr int least_blocks(int values, size_t bytes_each) {
@@ -36,13 +44,23 @@ struct Lane {
   int x, y, channel;
 };
 
-__device__ inline Lane lane_of(const Lanes& lanes) {
-  const int thread = static_cast<int>(threadIdx.x);
+__device__ inline Lane lane_of(const Lanes& lanes, int thread) {
   const int inner = lanes.channels_first ? lanes.log_channels : 0;
   const int pixel = thread >> inner;
   return {pixel & (lanes.x() - 1), pixel >> lanes.log_x & (lanes.y() - 1),
           (lanes.channels_first ? thread : thread >> (lanes.log_x + lanes.log_y)) &
               (lanes.channels() - 1)};
+}
+__device__ inline Lane lane_of(const Lanes& lanes) {
+  return lane_of(lanes, static_cast<int>(threadIdx.x));
+}
+// The same for use in each pass of a loop, through which no registers should hold it.
+__device__ inline Lane lane_anew(const Lanes& lanes) {
+  int thread = static_cast<int>(threadIdx.x);
+#if defined(__CUDA_ARCH__)
+  if constexpr (kBlackwell) asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+#endif
+  return lane_of(lanes, thread);
 }
 
 // One launch. Blocks are numbered by group and chunk of its channels (x), tile (y), image (z):
