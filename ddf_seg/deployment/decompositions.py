@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ops  # noqa: F401  (defines the operators)
+from ..ops.depthwise_pointwise import as_convolution as depthwise_pointwise
 from ..ops.interpolation_softmax import as_torch as interpolation_softmax
 from ..ops.reference import strided_size, upsampled_size
 from ..ops.torch_internals import is_known
@@ -145,12 +146,6 @@ def filter_norm(
     if mean is not None:
         normalized = normalized + mean[:, None, None]
     return normalized.to(filters.dtype)
-
-
-def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
-    """`ddf_seg::depthwise_pointwise`, as the one convolution that does both."""
-    weight = (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1)
-    return F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
 
 
 def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:

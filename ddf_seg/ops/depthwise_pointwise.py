@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_depthwise_pointwise, check_gradient
+from .checks import check_depthwise_pointwise, check_gradient, check_separable
 from .definition import Arguments, call, define, empty_like_layout, operator
 from .multilinear import Group, Multilinear, MultilinearBackward
 
 
-def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
+def depthwise_pointwise(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> Tensor:
     """For each of P phases, a depthwise convolution of x followed by a 1×1 convolution.
 
     The same as one convolution with the weight pointwise · depthwise, (P·O, C, k, k), in
@@ -26,36 +28,66 @@ def depthwise_pointwise(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: T
         depthwise: (P, C, k, k), k odd.
         pointwise: (P, O, C).
         bias: (P·O), added to the result.
+        scale_factor: r, where the P = r² phases are the pixels of a finer map, row by row: what
+            torch.pixel_shuffle makes of them. 1: they lie side by side.
 
     Returns:
-        (B, P·O, H, W), in the dtype and memory format of `x`. Under autocast all tensors are cast
-        to autocast's dtype.
+        (B, P·O, H, W), or of a scale factor above 1 (B, O, r·H, r·W), in the dtype and memory
+        format of `x`. Under autocast all tensors are cast to autocast's dtype.
 
     Raises:
         RuntimeError, ValueError, TypeError: a tensor does not fit; the message names it.
     """
-    return call(operator('depthwise_pointwise'), x, depthwise, pointwise, bias)
+    return call(operator('depthwise_pointwise'), x, depthwise, pointwise, bias, scale_factor)
 
 
-def _merged(depthwise: Tensor, pointwise: Tensor) -> Tensor:
-    """The weight of the one convolution that does both, (P·O, C, k, k)."""
+def as_convolution(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> Tensor:
+    """The same as one convolution, of functions of torch's alone."""
+    weight = _merged(depthwise, pointwise, scale_factor)
+    if scale_factor > 1:
+        bias = bias.unflatten(0, pointwise.shape[:2]).transpose(0, 1).flatten()
+    y = F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
+    return F.pixel_shuffle(y, scale_factor) if scale_factor > 1 else y
+
+
+def _merged(depthwise: Tensor, pointwise: Tensor, scale_factor: int) -> Tensor:
+    """The weight of the one convolution that does both, (P·O, C, k, k).
+
+    With a scale factor (O·P, C, k, k): torch's order of what a pixel shuffle takes.
+    """
+    weight = pointwise[..., None, None] * depthwise[:, None]
+    if scale_factor > 1:
+        weight = weight.transpose(0, 1)
     # Contiguous, or torch's own gradient fails for one output and a depthwise channels_last.
-    return (pointwise[..., None, None] * depthwise[:, None]).flatten(0, 1).contiguous()
+    return weight.flatten(0, 1).contiguous()
 
 
-def _plain_forward(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
-    y = F.conv2d(x, _merged(depthwise, pointwise), bias, padding=depthwise.shape[-1] // 2)
+def _plain_forward(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> Tensor:
+    y = as_convolution(x, depthwise, pointwise, bias, scale_factor)
     return empty_like_layout(x, tuple(y.shape), x).copy_(y)
 
 
 def _plain_backward(
-    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor
+    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
 ) -> tuple[Tensor, ...]:
-    weight, padding = _merged(depthwise, pointwise), [depthwise.shape[-1] // 2] * 2
+    weight = _merged(depthwise, pointwise, scale_factor)
+    padding = [depthwise.shape[-1] // 2] * 2
+    phases, outputs = pointwise.shape[:2]
+    if scale_factor > 1:
+        # torch.pixel_unshuffle leaves a batch of no image as it is.
+        cells = grad_output.unflatten(3, (-1, scale_factor)).unflatten(2, (-1, scale_factor))
+        grad_output = cells.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
         grad_output, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, False]
     )
-    by_phase = grad_weight.unflatten(0, pointwise.shape[:2])
+    if scale_factor > 1:
+        by_phase = grad_weight.unflatten(0, (outputs, phases)).transpose(0, 1)
+    else:
+        by_phase = grad_weight.unflatten(0, (phases, outputs))
     return (
         empty_like_layout(x, tuple(x.shape), x).copy_(grad_x),
         (by_phase * pointwise[..., None, None]).sum(1),
@@ -63,12 +95,22 @@ def _plain_backward(
     )
 
 
-def _fake_forward(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
-    return empty_like_layout(x, (x.shape[0], bias.shape[0], *x.shape[2:]), x)
+def _result_shape(x: Tensor, pointwise: Tensor, scale_factor: int) -> tuple[int, ...]:
+    batch, _, height, width = x.shape
+    phases, outputs = pointwise.shape[:2]
+    if scale_factor == 1:
+        return batch, phases * outputs, height, width
+    return batch, outputs, scale_factor * height, scale_factor * width
+
+
+def _fake_forward(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> Tensor:
+    return empty_like_layout(x, _result_shape(x, pointwise, scale_factor), x)
 
 
 def _fake_backward(
-    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor
+    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
 ) -> tuple[Tensor, ...]:
     return (
         empty_like_layout(x, tuple(x.shape), x),
@@ -77,16 +119,39 @@ def _fake_backward(
     )
 
 
+def _scale(others: Arguments) -> int:
+    """The scale factor, last of an operator's arguments; torch leaves it out where it is 1."""
+    return 1 if not others or isinstance(others[-1], Tensor) else others[-1]
+
+
 def _without_bias(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
     pointwise = tensors[2]
     bias = pointwise.new_zeros(()).expand(pointwise.shape[0] * pointwise.shape[1])
-    return call(operator('depthwise_pointwise'), *tensors, bias)
+    return call(operator('depthwise_pointwise'), *tensors, bias, _scale(others))
 
 
 def _adjoint(
     upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
 ) -> Sequence[Tensor | None]:
-    return call(operator('depthwise_pointwise_backward'), upstream, *tensors)
+    return call(operator('depthwise_pointwise_backward'), upstream, *tensors, _scale(others))
+
+
+def _bias_gradient(above: Tensor, r: int) -> Tensor:
+    if r == 1:
+        return above.sum((0, 2, 3))
+    # Rows first, which lie in one piece, and rounded once
+    wide = torch.promote_types(above.dtype, torch.float32)
+    by_column = above.unflatten(2, (-1, r)).sum((0, 2), dtype=wide)
+    by_phase = by_column.unflatten(2, (-1, r)).sum(2)
+    return by_phase.movedim(0, 2).flatten().to(above.dtype)
+
+
+def _bias_on_map(bias: Tensor, x: Tensor, pointwise: Tensor, r: int) -> Tensor:
+    """What a bias adds to the result."""
+    if r == 1:
+        return bias.view(1, -1, 1, 1).expand(_result_shape(x, pointwise, r))
+    of_pixel = bias.view(r, r, -1).movedim(2, 0)
+    return of_pixel.repeat(1, *x.shape[2:]).expand(x.shape[0], -1, -1, -1)
 
 
 class _Derivatives(Multilinear):
@@ -99,24 +164,25 @@ class _Derivatives(Multilinear):
         if needed[3]:
             (above,) = upstream
             assert above is not None
-            gradients[3] = above.sum((0, 2, 3))
+            gradients[3] = _bias_gradient(above, _scale(arguments))
         return gradients
 
     def tangents(self, arguments: Arguments, tangents: Sequence[Tensor | None]) -> Tensor:
-        x, of_bias = arguments[0], tangents[3]
+        x, _, pointwise = arguments[:3]
+        of_bias = tangents[3]
         change = self.directional(*self.split(arguments), tangents)
         if of_bias is not None:
-            added = of_bias.view(1, -1, 1, 1)
-            shape = (x.shape[0], of_bias.shape[0], *x.shape[2:])
-            change = added.expand(shape).clone() if change is None else change + added
+            added = _bias_on_map(of_bias, x, pointwise, _scale(arguments))
+            change = added.clone() if change is None else change + added
         assert change is not None
         return change
 
 
-def _check_backward(grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor) -> None:
-    check_depthwise_pointwise(x, depthwise, pointwise)
-    shape = (x.shape[0], pointwise.shape[0] * pointwise.shape[1], *x.shape[2:])
-    check_gradient(grad_output, shape, 'x', x)
+def _check_backward(
+    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
+) -> None:
+    check_separable(x, depthwise, pointwise, scale_factor)
+    check_gradient(grad_output, _result_shape(x, pointwise, scale_factor), 'x', x)
 
 
 def multiply_adds(x: Any, depthwise: Any, pointwise: Any) -> int:
@@ -130,7 +196,9 @@ def _forward_flops(x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any) -
     return 2 * multiply_adds(x, depthwise, pointwise)
 
 
-def _backward_flops(grad_output: Any, x: Any, depthwise: Any, pointwise: Any, **_: Any) -> int:
+def _backward_flops(
+    grad_output: Any, x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any
+) -> int:
     # As for torch's convolutions: a gradient costs what the forward pass does.
     return 4 * multiply_adds(x, depthwise, pointwise)
 
@@ -143,7 +211,7 @@ _TENSORS = 'Tensor x, Tensor depthwise, Tensor pointwise'
 _derivatives = _Derivatives(3, _without_bias, _adjoint, _linear_groups)
 define(
     'depthwise_pointwise',
-    f'({_TENSORS}, Tensor bias) -> Tensor',
+    f'({_TENSORS}, Tensor bias, int scale_factor=1) -> Tensor',
     plain=_plain_forward,
     fake=_fake_forward,
     flops=_forward_flops,
@@ -154,7 +222,7 @@ define(
 )
 define(
     'depthwise_pointwise_backward',
-    f'(Tensor grad_output, {_TENSORS}) -> (Tensor, Tensor, Tensor)',
+    f'(Tensor grad_output, {_TENSORS}, int scale_factor=1) -> (Tensor, Tensor, Tensor)',
     plain=_plain_backward,
     fake=_fake_backward,
     flops=_backward_flops,

@@ -225,7 +225,7 @@ inline void check_gradient(const torch::stable::Tensor& grad_output,
 
 inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
                                       const torch::stable::Tensor& depthwise,
-                                      const torch::stable::Tensor& pointwise) {
+                                      const torch::stable::Tensor& pointwise, int64_t scale) {
   check_floating("x", x);
   check(x.dim() == 4 && x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0, [&] {
     return "x: expected 4 dimensions, at least one channel, row and column, got shape " +
@@ -245,6 +245,11 @@ inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
         [&] {
           return "depthwise: expected shape (phases, " + std::to_string(x.size(1)) +
                  ", side, side) with an odd side, got " + shape_of(depthwise);
+        });
+  check(scale >= 1 && scale <= kMostScale && (scale == 1 || scale * scale == pointwise.size(0)),
+        [&] {
+          return "scale_factor: expected 1, or the root of the number of phases " +
+                 std::to_string(pointwise.size(0)) + ", got " + std::to_string(scale);
         });
 }
 

@@ -173,8 +173,8 @@ struct Cpu {
 };
 
 ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& depthwise,
-                                                 const Tensor& pointwise) {
-  ddf::binding::check_depthwise_pointwise(x, depthwise, pointwise);
+                                                 const Tensor& pointwise, int64_t scale) {
+  ddf::binding::check_depthwise_pointwise(x, depthwise, pointwise, scale);
   ddf::DepthwisePointwise p;
   p.dtype = ddf::binding::dtype_of(x);
   p.batch = x.size(0);
@@ -184,10 +184,16 @@ ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& 
   p.phases = pointwise.size(0);
   p.outputs = pointwise.size(1);
   p.side = depthwise.size(2);
+  p.scale = scale;
   p.x = ddf::binding::view_of(x);
   p.depthwise = depthwise.const_data_ptr();
   p.pointwise = pointwise.const_data_ptr();
   return p;
+}
+
+std::vector<int64_t> out_shape(const ddf::DepthwisePointwise& p) {
+  if (p.scale == 1) return {p.batch, p.phases * p.outputs, p.height, p.width};
+  return {p.batch, p.outputs, p.scale * p.height, p.scale * p.width};
 }
 
 int64_t work_of(const ddf::DepthwisePointwise& p) {
@@ -195,15 +201,15 @@ int64_t work_of(const ddf::DepthwisePointwise& p) {
 }
 
 Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tensor& pointwise,
-                           const Tensor& bias) {
+                           const Tensor& bias, int64_t scale_factor) {
   const Tensor depthwise_ = torch::stable::contiguous(depthwise);
   const Tensor pointwise_ = torch::stable::contiguous(pointwise);
   const Tensor bias_ = torch::stable::contiguous(bias);
-  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_);
+  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
   ddf::binding::check_same_kind("bias", bias, x);
   ddf::binding::check_shape("bias", bias, {p.phases * p.outputs});
   p.bias = bias_.const_data_ptr();
-  const Tensor out = empty({p.batch, p.phases * p.outputs, p.height, p.width}, x);
+  const Tensor out = empty(out_shape(p), x);
   if (out.numel() == 0) return out;
   p.out = ddf::binding::result_view_of(out);
   const Kernels& k = kernels();
@@ -215,13 +221,13 @@ Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tenso
 }
 
 Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& x,
-                                       const Tensor& depthwise, const Tensor& pointwise) {
+                                       const Tensor& depthwise, const Tensor& pointwise,
+                                       int64_t scale_factor) {
   const Tensor depthwise_ = torch::stable::contiguous(depthwise);
   const Tensor pointwise_ = torch::stable::contiguous(pointwise);
-  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_);
+  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
   ddf::binding::check_same_kind("grad_output", grad_output, x);
-  ddf::binding::check_shape("grad_output", grad_output,
-                            {p.batch, p.phases * p.outputs, p.height, p.width});
+  ddf::binding::check_shape("grad_output", grad_output, out_shape(p));
   const Tensor grad_x = ddf::binding::gradient_like(x);
   const Tensor grad_depthwise = ddf::binding::gradient_like(depthwise_);
   const Tensor grad_pointwise = ddf::binding::gradient_like(pointwise_);

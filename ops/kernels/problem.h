@@ -114,10 +114,13 @@ struct WeightGainProblem {
 };
 
 // Of one input (B, C, H, W), for each phase, a depthwise convolution of odd side and stride 1 with
-// zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients.
+// zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients. The phases' maps
+// lie side by side, (B, phases * outputs, H, W), or where the scale is r > 1 and there are r * r
+// phases, pixel by pixel on a finer map, (B, outputs, r * H, r * W).
 struct DepthwisePointwise {
   DType dtype = DType::float32;
   int64_t batch = 0, channels = 0, height = 0, width = 0, phases = 1, outputs = 1, side = 1;
+  int64_t scale = 1;
   View x;
   const void* depthwise = nullptr;  // (phases, channels, side, side), contiguous as the next two
   const void* pointwise = nullptr;  // (phases, outputs, channels)

@@ -102,4 +102,6 @@ def test_softmax(dim: int) -> None:
 @pytest.mark.parametrize('side', [1, 3, 5])
 def test_depthwise_pointwise(side: int) -> None:
     arguments = (random(2, 3, 6, 7), random(4, 3, side, side), random(4, 9, 3), random(36))
-    assert_same('depthwise_pointwise', depthwise_pointwise(*arguments), *arguments)
+    for scale_factor in (1, 2):
+        expected = depthwise_pointwise(*arguments, scale_factor)
+        assert_same('depthwise_pointwise', expected, *arguments, scale_factor)

@@ -24,16 +24,22 @@ IMPLEMENTATIONS = {
     ),
     'plain torch': (module._plain_forward, module._plain_backward),
 }
-# batch, channels, height, width, phases, outputs, side
+# batch, channels, height, width, phases, outputs, side, scale factor
 SHAPES = {
-    'DDF-Up x2': (2, 5, 6, 7, 4, 9, 3),
-    'DDF-Up x3, groups': (1, 9, 40, 70, 9, 18, 3),
-    'one phase, long rows': (1, 19, 5, 300, 1, 9, 3),
-    'several tiles across': (1, 17, 3, 520, 2, 7, 3),
-    'one pixel': (2, 8, 1, 1, 4, 25, 5),
-    'dw_kernel_size 1': (1, 3, 9, 33, 4, 9, 1),
-    'side 5': (1, 10, 13, 40, 3, 4, 5),
-    'no image': (0, 4, 5, 5, 4, 9, 3),
+    'DDF-Up x2': (2, 5, 6, 7, 4, 9, 3, 1),
+    'DDF-Up x3, groups': (1, 9, 40, 70, 9, 18, 3, 1),
+    'one phase, long rows': (1, 19, 5, 300, 1, 9, 3, 1),
+    'several tiles across': (1, 17, 3, 520, 2, 7, 3, 1),
+    'several blocks of channels': (1, 150, 9, 60, 4, 13, 3, 1),
+    'one pixel': (2, 8, 1, 1, 4, 25, 5, 1),
+    'dw_kernel_size 1': (1, 3, 9, 33, 4, 9, 1, 1),
+    'side 5': (1, 10, 13, 40, 3, 4, 5, 1),
+    'no image': (0, 4, 5, 5, 4, 9, 3, 1),
+    'fine map x2': (2, 5, 6, 67, 4, 11, 3, 2),
+    'fine map x2, one output': (1, 3, 2, 8, 4, 1, 3, 2),
+    'fine map x3': (2, 5, 6, 19, 9, 3, 5, 3),
+    'fine map x8': (1, 6, 5, 40, 64, 9, 3, 8),
+    'fine map, no image': (0, 4, 5, 5, 4, 9, 3, 2),
 }
 LAYOUTS = {
     'contiguous': lambda x: x,
@@ -43,7 +49,7 @@ LAYOUTS = {
 
 
 def make(shape: str, layout: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, channels, height, width, phases, outputs, side = SHAPES[shape]
+    batch, channels, height, width, phases, outputs, side, _ = SHAPES[shape]
     generator = torch.Generator().manual_seed(0)
 
     def draw(*size: int) -> Tensor:
@@ -70,18 +76,21 @@ def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tens
 def test_two_convolutions(implementation: str, shape: str, layout: str, dtype: torch.dtype) -> None:
     """And their gradients; the plain form rounds the merged weight to the dtype."""
     forward, backward = IMPLEMENTATIONS[implementation]
-    tensors = make(shape, layout, dtype)
+    tensors, r = make(shape, layout, dtype), SHAPES[shape][-1]
     wide = [t.double().requires_grad_() for t in tensors]
     expected = two_convolutions(*wide)
+    if r > 1:
+        by_phase = expected.unflatten(1, (r, r, -1))
+        expected = by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
     upstream = torch.randn(expected.shape, dtype=torch.float64).to(dtype)
     gradients = torch.autograd.grad(expected, wide[:3], upstream.double())
-    out = forward(*tensors)
+    out = forward(*tensors, r)
     assert out.dtype == dtype
     as_features = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
     if not tensors[0].is_contiguous():
         assert out.stride() == torch.empty_like(out, memory_format=as_features).stride()
     tolerance = 30 * torch.finfo(dtype).eps
-    results = (out, *backward(upstream, *tensors[:3]))
+    results = (out, *backward(upstream, *tensors[:3], r))
     for result, reference in zip(results, (expected, *gradients), strict=True):
         scale = reference.abs().max().item() if reference.numel() else 1.0
         torch.testing.assert_close(
@@ -89,14 +98,18 @@ def test_two_convolutions(implementation: str, shape: str, layout: str, dtype: t
         )
 
 
-def test_torch_accepts_it() -> None:
-    tensors = [t.requires_grad_() for t in make('DDF-Up x2', 'contiguous', torch.float32)]
-    torch.library.opcheck(torch.ops.ddf_seg.depthwise_pointwise.default, tuple(tensors))
+@pytest.mark.parametrize('shape', ['DDF-Up x2', 'fine map x2'])
+def test_torch_accepts_it(shape: str) -> None:
+    tensors = [t.requires_grad_() for t in make(shape, 'contiguous', torch.float32)]
+    arguments = (*tensors, SHAPES[shape][-1])
+    torch.library.opcheck(torch.ops.ddf_seg.depthwise_pointwise.default, arguments)
 
 
-def test_gradient_of_all_four() -> None:
-    tensors = [t.requires_grad_() for t in make('DDF-Up x2', 'channels_last', torch.float64)]
-    assert torch.autograd.gradcheck(depthwise_pointwise, tensors, fast_mode=True)
+@pytest.mark.parametrize('shape', ['DDF-Up x2', 'fine map x2', 'fine map x3'])
+def test_gradient_of_all_four(shape: str) -> None:
+    tensors = [t.requires_grad_() for t in make(shape, 'channels_last', torch.float64)]
+    arguments = (*tensors, SHAPES[shape][-1])
+    assert torch.autograd.gradcheck(depthwise_pointwise, arguments, fast_mode=True)
 
 
 @pytest.mark.parametrize('needed', range(4))
@@ -119,9 +132,9 @@ def test_autocast_casts_all_tensors() -> None:
 
 def test_compiled_graph_has_no_breaks() -> None:
     compiled = torch.compile(depthwise_pointwise, fullgraph=True, dynamic=True, backend='aot_eager')
-    for shape in ('DDF-Up x2', 'DDF-Up x3, groups'):
-        tensors = make(shape, 'contiguous', torch.float32)
-        assert torch.equal(compiled(*tensors), depthwise_pointwise(*tensors))
+    for shape in ('DDF-Up x2', 'DDF-Up x3, groups', 'fine map x2', 'fine map x3'):
+        arguments = (*make(shape, 'contiguous', torch.float32), SHAPES[shape][-1])
+        assert torch.equal(compiled(*arguments), depthwise_pointwise(*arguments))
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
@@ -225,15 +238,19 @@ def test_infinity_stays_where_it_is_read() -> None:
         ),
         ({2: torch.zeros(4, 9, 5).to_sparse()}, 'pointwise: expected a dense tensor, got'),
         ({3: torch.zeros(35)}, r'bias: expected shape \(36\), got \(35\)'),
+        ({4: 3}, 'scale_factor: expected 1, or the root of the number of phases 4, got 3'),
+        ({4: -2}, 'scale_factor: expected 1, or the root of .* 4, got -2'),
     ],
 )
 @pytest.mark.parametrize('checked', ['operator', 'plain torch'])
 def test_bad_arguments(checked: str, change: dict[int, Any], message: str) -> None:
-    tensors = list(make('DDF-Up x2', 'contiguous', torch.float32))
-    for index, tensor in change.items():
-        tensors[index] = tensor
+    arguments: list[Any] = [*make('DDF-Up x2', 'contiguous', torch.float32), 1]
+    for index, argument in change.items():
+        arguments[index] = argument
     with pytest.raises((RuntimeError, ValueError, TypeError), match=message):
-        (depthwise_pointwise if checked == 'operator' else check_depthwise_pointwise)(*tensors)
+        (depthwise_pointwise if checked == 'operator' else check_depthwise_pointwise)(*arguments)
     if 3 not in change and checked == 'operator':  # the bias has no part in the gradients
         with pytest.raises((RuntimeError, ValueError, TypeError), match=message):
-            torch.ops.ddf_seg.depthwise_pointwise_backward(torch.zeros(2, 36, 6, 7), *tensors[:3])
+            torch.ops.ddf_seg.depthwise_pointwise_backward(
+                torch.zeros(2, 36, 6, 7), *arguments[:3], arguments[4]
+            )

@@ -79,17 +79,18 @@ def test_filter_norm_dispatched(dtype: torch.dtype, at_end: bool) -> None:
 @both_ends
 @dtypes
 def test_depthwise_pointwise_dispatched(dtype: torch.dtype, at_end: bool) -> None:
-    for width, height, side in itertools.product((1, 3, 9, 17), (1, 2), (1, 3)):
-        shapes = ((1, 9, height, width), (1, 9, side, side), (1, 3, 9), (3,), (1, 3, height, width))
+    for width, height, side, r in itertools.product((1, 3, 9, 17), (1, 2), (1, 3), (1, 2)):
+        weights = ((r * r, 9, side, side), (r * r, 3, 9), (3 * r * r,))
+        shapes = ((1, 9, height, width), *weights, (1, 3, r * height, r * width))
         *tensors, upstream = (guarded(torch.randn(n).to(dtype), at_end) for n in shapes)
         got = (
-            OPS.depthwise_pointwise(*tensors),
-            *OPS.depthwise_pointwise_backward(upstream, *tensors[:3]),
+            OPS.depthwise_pointwise(*tensors, r),
+            *OPS.depthwise_pointwise_backward(upstream, *tensors[:3], r),
         )
         wide = [t.double() for t in tensors]
         want = (
-            depthwise_pointwise._plain_forward(*wide),
-            *depthwise_pointwise._plain_backward(upstream.double(), *wide[:3]),
+            depthwise_pointwise._plain_forward(*wide, r),
+            *depthwise_pointwise._plain_backward(upstream.double(), *wide[:3], r),
         )
         for a, b in zip(got, want, strict=True):
             close = 1e-5 if dtype == torch.float32 else 2e-2

@@ -43,6 +43,10 @@ def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tens
     return F.conv2d(between, pointwise.flatten(0, 1)[..., None, None], bias, groups=phases)
 
 
+def shuffled(by_phase: Tensor, r: int) -> Tensor:
+    return F.pixel_shuffle(by_phase.unflatten(1, (r * r, -1)).transpose(1, 2).flatten(1, 2), r)
+
+
 # Of 3×3 filters for two maps of 1×2 pixels, at 2×3
 _ROWS, _COLUMNS = torch.linspace(-1, 1, 60, dtype=torch.float64).view(4, 3, 5).split((2, 3), 2)
 
@@ -121,6 +125,11 @@ CASES = {
     ),
     'depthwise_pointwise': Case(
         depthwise_pointwise, two_convolutions, ((2, 2, 2, 3), (2, 2, 3, 3), (2, 2, 2), (4,))
+    ),
+    'depthwise_pointwise, fine map': Case(
+        lambda *t: depthwise_pointwise(*t, 2),
+        lambda *t: shuffled(two_convolutions(*t), 2),
+        ((1, 2, 1, 3), (4, 2, 3, 3), (4, 2, 2), (8,)),
     ),
     'interpolation_softmax': Case(
         lambda *t: interpolation_softmax(*t, _ROWS, _COLUMNS, 2),

@@ -1,0 +1,159 @@
+// All gradients of `depthwise_pointwise`: tile by tile, a block of channels and a phase at a time.
+#pragma once
+
+#include "depthwise_loops.h"
+
+namespace ddf::DDF_NAMESPACE {
+
+inline constexpr int64_t kBlockChannels = 8;                        // of the input
+inline constexpr int kOutputRows = DDF_VECTOR_BYTES == 64 ? 9 : 5;  // whose sums fit into registers
+
+template <typename T>
+Plan backward_tiles(const DepthwisePointwise& p) {
+  constexpr int64_t kMostColumns = 256, kMostPixels = 1024;
+  Plan plan;
+  const int64_t parts = ceil_div(p.width, kMostColumns);
+  plan.tile_columns = parts == 1 ? p.width : round_up(ceil_div(p.width, parts), kPixelStep<T>);
+  // At least four tiles, for the threads, where there are four rows.
+  plan.tile_rows = larger(1, smaller(kMostPixels / plan.tile_columns, ceil_div(p.height, 4)));
+  return plan;
+}
+
+template <typename T>
+struct DepthwisePointwiseBackward {
+  Parameters<T> parameters;
+  T* turned;  // the depthwise filters, by half a turn
+  Maps<T> x, upstream, between, grad_x;
+  T* filtered;  // of some rows of a block's channels
+  int64_t filtered_pitch;
+  Vec<T>* sums;
+
+  DepthwisePointwiseBackward(Scratch& scratch, const DepthwisePointwise& p, const Plan& plan)
+      : parameters(scratch, p),
+        turned(scratch.take<T>(p.depthwise_elements())),
+        x(scratch, kBlockChannels, plan.tile_rows, plan.tile_columns, p.side / 2),
+        upstream(scratch, p.phases * p.outputs, plan.tile_rows, plan.tile_columns, p.side / 2),
+        between(scratch, kBlockChannels, plan.tile_rows, plan.tile_columns, p.side / 2),
+        grad_x(scratch, kBlockChannels, plan.tile_rows, plan.tile_columns, 0),
+        filtered_pitch(round_up(plan.tile_columns, kPixelStep<T>)) {
+    filtered = scratch.take<T>(kDepthwiseRows * kBlockChannels * filtered_pitch);
+    sums = scratch.take<Vec<T>>(larger(p.taps(), p.outputs * kBlockChannels));
+  }
+};
+
+template <typename T>
+DDF_INLINE bool all_finite(const T* values, int64_t n) {
+  T sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += values[i] * T(0);
+  return sum == 0;
+}
+
+// One map of the input's gradient, for a filter with infinite or NaN taps: outputs outside the
+// image have no part in it, not even as a 0 that such a tap would turn into a NaN.
+template <typename T>
+void add_inside(const DepthwisePointwise& p, const Tile& tile, const Maps<T>& between,
+                const T* turned, int64_t c, const Maps<T>& grad_x, bool add) {
+  const int64_t reach = p.side / 2;
+  for (int64_t y = 0; y < tile.rows.size(); ++y)
+    for (int64_t x = 0; x < tile.columns.size(); ++x) {
+      T& sum = grad_x.row(c, y)[x];
+      if (!add) sum = 0;
+      for (int64_t iy = 0; iy < p.side; ++iy)
+        for (int64_t ix = 0; ix < p.side; ++ix) {
+          const int64_t row = tile.rows.begin + y + iy - reach;
+          const int64_t column = tile.columns.begin + x + ix - reach;
+          if (row >= 0 && row < p.height && column >= 0 && column < p.width)
+            sum += turned[iy * p.side + ix] * between.row(c, y + iy - reach)[x + ix];
+        }
+    }
+}
+
+// Gradients of the input's tile, and sums over the tile of those of the parameters, into
+// p.partial_sums[unit]: depthwise, then pointwise.
+template <typename T, typename E>
+void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& plan, int64_t unit,
+                                       void* memory) {
+  Scratch scratch(memory);
+  DepthwisePointwiseBackward<T> b(scratch, p, plan);
+  const int64_t tiles = plan.tiles_y * plan.tiles_x, image = unit / tiles;
+  const Tile tile = tile_at(plan, unit % tiles, p.height, p.width);
+  const int64_t rows = tile.rows.size(), columns = tile.columns.size();
+  const int64_t reach = p.side / 2, taps = p.taps();
+  T* const grad_depthwise = static_cast<T*>(p.partial_sums) + unit * p.parameter_elements();
+  T* const grad_pointwise = grad_depthwise + p.depthwise_elements();
+  constexpr T zeros[kBlockChannels] = {};
+  b.parameters.template fill<E>(p);
+  for (int64_t i = 0; i < p.depthwise_elements(); i += taps)
+    for (int64_t t = 0; t < taps; ++t) b.turned[i + t] = b.parameters.depthwise[i + taps - 1 - t];
+  for (int64_t phase = 0; phase < p.phases; ++phase)
+    b.upstream.template fill<E>(phase_view<E>(p, phase), image, 0, p.outputs, tile, p.height,
+                                p.width, phase * p.outputs);
+  for (int64_t first = 0; first < p.channels; first += kBlockChannels) {
+    const int64_t count = smaller(kBlockChannels, p.channels - first);
+    b.x.template fill<E>(p.x, image, first, count, tile, p.height, p.width);
+    for (int64_t phase = 0; phase < p.phases; ++phase) {
+      const T* const pointwise = b.parameters.pointwise + phase * p.outputs * p.channels + first;
+      const auto weights = [&](const T* all, int64_t c) {
+        return all + (phase * p.channels + first + c) * taps;
+      };
+      // The gradient between the two convolutions, on the tile and around it.
+      for (int64_t y = -reach; y < rows + reach; ++y)
+        multiply<T>(pointwise, 1, p.channels, count, p.outputs,
+                    b.upstream.row(phase * p.outputs, y), b.upstream.size(), b.between.row(0, y),
+                    b.between.size(), b.between.columns, zeros);
+      // 0 already, unless a filter is infinite or NaN.
+      for (int64_t y = -reach; y < rows + reach; ++y)
+        b.between.clear_outside(count, y, tile, p.height, p.width);
+      Vec<T>* const sums = b.sums;
+      for (int64_t c = 0; c < count; ++c) {
+        if (all_finite(weights(b.turned, c), taps))
+          depthwise<T>(b.between.map(c), b.between.pitch, weights(b.turned, c), p.side, rows,
+                       columns, b.grad_x.row(c, 0), b.grad_x.pitch, phase > 0);
+        else
+          add_inside(p, tile, b.between, weights(b.turned, c), c, b.grad_x, phase > 0);
+        for (int64_t t = 0; t < taps; ++t) sums[t] = Vec<T>{};
+        dot_taps<T>(b.x.map(c), b.x.pitch, b.between.row(c, 0) + reach, b.between.pitch, rows,
+                    columns, p.side, sums);
+        T* const to = grad_depthwise + (phase * p.channels + first + c) * taps;
+        for (int64_t t = 0; t < taps; ++t) to[t] = sum_lanes<T>(sums[t]);
+      }
+      for (int64_t i = 0; i < p.outputs * count; ++i) sums[i] = Vec<T>{};
+      for (int64_t y = 0; y < rows; y += kDepthwiseRows) {
+        const int64_t n = smaller(kDepthwiseRows, rows - y);
+        for (int64_t c = 0; c < count; ++c)
+          depthwise<T>(b.x.map(c) + y * b.x.pitch, b.x.pitch, weights(b.parameters.depthwise, c),
+                       p.side, n, columns, b.filtered + kDepthwiseRows * c * b.filtered_pitch,
+                       b.filtered_pitch, false);
+        for (int64_t r = 0; r < n; ++r)
+          in_runs<2>(count, [&](int64_t c, auto channels) {
+            in_runs<kOutputRows>(p.outputs, [&](int64_t o, auto m) {
+              dot_rows<T, m(), channels()>(
+                  b.upstream.row(phase * p.outputs + o, y + r) + reach, b.upstream.size(),
+                  b.filtered + (kDepthwiseRows * c + r) * b.filtered_pitch,
+                  kDepthwiseRows * b.filtered_pitch, columns, sums + c * p.outputs + o, p.outputs);
+            });
+          });
+      }
+      for (int64_t c = 0; c < count; ++c)
+        for (int64_t o = 0; o < p.outputs; ++o)
+          grad_pointwise[(phase * p.outputs + o) * p.channels + first + c] =
+              sum_lanes<T>(sums[c * p.outputs + o]);
+    }
+    for (int64_t c = 0; c < count; ++c)
+      b.grad_x.template write<E>(p.grad_x, image, first + c, c, tile);
+  }
+}
+
+// Adds up the tiles' sums of one parameter, in their order.
+template <typename T, typename E>
+void reduce_parameter(const DepthwisePointwise& p, const Plan& plan, int64_t index) {
+  T sum = 0;
+  for (int64_t unit = 0; unit < plan.units; ++unit)
+    sum += static_cast<const T*>(p.partial_sums)[unit * p.parameter_elements() + index];
+  const int64_t depthwise = p.depthwise_elements();
+  store_scalar<T>(index < depthwise ? static_cast<E*>(p.grad_depthwise) + index
+                                    : static_cast<E*>(p.grad_pointwise) + (index - depthwise),
+                  sum);
+}
+
+}  // namespace ddf::DDF_NAMESPACE
