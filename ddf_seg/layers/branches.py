@@ -148,13 +148,22 @@ def _on_one_pixel(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return (product.transpose(0, 1).flatten(1) + bias)[..., None, None]
 
 
-def separable(x: Tensor, depthwise: nn.Conv2d, pointwise: nn.Conv2d, phases: int = 1) -> Tensor:
-    """A depthwise convolution and a 1×1 for each phase, whose weights are stacked, as one."""
+def separable(
+    x: Tensor,
+    depthwise: nn.Conv2d,
+    pointwise: nn.Conv2d,
+    phases: int = 1,
+    scale_factor: int = 1,
+) -> Tensor:
+    """A depthwise convolution and a 1×1 for each phase, whose weights are stacked, as one.
+
+    With the root of the number of phases as scale factor, they are the pixels of a finer map.
+    """
     first = depthwise.weight.unflatten(0, (phases, -1)).squeeze(2)
     second = pointwise.weight.unflatten(0, (phases, -1)).flatten(2)
     within, after = cast(Tensor, depthwise.bias), cast(Tensor, pointwise.bias)
     bias = after + torch.bmm(second, within.view(phases, -1, 1)).flatten()
-    return depthwise_pointwise(x, first, second, bias)
+    return depthwise_pointwise(x, first, second, bias, scale_factor)
 
 
 class PhaseSpatialBranch(nn.Module):
@@ -195,8 +204,11 @@ class PhaseSpatialBranch(nn.Module):
             groups=in_channels * phases,
         )
         self.pointwise = nn.Conv2d(in_channels, phases * groups * kernel_size**2, 1)
+        # The other normalisations do not tell phases apart.
+        self.norm_by_phase = normalization == 'batch_norm'
+        filters = phases * groups if self.norm_by_phase else groups
         self.norm = build_normalization(
-            normalization, phases * groups, kernel_size, 'spatial', nonlinearity
+            normalization, filters, kernel_size, 'spatial', nonlinearity
         )
         self.zero_start = zero_start
         self.reset_parameters()
@@ -209,8 +221,10 @@ class PhaseSpatialBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², r·H, r·W)."""
-        filters = separable(x, self.depthwise, self.pointwise, self.phases)
-        filters = _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
         r = self.scale_factor
-        by_phase = filters.unflatten(1, (r, r, -1))
-        return as_computed(by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3))
+        if self.norm_by_phase:
+            filters = self.norm(separable(x, self.depthwise, self.pointwise, self.phases))
+            by_phase = filters.unflatten(1, (r, r, -1))
+            return as_computed(by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3))
+        filters = separable(x, self.depthwise, self.pointwise, self.phases, r)
+        return _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
