@@ -98,6 +98,7 @@ class GuidedUpsample(Block):
         sources: Sequence[tuple[int, int]],
         guide: Tensor,
         features: Tensor | None = None,
+        summed: bool = False,
     ) -> list[Tensor]:
         """Upsamples several maps by filters that the guide and one coarse map make.
 
@@ -106,14 +107,15 @@ class GuidedUpsample(Block):
             sources: the size that each was interpolated from; these filters continue that.
             guide: (B, guide_channels, H', W').
             features: the coarse map, (B, channels, H, W); default: the first of the maps.
+            summed: whether the maps may be added up where they are upsampled.
 
         Returns:
-            (B, C, H', W') each.
+            (B, C, H', W') each, or one for all.
         """
         self._check_sizes(maps[0], guide)
         if self.ddf_up is None:
             return list(maps)
-        return self.ddf_up.upsample_alike(maps, sources, guide, features)
+        return self.ddf_up.upsample_alike(maps, sources, guide, features, summed)
 
     @property
     def shares_filters(self) -> bool:
@@ -221,15 +223,24 @@ class GuidedFusion(Fusion):
         weights = conv.weight.split(maps[0].shape[1], dim=1)
         biases = [conv.bias, *(None for _ in maps[1:])]
         parts = [F.conv2d(*of_level) for of_level in zip(maps, weights, biases, strict=True)]
-        first, *others = self._climb(maps, parts)
+        first, *others = self._climb(maps, parts, summed=True)
         return sum(others, start=first)
 
-    def _climb(self, maps: Sequence[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
-        """Brings what was made of each map to the finest, by the filters that the maps make."""
+    def _climb(
+        self, maps: Sequence[Tensor], parts: Sequence[Tensor], summed: bool = False
+    ) -> list[Tensor]:
+        """Brings what was made of each map to the finest, by the filters that the maps make.
+
+        Args:
+            maps: finest first.
+            parts: what was made of each.
+            summed: whether their sum will do, from the last step on.
+        """
         raised, sources = [parts[-1]], [parts[-1].shape[2:]]
         steps = zip(maps[1:], maps[:-1], parts[:-1], self.upsamples, strict=True)
         for features, guide, part, upsample in reversed(list(steps)):
-            raised = [part, *upsample.shared(raised, sources, guide, features)]
+            last = summed and guide is maps[0]
+            raised = [part, *upsample.shared(raised, sources, guide, features, last)]
             sources = [guide.shape[2:], *sources]
         return raised
 

@@ -5,7 +5,8 @@ purely functional, and compute in their tensors' dtype.
 
 Of the forms that were measured (docs/deployment.md) these are the fastest. Upsampling and affinity
 are products, tile by tile (`Tiles`). Where channels have filters of their own, upsampling works on
-slices, phase by phase at the size of the features, and ends in a pixel shuffle.
+slices, phase by phase at the size of the features, and ends in a pixel shuffle. A step of guided
+upsampling is one operator, which keeps the layout of the products throughout (`guided`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import ops  # noqa: F401  (defines the operators)
-from ..ops.depthwise_pointwise import as_convolution as depthwise_pointwise
+from .. import layers, ops  # noqa: F401  (define the operators)
 from ..ops.interpolation_softmax import as_torch as interpolation_softmax
 from ..ops.reference import strided_size, upsampled_size
 from ..ops.torch_internals import is_known
+from .guided import guided_upsample
 from .tiles import Pair, Tiles
 
 _LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
@@ -43,6 +44,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         defined.filter_norm.default: filter_norm,
         defined.depthwise_pointwise.default: depthwise_pointwise,
         defined.interpolation_softmax.default: interpolation_softmax,
+        defined.guided_upsample.default: guided_upsample,
     }
 
 
@@ -146,6 +148,25 @@ def filter_norm(
     if mean is not None:
         normalized = normalized + mean[:, None, None]
     return normalized.to(filters.dtype)
+
+
+def depthwise_pointwise(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> Tensor:
+    """`ddf_seg::depthwise_pointwise`, phase by phase."""
+    phases, channels, side, _ = depthwise.shape
+    parts = [
+        F.conv2d(
+            F.conv2d(x, first[:, None], None, padding=side // 2, groups=channels),
+            second[..., None, None], added,
+        )
+        for first, second, added in zip(
+            depthwise.unbind(0), pointwise.unbind(0), bias.view(phases, -1).unbind(0), strict=True
+        )
+    ]  # fmt: skip
+    if scale_factor == 1:
+        return torch.cat(parts, dim=1) if phases > 1 else parts[0]
+    return F.pixel_shuffle(torch.stack(parts, dim=2).flatten(1, 2), scale_factor)
 
 
 def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:

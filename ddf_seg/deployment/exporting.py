@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from ..engine.predicting.optimizing import fold_normalization
 from ..errors import UsageError, in_a_line
 from ..files import replacing
+from ..layers.guided_upsampling import composed
 from ..runtime import import_openvino
 from .converting import cannot_follow, decomposed, drop_assertions, quick, quiet, to_onnx
 from .decompositions import decomposition_table
@@ -156,6 +157,7 @@ def write_program(
             torch.export.save(program, unfinished, extra_files={METADATA: metadata.as_json()})
     elif kind == 'aoti':
         table = {op: form for op, form in decomposition_table().items() if not is_compiled(op)}
+        table[torch.ops.ddf_seg.guided_upsample.default] = composed
         program = decomposed(program, table, all_of_them=False)
         with quiet():
             write_package(program, path, {METADATA: metadata.as_json()})

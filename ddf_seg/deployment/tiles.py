@@ -41,22 +41,34 @@ class Tiles:
         rows, columns = ((n + step - 1) // step for n in size)
         return cls(rows, columns, side, r)
 
-    def windows(self, x: Tensor, kernel_size: Pair, dilation: Pair) -> Tensor:
-        """What the taps of each tile meet in x (B, C, H, W): (B, tiles, around, C)."""
+    @property
+    def step(self) -> int:
+        """Fine pixels of a tile, along an axis."""
+        return self.side * self.r
+
+    def windows(
+        self, x: Tensor, kernel_size: Pair, dilation: Pair = (1, 1), zeros: bool = True
+    ) -> Tensor:
+        """What the taps of each tile meet in x (B, C, H, W): (B, tiles, around, C).
+
+        Args:
+            x: the features.
+            kernel_size, dilation: of the taps.
+            zeros: whether they meet zeros outside the map; else, what is nearest to the tap.
+        """
         height, width = x.shape[2:]
-        (down, above), (across, beside) = (
-            self._around(n, count, k, d)
-            for n, count, k, d in zip(
-                (height, width), (self.rows, self.columns), kernel_size, dilation, strict=True
-            )
-        )
+        down, above = self._around(height, self.rows, kernel_size[0], dilation[0])
+        across, beside = self._around(width, self.columns, kernel_size[1], dilation[1])
+        around, pixels = down.shape[1] * across.shape[1], as_rows(x)
+        if not zeros:
+            down, across = down.clamp(0, height - 1), across.clamp(0, width - 1)
         index = down[:, None, :, None] * width + across[None, :, None, :]
-        inside = above[:, None, :, None] & beside[None, :, None, :]
-        # Outside is one more pixel, of zeros.
-        index = index.where(inside, height * width).flatten()
-        pixels = F.pad(x.flatten(2).transpose(1, 2), (0, 0, 0, 1))
-        around = down.shape[1] * across.shape[1]
-        return pixels.index_select(1, index).unflatten(1, (-1, around))
+        if zeros:
+            # Outside is one more pixel, of zeros.
+            inside = above[:, None, :, None] & beside[None, :, None, :]
+            index = index.where(inside, height * width)
+            pixels = F.pad(pixels, (0, 0, 0, 1))
+        return pixels.index_select(1, index.flatten()).unflatten(1, (-1, around))
 
     def _around(self, size: int, tiles: int, k: int, dilation: int) -> tuple[Tensor, Tensor]:
         """Places along an axis that taps of each tile meet, (tiles, n), and which are inside."""
@@ -67,55 +79,96 @@ class Tiles:
         at = first[:, None] + (torch.arange(self.side + k - 1) - k // 2) * dilation
         return at, (at >= 0) & (at < size)
 
+    def _fine(self, tiles: int, size: int) -> Tensor:
+        """Places along an axis of each tile's fine pixels, (tiles, step), the last repeated."""
+        at = torch.arange(tiles * self.step)
+        if not is_known(tiles * self.step == size):
+            at = at.clamp(max=size - 1)
+        return at.unflatten(0, (-1, self.step))
+
+    def _of_each(self, x: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        """Rows of x (B, pixels, n) by the sum of two axes' places: (B, tiles, fine pixels, n)."""
+        index = down[:, None, :, None] + across[None, :, None, :]
+        return x.index_select(1, index.flatten()).unflatten(1, (-1, self.step**2))
+
     def gather(self, fine: Tensor) -> Tensor:
-        """(B, n, H', W') to (B, tiles, fine pixels of a tile, n), those of a parent in turn."""
-        step = self.side * self.r
-        height, width = self.rows * step, self.columns * step
-        below, right = height - fine.shape[2], width - fine.shape[3]
-        if not (is_known(below == 0) and is_known(right == 0)):
-            fine = F.pad(fine, (0, right, 0, below))
-        first = torch.arange(self.rows)[:, None] * (step * width)
-        first = first + torch.arange(self.columns) * step
-        along = torch.arange(step)
-        within = (along * width).view(self.side, 1, self.r, 1) + along.view(self.side, 1, self.r)
-        index = first.flatten()[:, None] + within.flatten()
-        pixels = fine.flatten(2).transpose(1, 2).index_select(1, index.flatten())
-        return pixels.unflatten(1, (-1, step * step))
+        """(B, n, H', W') to (B, tiles, fine pixels of a tile, n)."""
+        height, width = fine.shape[2:]
+        down, across = self._fine(self.rows, height), self._fine(self.columns, width)
+        return self._of_each(as_rows(fine), down * width, across)
+
+    def gather_phases(self, by_phase: Tensor) -> Tensor:
+        """(B, r²·n, H, W) to (B, tiles, fine pixels of a tile, n)."""
+        height, width = by_phase.shape[2:]
+        r, phases = self.r, as_rows(by_phase).unflatten(2, (self.r**2, -1)).flatten(1, 2)
+        down = self._phases(self.rows, height, width * r * r, r)
+        across = self._phases(self.columns, width, r * r, 1)
+        return self._of_each(phases, down, across)
+
+    def _phases(self, tiles: int, size: int, of_parent: int, of_phase: int) -> Tensor:
+        """Places along an axis of the phases of each tile's parents, (tiles, step)."""
+        parents = torch.arange(tiles * self.side)
+        if not is_known(tiles * self.side <= size):
+            parents = parents.clamp(max=size - 1)
+        places = parents[:, None] * of_parent + torch.arange(self.r) * of_phase
+        return places.flatten().unflatten(0, (-1, self.step))
 
     def spread(self, filters: Tensor, kernel_size: Pair) -> Tensor:
         """(B, tiles, fine pixels, taps) to (…, around): 0 where the parent has no tap."""
-        if self.side == 1:
+        side, more = self.side, self.side - 1
+        if side == 1:
             return filters
-        more = self.side - 1
-        by_tap = filters.unflatten(3, tuple(kernel_size)).split(self.r**2, dim=2)
-        spread = [
-            F.pad(
-                part, (i % self.side, more - i % self.side, i // self.side, more - i // self.side)
-            )
-            for i, part in enumerate(by_tap)
-        ]
-        return torch.cat(spread, dim=2).flatten(3)
+        pixels = (side, self.r, side, self.r)
+        split = filters.unflatten(3, tuple(kernel_size)).unflatten(2, pixels)
+        rows = []
+        for i, of_row in enumerate(split.split(1, dim=2)):
+            parts = enumerate(of_row.split(1, dim=4))
+            rows.append(torch.cat([F.pad(x, (j, more - j, i, more - i)) for j, x in parts], dim=4))
+        return torch.cat(rows, dim=2).flatten(6).flatten(2, 5)
+
+    def along(self, values: Tensor, axis: int) -> Tensor:
+        """What fine pixels' taps have along an axis, (n, k, H'), to (n, tiles, step, around).
+
+        Args:
+            values: of each tap and fine pixel.
+            axis: 0: rows, 1: columns.
+
+        Returns:
+            0 where the parent has no tap.
+        """
+        at, more = self._fine((self.rows, self.columns)[axis], values.shape[2]), self.side - 1
+        by_tile = values.index_select(2, at.flatten()).transpose(1, 2)
+        by_tile = by_tile.unflatten(1, (-1, self.step))
+        if not more:
+            return by_tile
+        r = self.r
+        # Slices: the optimizer folds no Split, and says so.
+        parts = ((i, by_tile[:, :, i * r : (i + 1) * r]) for i in range(self.side))
+        return torch.cat([F.pad(x, (i, more - i)) for i, x in parts], dim=2)
 
     def in_rows(self, by_tile: Tensor, size: Sequence[int]) -> Tensor:
         """(B, tiles, fine pixels of a tile, n) to (B, n, *size)."""
-        r, of_tile = self.r, (self.side * self.r) ** 2
-        y = self._places(self.rows, (self.columns * of_tile, self.side * r * r, r), size[0])
-        x = self._places(self.columns, (of_tile, r * r, 1), size[1])
+        of_tile = self.step**2
+        y = self._places(self.rows, self.columns * of_tile, self.step, size[0])
+        x = self._places(self.columns, of_tile, 1, size[1])
         pixels = by_tile.flatten(1, 2).index_select(1, (y[:, None] + x).flatten())
-        return pixels.transpose(1, 2).unflatten(2, tuple(size))
+        return pixels.unflatten(1, tuple(size)).permute(0, 3, 1, 2)
 
-    def _places(self, tiles: int, steps: Sequence[int], size: int) -> Tensor:
+    def _places(self, tiles: int, of_tile: int, of_pixel: int, size: int) -> Tensor:
         """What each of `size` fine pixels along an axis adds to its place in the order of tiles.
 
         Args:
             tiles: along the axis.
-            steps: from tile to tile, from parent to parent, and from pixel to pixel.
+            of_tile, of_pixel: steps from one to the next.
             size: fine pixels.
         """
         # Without quotients, which ONNX has for positive numbers alone, and so in many nodes.
-        tile, parent, phase = (
-            torch.arange(n) * step
-            for n, step in zip((tiles, self.side, self.r), steps, strict=True)
-        )
-        places = (tile[:, None, None] + parent[:, None] + phase).flatten()
+        first, within = torch.arange(tiles) * of_tile, torch.arange(self.step) * of_pixel
+        places = (first[:, None] + within).flatten()
         return places if is_known(places.shape[0] == size) else places[:size]
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """(B, n, H, W) to (B, H·W, n)."""
+    # All four axes are turned at once: a runtime whose maps are channels last has nothing to do.
+    return x.permute(0, 2, 3, 1).flatten(1, 2)

@@ -219,12 +219,21 @@ class PhaseSpatialBranch(nn.Module):
             nn.init.zeros_(self.pointwise.weight)
             nn.init.zeros_(cast(Tensor, self.pointwise.bias))
 
+    def by_phase(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, r²·groups·k², H, W), without normalisation."""
+        return separable(x, self.depthwise, self.pointwise, self.phases)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, groups·k², r·H, r·W)."""
         r = self.scale_factor
         if self.norm_by_phase:
-            filters = self.norm(separable(x, self.depthwise, self.pointwise, self.phases))
-            by_phase = filters.unflatten(1, (r, r, -1))
-            return as_computed(by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3))
+            return in_pixels(self.norm(self.by_phase(x)), r)
         filters = separable(x, self.depthwise, self.pointwise, self.phases, r)
         return _normalize(self.norm, filters, self.depthwise.weight, self.pointwise.weight)
+
+
+def in_pixels(by_phase: Tensor, scale_factor: int) -> Tensor:
+    """(B, r²·n, H, W) to (B, n, r·H, r·W)."""
+    r = scale_factor
+    split = by_phase.unflatten(1, (r, r, -1))
+    return as_computed(split.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3))

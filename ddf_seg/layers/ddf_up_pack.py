@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from .branches import ChannelBranch, PhaseSpatialBranch, SpatialBranch
 from .checks import check_channels, check_layer, check_odd
 from .ddf_pack import neutral, reset_parts
 from .guided_branch import GuidedBranch, fitted
+from .guided_upsampling import guided_upsample
 from .interpolation import InterpolationSoftmax
 
 # Kept whole by torch.fx, whose stand-ins for tensors have no sizes to decide on.
@@ -216,6 +217,8 @@ class DDFUpPack(nn.Module):
                     f'joint_x: expected a guide of {self.joint_channels} channels, got none'
                 )
             check_channels('joint_x', joint_x, self.joint_channels)
+        if joint_x is not None and self._is_one_operator():
+            return self._in_one([x], [(x.shape[2], x.shape[3])], joint_x, x, summed=True)[0]
         batch, channels = x.shape[:2]
         k, r = self.kernel_size, self.scale_factor
         channel_filter = spatial_filter = None
@@ -236,6 +239,7 @@ class DDFUpPack(nn.Module):
         sources: Sequence[tuple[int, int]],
         joint_x: Tensor,
         features: Tensor | None = None,
+        summed: bool = False,
     ) -> list[Tensor]:
         """Upsamples several maps by the same filters, for normalization 'interpolation'.
 
@@ -245,9 +249,10 @@ class DDFUpPack(nn.Module):
                 filters start as the rest of that interpolation.
             joint_x: the guide, as for `forward`.
             features: what the filters are made of, (B, in_channels, H, W); default: the first map.
+            summed: whether the sum of the upsampled maps is wanted alone.
 
         Returns:
-            (B, C, H', W') each.
+            (B, C, H', W') each, or their sum.
 
         Raises:
             ValueError: the features or the guide do not fit.
@@ -256,6 +261,8 @@ class DDFUpPack(nn.Module):
         features = maps[0] if features is None else features
         check_channels('x', features, self.in_channels)
         check_channels('joint_x', joint_x, self.joint_channels)
+        if self._is_one_operator():
+            return self._in_one(maps, sources, joint_x, features, summed)
         low = (features.shape[2], features.shape[3])
         logits, query, key = self.spatial_branch(joint_x, features)
         made = self.interpolation.filters(logits, low, sources, query, key)
@@ -263,7 +270,27 @@ class DDFUpPack(nn.Module):
         # Whoever records the calls reads off `source` what each map was interpolated from.
         for x, source, filters in zip(maps, sources, made, strict=True):  # noqa: B007
             upsampled.append(self._upsample_by(x, filters))
-        return upsampled
+        return [sum(upsampled[1:], start=upsampled[0])] if summed else upsampled
+
+    def _is_one_operator(self) -> bool:
+        guided = self.interpolation is not None and self.joint_channels > 0
+        return guided and self.head == 1 and torch.compiler.is_exporting()
+
+    def _in_one(
+        self,
+        maps: Sequence[Tensor],
+        sources: Sequence[tuple[int, int]],
+        joint_x: Tensor,
+        features: Tensor,
+        summed: bool,
+    ) -> list[Tensor]:
+        assert self.interpolation is not None
+        of_guide, by_phase, key = cast(GuidedBranch, self.spatial_branch).parts(joint_x, features)
+        low = (features.shape[2], features.shape[3])
+        rows, columns = self.interpolation.tables(of_guide, low, sources)
+        return guided_upsample(
+            of_guide, by_phase, key, rows, columns, maps, self.scale_factor, summed
+        )
 
     def _upsample_by(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
         return ddf_upsample(x, None, spatial_filter, self.kernel_size, self.scale_factor)

@@ -53,9 +53,9 @@ class GuidedBranch(nn.Module):
         self.groups = groups
         self.scale_factor = scale_factor
         self.affinity_channels = affinity_channels
-        width = groups * (kernel_size**2 + affinity_channels)
+        self.logits = groups * kernel_size**2
         # W and Q in one: the guide is large, and read once.
-        self.guide = nn.Conv2d(guide_channels, width, 1)
+        self.guide = nn.Conv2d(guide_channels, self.logits + groups * affinity_channels, 1)
         if affinity_channels:
             self.key = nn.Conv2d(in_channels, groups * affinity_channels, 1, bias=False)
         self.around: nn.Conv2d | None = None
@@ -99,18 +99,31 @@ class GuidedBranch(nn.Module):
         Returns:
             (B, groups·k², H', W'), (B, groups·d, H', W') and (B, groups·d, H, W).
         """
-        width = self.groups * self.kernel_size**2
-        if self.around is None or self.coarse is None:
-            of_guide = few_outputs(guide, self.guide.weight, self.guide.bias)
-            logits = of_guide[:, :width]
-        else:
-            of_guide = separable(guide, self.around, self.guide)
-            of_features = fitted(self.coarse(x), x, guide, self.scale_factor)
-            logits = of_guide[:, :width] + of_features
+        of_guide = self._of_guide(guide)
+        logits, key = of_guide[:, : self.logits], self._key(x)
+        if self.coarse is not None:
+            logits = logits + fitted(self.coarse(x), x, guide, self.scale_factor)
+        return logits, None if key is None else of_guide[:, self.logits :], key
+
+    def parts(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What the logits are made of, each at its own size; arguments as for `forward`.
+
+        Returns:
+            What the guide says of the logits, then Q g, (B, groups·(k² + d), H', W'); with context
+            what the features say, (B, r²·groups·k², H, W); K x / √d where something is compared.
+        """
+        by_phase = None if self.coarse is None else self.coarse.by_phase(x)
+        return self._of_guide(guide), by_phase, self._key(x)
+
+    def _of_guide(self, guide: Tensor) -> Tensor:
+        if self.around is None:
+            return few_outputs(guide, self.guide.weight, self.guide.bias)
+        return separable(guide, self.around, self.guide)
+
+    def _key(self, x: Tensor) -> Tensor | None:
         if not self.affinity_channels:
-            return logits, None, None
-        query = of_guide[:, width:]
-        return logits, query, few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
+            return None
+        return few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
 
 
 def _without_context(

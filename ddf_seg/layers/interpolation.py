@@ -252,14 +252,19 @@ class InterpolationSoftmax(nn.Module):
         Returns:
             For each map (B, groups·k², H', W').
         """
-        by_axis = zip(*(sources or [low]), strict=True)
-        settings = (self.scale_factor, self.kernel_size, self.mode, self.align_corners)
-        rows, columns = (
-            _axis_table(table_dtype(logits), logits.device, of_maps, n, high, *settings)
-            for of_maps, n, high in zip(by_axis, low, logits.shape[2:], strict=True)
-        )
+        rows, columns = self.tables(logits, low, sources or [low])
         made = interpolation_softmax(logits, query, key, rows, columns, self.scale_factor)
         return [made] if sources is None else list(made.split(logits.shape[1], dim=1))
+
+    def tables(self, logits: Tensor, low: Size, sources: Sequence[Size]) -> tuple[Tensor, Tensor]:
+        """Rows and columns for `interpolation_softmax`; arguments as for `filters`."""
+        settings = (self.scale_factor, self.kernel_size, self.mode, self.align_corners)
+        sizes = zip(zip(*sources, strict=True), low, logits.shape[2:], strict=True)
+        rows, columns = (
+            _axis_table(table_dtype(logits), logits.device, of_maps, n, high, *settings)
+            for of_maps, n, high in sizes
+        )
+        return rows, columns
 
     def forward(self, logits: Tensor, low: Size) -> Tensor:
         """Logits (B, groups·k², H', W') for maps of size `low` to filters of the same shape."""

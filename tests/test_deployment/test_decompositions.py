@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ddf_seg import ops
 from ddf_seg.deployment.decompositions import decomposition_table, softmax
+from ddf_seg.layers.guided_upsampling import composed
+from ddf_seg.layers.interpolation import axis_table
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 from ddf_seg.ops.filter_norm import filter_norm
 from ddf_seg.ops.interpolation_softmax import interpolation_softmax
@@ -35,7 +37,7 @@ def assert_same(name: str, expected: Tensor, *arguments: Any) -> None:
 
 def test_every_forward_operator_has_one() -> None:
     names = {'ddf', 'ddf_upsample', 'affinity', 'filter_norm', 'depthwise_pointwise'}
-    assert TABLE.keys() == {*names, 'interpolation_softmax'}
+    assert TABLE.keys() == {*names, 'interpolation_softmax', 'guided_upsample'}
 
 
 @pytest.mark.parametrize('call', [*ddf_calls(60), *of_one_filter(ddf_calls(15))], ids=str)
@@ -62,6 +64,46 @@ def test_interpolation_softmax(compared: bool) -> None:
     pair_of = (query, key) if compared else (None, None)
     arguments = (logits, *pair_of, random(4, 5, 7), random(4, 5, 11), 2)
     assert_same('interpolation_softmax', interpolation_softmax(*arguments), *arguments)
+
+
+@pytest.mark.parametrize('summed', [True, False])
+@pytest.mark.parametrize(('context', 'compared'), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ('low', 'fine', 'k', 'r'),
+    [
+        ((4, 6), (8, 12), 5, 2),  # whole tiles of 2×2 parents
+        ((4, 5), (7, 10), 3, 2),
+        ((4, 5), (9, 11), 5, 2),  # the last parents have more fine pixels
+        ((1, 3), (3, 7), 5, 3),
+        ((2, 3), (2, 3), 3, 1),
+    ],
+)
+def test_guided_upsample(
+    low: Any, fine: Any, k: int, r: int, context: bool, compared: bool, summed: bool
+) -> None:
+    """Against the operators that it is composed of."""
+    settings = (r, k, 'bilinear', False)
+    rows, columns = (
+        axis_table((n, 1), n, high, *settings) for n, high in zip(low, fine, strict=True)
+    )
+    of_guide = random(2, k * k + (4 if compared else 0), *fine)
+    by_phase = random(2, r * r * k * k, *low) if context else None
+    key = random(2, 4, *low) if compared else None
+    arguments = (
+        of_guide,
+        by_phase,
+        key,
+        rows,
+        columns,
+        [random(2, 3, *low), random(2, 3, *low) ** 2],
+        r,
+        summed,
+    )
+    expected, found = composed(*arguments), TABLE['guided_upsample'](*arguments)
+    assert len(expected) == len(found) == (1 if summed else 2)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

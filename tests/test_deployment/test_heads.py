@@ -33,6 +33,7 @@ HEADS = [
         type='DDFSegformerHead', **_LEVELS,
         ddf_cfg=dict(kernel_combine='add', head=2, normalization='filter_norm'),
     ),
+    dict(type='DDFSegformerHead', in_channels=[6, 8, 10], in_index=[0, 1, 2]),
     dict(type='DDFFPNHead', feature_strides=[4, 8], **_LEVELS),
     dict(
         type='DDFASPPHead', in_channels=8, in_index=1, dilations=(1, 2), c1_in_channels=6,
@@ -100,10 +101,15 @@ def filled(cfg: dict[str, Any]) -> nn.Module:
     return part
 
 
+def title(cfg: dict[str, Any]) -> str:
+    is_papers = cfg.get('ddf_cfg', {}).get('normalization') == 'filter_norm'
+    return f'{cfg["type"]}{" with filter_norm" if is_papers else ""}'
+
+
 def head(cfg: dict[str, Any]) -> Part:
     fine = (10, 14) if cfg['type'] == 'DDFFPNHead' else (10, 13)
-    levels = torch.randn(1, 6, *fine), torch.randn(1, 8, 5, 7)
-    return Levels(filled({**_HEAD, **cfg})), levels
+    levels = torch.randn(1, 6, *fine), torch.randn(1, 8, 5, 7), torch.randn(1, 10, 3, 4)
+    return Levels(filled({**_HEAD, **cfg})), levels[: 1 + max(np.atleast_1d(cfg['in_index']))]
 
 
 def cascade() -> Part:
@@ -151,7 +157,7 @@ def unet() -> Part:
 
 
 PARTS: dict[str, Callable[[], Part]] = {
-    **{cfg['type']: partial(head, cfg) for cfg in HEADS},
+    **{title(cfg): partial(head, cfg) for cfg in HEADS},
     'OCRHead after FCNHead': cascade,
     'PIDHead': three_branches,
     'DDFFPN': neck,
@@ -198,7 +204,7 @@ class Faulty(Interpreter):
         graph: of torch.export.
         call: the name of its node.
         place: of the argument that is too large, or None: the result is.
-        part: which part of it is.
+        part: which part of it is; of a list, which of its tensors.
     """
 
     def __init__(
@@ -217,12 +223,17 @@ class Faulty(Interpreter):
             return super().call_function(target, args, kwargs)
         if self.place is None:
             return 1.01 * super().call_function(target, args, kwargs)
-        wrong = args[self.place].clone()
-        wrong[self.part] *= 1.01
+        of_place = args[self.place]
+        wrong = [*of_place] if isinstance(of_place, list) else of_place.clone()
+        if isinstance(wrong, list):
+            wrong[self.part] = [1.01 * x for x in wrong[self.part]]
+        else:
+            wrong[self.part] *= 1.01
         args = (*args[: self.place], wrong, *args[self.place + 1 :])
         return super().call_function(target, args, kwargs)
 
 
+WITH_TABLES = ('ddf_seg::interpolation_softmax', 'ddf_seg::guided_upsample')
 # The tables' parts; the weights are those of all sources.
 TABLES = [slice(at, at + 1) for at in (LOG_PRIOR, START)] + [slice(WEIGHTS, None)]
 
@@ -237,8 +248,11 @@ def faults(graph: torch.fx.GraphModule) -> Iterator[Faulty]:
             yield Faulty(graph, node.name, None, slice(None))
             continue
         for place, argument in enumerate(node.args):
-            if isinstance(argument, torch.fx.Node):
-                is_table = name == 'ddf_seg::interpolation_softmax' and place in (3, 4)
+            if isinstance(argument, list) and isinstance(argument[0], torch.fx.Node):
+                for i in range(len(argument)):
+                    yield Faulty(graph, node.name, place, slice(i, i + 1))
+            elif isinstance(argument, torch.fx.Node):
+                is_table = name in WITH_TABLES and place in (3, 4)
                 for part in TABLES if is_table else [slice(None)]:
                     yield Faulty(graph, node.name, place, part)
 

@@ -24,7 +24,7 @@ from ddf_seg.runtime import Segmenter
 # Of ONNX's own domain
 ALLOWED = """
 Add ArgMax Cast Clip Concat Conv Div Exp Expand Gather MatMul Mul Pad ReduceMax ReduceMean ReduceSum
-Reciprocal Relu Reshape Resize Sigmoid Slice Split Sqrt Sub Tile Transpose Unsqueeze Where
+Reciprocal Relu Reshape Resize Sigmoid Slice Softmax Split Sqrt Sub Tile Transpose Unsqueeze Where
 """
 
 
