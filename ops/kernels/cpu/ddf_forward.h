@@ -3,7 +3,7 @@
 
 #include <initializer_list>
 
-#include "ddf_filter.h"
+#include "ddf_four_phases.h"
 #include "ddf_plan.h"
 
 namespace ddf::DDF_NAMESPACE {
@@ -13,13 +13,22 @@ DDF_INLINE int64_t run_elements(const Tile& tile) {
   return round_up(tile.rows.size() * tile.columns.size(), 64) + 64;
 }
 
+// Whether a tile is for the loop over four phases: each position has these, and no others.
+inline bool has_four_phases(const Problem& p, const Tile& tile) {
+  if (p.scale != 2 || p.combine != Combine::spatial) return false;
+  const Phase last = phase_of(p, tile, 1, 1);
+  return last.tile.rows == tile.rows && last.tile.columns == tile.columns &&
+         (phase_rows(p) == 2 || phase_of(p, tile, 2, 0).empty()) &&
+         (phase_columns(p) == 2 || phase_of(p, tile, 0, 2).empty());
+}
+
 template <typename T, bool kPixelLanes>
 struct ForwardBuffers {
   static constexpr int L = kLanes<T>;
-  bool walk = false;
+  bool walk = false, four_phases = false;
   int64_t block = 0;  // channels
   Patch<T, kPixelLanes> patch;
-  T *weights, *filter, *output;
+  T *weights, *filter = nullptr, *output = nullptr;
   int64_t output_elements = 0;  // for one phase
 
   void allocate(Scratch& scratch, const Problem& p, const Tile& tile, const Plan& plan) {
@@ -29,11 +38,17 @@ struct ForwardBuffers {
                         p.dilation_x, kPixelLanes);
     patch.y.valid = {0, p.height};
     patch.x.valid = {0, p.width};
-    walk = can_walk(patch, p);
-    block = kPixelLanes ? (walk ? kWalkChannels : kVectors) : (walk ? kWalkVectors : kVectors) * L;
+    four_phases = has_four_phases(p, tile);
+    walk = !four_phases && can_walk(patch, p);
+    if (four_phases)
+      block = kPhaseBlock * (kPixelLanes ? 1 : L);
+    else
+      block =
+          kPixelLanes ? (walk ? kWalkChannels : kVectors) : (walk ? kWalkVectors : kVectors) * L;
     patch.channels = block;
     patch.allocate(scratch);
     weights = scratch.take<T>(weight_elements<T, kPixelLanes>(p, tile, Order::block));
+    if (four_phases) return;
     filter = scratch.take<T>(p.taps() * block);
     output_elements = (round_up(tile.columns.size(), L) * tile.rows.size() + 64) * block;
     if (plan.stream) output_elements += block * run_elements(tile);
@@ -207,6 +222,19 @@ struct ForwardUnit {
                        leftmost.tile, columns, p.scale, channels, stream);
   }
 
+  void filter_all_phases(int64_t c, int64_t channels) {
+    used = 0;
+    const auto weights = weights_of(phase_of(p, tile, 0, 0));
+    const bool in_place = weights_in_place();
+    auto out = Map<E>::of(p.output, image, c);
+    out.data += 2 * (tile.rows.begin * out.y + tile.columns.begin * out.x);
+    filter_four_phases<T, E, kPixelLanes>(
+        {buffers.patch.data, weights.data, out, strides_of(buffers.patch, weights),
+         in_place ? p.spatial_filter.y : 2 * weights.elements(),
+         in_place ? p.spatial_filter.x : weights.elements(), tile.rows.size(), tile.columns.size(),
+         channels, p.kernel_y, p.kernel_x, stream});
+  }
+
   void run() {
     const bool interleaves = kPixelLanes && p.scale > 1 && p.scale <= 64;
     const auto each_phase = [&](const auto& body, const auto& row_of_phases) {
@@ -233,6 +261,12 @@ struct ForwardUnit {
         if (!started) buffers.patch.start();
         started = true;
         buffers.patch.fill(Map<const E>::of(p.features, image, c), channels);
+      }
+      if constexpr (kCombine == Combine::spatial) {
+        if (buffers.four_phases) {
+          filter_all_phases(c, channels);
+          continue;
+        }
       }
       each_phase([&](const Phase& phase) { filter(phase, c, channels); },
                  [&](int64_t py) { filter_row_of_phases(py, c, channels); });
