@@ -122,5 +122,6 @@ def rows(host: str) -> dict[str, Callable[[], nn.Module]]:
     }
 
 
-# Channels with which interpolation takes as long for an image as ddf with WIDTH (`study time`)
-WIDER = {'segformer': 96, 'fpn': 80}
+# Channels with which interpolation takes at least as long for an image as ddf with WIDTH
+# (`study time`)
+WIDER = {'segformer': 112, 'fpn': 112}
