@@ -108,7 +108,8 @@ class Timing:
 
     Attributes:
         seconds: the median.
-        faults: pages that the kernel had to provide, on average.
+        faults: page faults without reading from a disk, on average; each provides a page, or a
+            huge page.
     """
 
     seconds: float

@@ -32,7 +32,7 @@ def peak() -> int:
 
 
 def faults() -> int:
-    """Pages of this process that the kernel has had to provide so far."""
+    """Page faults of this process so far, without those that read from a disk."""
     import resource  # Unix alone has it
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -150,6 +150,11 @@ class GuidedUpsample(Block):
             )
 
 
+def is_plain(conv: nn.Module) -> bool:
+    """Whether a convolution is what its weights say, with no wrapper or hook to be passed by."""
+    return type(conv) is nn.Conv2d and not (conv._forward_hooks or conv._forward_pre_hooks)
+
+
 def build_fusion(
     channels: int, factors: Sequence[int], resize_cfg: dict[str, Any], ddf_cfg: dict[str, Any]
 ) -> Fusion:
@@ -216,7 +221,8 @@ class GuidedFusion(Fusion):
         return torch.cat(self._climb(maps, maps), dim=1)
 
     def convolved(self, maps: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
-        if not all(upsample.shares_filters for upsample in self.upsamples):
+        shared = all(upsample.shares_filters for upsample in self.upsamples)
+        if not (shared and is_plain(conv)):
             return super().convolved(maps, conv)
         # Each level is convolved at its own size, and none of the finest size has the channels of
         # all levels.
@@ -237,10 +243,10 @@ class GuidedFusion(Fusion):
             summed: whether their sum will do, from the last step on.
         """
         raised, sources = [parts[-1]], [parts[-1].shape[2:]]
-        steps = zip(maps[1:], maps[:-1], parts[:-1], self.upsamples, strict=True)
-        for features, guide, part, upsample in reversed(list(steps)):
-            last = summed and guide is maps[0]
-            raised = [part, *upsample.shared(raised, sources, guide, features, last)]
+        for step in reversed(range(len(self.upsamples))):
+            features, guide, upsample = maps[step + 1], maps[step], self.upsamples[step]
+            last = summed and step == 0
+            raised = [parts[step], *upsample.shared(raised, sources, guide, features, last)]
             sources = [guide.shape[2:], *sources]
         return raised
 

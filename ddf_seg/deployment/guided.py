@@ -12,12 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..layers.interpolation import OUTSIDE
 from ..ops.interpolation_softmax import LOG_PRIOR, START, WEIGHTS
 from ..ops.torch_internals import is_known
 from .tiles import Tiles
-
-# A logarithm whose exponential is 0, as of the tables' taps outside the map
-_NOTHING = -1e4
 
 
 def guided_upsample(
@@ -50,11 +48,11 @@ def guided_upsample(
         logits = logits + guide[..., k * k :] @ windows(key).transpose(2, 3)
     tables = _tables(tiles, rows, columns)
     deviation = (logits + tables[LOG_PRIOR]).softmax(dim=3) - tables[START]
+    # Each map for itself: the windows of all at once would not fit into a cache.
     by_tile = [
         (deviation + of_map).to(x.dtype) @ windows(x)
         for of_map, x in zip(tables[WEIGHTS:], maps, strict=True)
     ]
-    # Each for itself: the windows of all at once would not fit into a cache.
     if summed:
         by_tile = [sum(by_tile[1:], start=by_tile[0])]
     return [tiles.in_rows(x, size) for x in by_tile]
@@ -65,7 +63,7 @@ def _tables(tiles: Tiles, rows: Tensor, columns: Tensor) -> list[Tensor]:
     down, across = tiles.along(rows, 0), tiles.along(columns, 1)
     _, _, step, around = down.shape
     tap = torch.arange(around) - (torch.arange(step) // tiles.r)[:, None]
-    nothing = torch.where((tap >= 0) & (tap < rows.shape[1]), 0.0, _NOTHING)
+    nothing = torch.where((tap >= 0) & (tap < rows.shape[1]), 0.0, OUTSIDE)
     combined = []
     for i in range(rows.shape[0]):
         # Slices: the optimizer folds no Split, and says so.

@@ -19,7 +19,7 @@ MODES = ('bilinear', 'nearest')
 # weight of 0, a filter can still grow one.
 _FLOOR = 0.05
 # The logarithm of nothing, for taps outside the map. float16 holds it, and its exponential is 0.
-_OUTSIDE = -1e4
+OUTSIDE = -1e4
 
 
 # Farther than taps can lie from a target, in the units of `_weights_on_a_line`; int32 holds it.
@@ -133,7 +133,7 @@ def axis_table(
     """
     others = (low, high, scale_factor, kernel_size, mode, align_corners)
     weights, inside = axis_weights(low, *others)
-    prior = torch.where(inside, (weights + _FLOOR).log(), _OUTSIDE)
+    prior = torch.where(inside, (weights + _FLOOR).log(), OUTSIDE)
     by_source = (axis_weights(source, *others)[0] for source in sources)
     return torch.stack([prior, prior.softmax(dim=0), *by_source])
 

@@ -307,13 +307,21 @@ def test_each_call_is_timed_in_each_regime(monkeypatch: pytest.MonkeyPatch) -> N
             assert row.cells[f'{what} of baseline'] == pytest.approx(ratio)
 
 
+def test_an_allocator_that_is_not_loaded_is_not_timed(capfd: pytest.CaptureFixture[str]) -> None:
+    settings = measure.Settings(CPU, seconds=0.01, threads=1)
+    with pytest.raises(RuntimeError, match='has died'):
+        regimes._in_a_process({'LD_PRELOAD': 'libnowhere.so'}, settings, [])
+    assert 'expected libnowhere.so to be loaded' in capfd.readouterr().err
+
+
 def test_a_regime_has_its_own_allocator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('LD_PRELOAD', 'libother.so')
     monkeypatch.setenv('MALLOC_ARENA_MAX', '1')
+    monkeypatch.setenv('TCMALLOC_SAMPLE_PARAMETER', '1')
     before = dict(os.environ)
     with regimes.environment({'MALLOC_TOP_PAD_': '5'}):
-        changed = {name for name in {**before, **os.environ} if '_' in name} - set(os.environ)
-        assert changed == {'LD_PRELOAD', 'MALLOC_ARENA_MAX'}
+        gone = set(before) - set(os.environ)
+        assert gone == {'LD_PRELOAD', 'MALLOC_ARENA_MAX', 'TCMALLOC_SAMPLE_PARAMETER'}
         child = [sys.executable, '-c', 'import os; print(os.environ["MALLOC_TOP_PAD_"])']
         assert subprocess.run(child, capture_output=True, check=True).stdout == b'5\n'
     assert dict(os.environ) == before

@@ -11,6 +11,7 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ddf_seg.layers import DDFUpPack
 
@@ -108,6 +109,41 @@ def test_filters_that_tell_channels_apart_come_first(
 ) -> None:
     head = build(cfg, ddf_cfg=ddf_cfg).eval()
     assert width_upsampled_last(head, levels()) == 16
+
+
+def test_a_level_of_filters_of_groups_is_not_classified_at_the_finest_size() -> None:
+    """That would be a classifier for each level, where the sum needs one."""
+    head = build(HEADS[0], ddf_cfg=dict(head=2)).eval()
+
+    def flops() -> int:
+        with FlopCounterMode(display=False) as counter:
+            head(levels())
+        return counter.get_total_flops()
+
+    found = flops()
+    # Whoever hooks the classifier gets the sum of all levels.
+    head.conv_seg.register_forward_hook(lambda *_: None)
+    assert found == flops()
+
+
+@pytest.mark.parametrize('cfg', HEADS, ids=lambda cfg: cfg.get('head', cfg['type']))
+def test_dropout_that_is_on_while_the_head_is_not_in_training(cfg: dict[str, Any]) -> None:
+    head = build(cfg).eval()
+    inputs = levels()
+    head.dropout.train()
+    with torch.no_grad():
+        assert not torch.allclose(head(inputs), head(inputs))
+
+
+def test_hooks_of_the_classifier_and_of_the_fusion_run() -> None:
+    segformer = build(dict(type='DDFSegformerHead', norm_cfg=dict(type='BN'), **SEVERAL)).eval()
+    fpn = build(HEADS[0]).eval()
+    for head, conv in ((segformer, segformer.fusion_conv.conv), (fpn, fpn.conv_seg)):
+        expected = head(inputs := levels())
+        called: list[nn.Module] = []
+        conv.register_forward_hook(lambda module, given, made, to=called: to.append(module))
+        torch.testing.assert_close(head(inputs), expected, rtol=1e-4, atol=1e-4)
+        assert called == [conv]
 
 
 class _OwnClassifier(BaseDecodeHead):

@@ -283,7 +283,7 @@ def test_results_larger_than_the_caches(view: str, width: int) -> None:
 def test_upsampled_results_larger_than_the_caches(view: str, width: int) -> None:
     """The four phases of the spatial filter alone; the last tile has others, too."""
     channels = 17
-    height = 2**21 // (channels * width) + 1
+    height = 2**22 // (channels * width) + 1
     shared = {'batch': 1, 'groups': 1, 'per_group': channels, 'views': (view,) * 4}
     call = make_call('ddf_upsample', size=(height, width), filters='S', off=(1, 0), **shared)
     for got, want in zip(call.compiled([True] * 3), call.plain([True] * 3), strict=True):

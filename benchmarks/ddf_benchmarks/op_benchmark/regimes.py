@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Of processes that start meanwhile: these, and no others that choose or tune an allocator."""
     before = dict(os.environ)
     for name in before:
-        if name == 'LD_PRELOAD' or name.startswith(('MALLOC_', 'GLIBC_TUNABLES')):
+        if name == 'LD_PRELOAD' or name.startswith(('MALLOC_', 'TCMALLOC_', 'GLIBC_TUNABLES')):
             del os.environ[name]
     os.environ.update(variables)
     try:
@@ -128,6 +129,10 @@ def _in_a_process(
 
 @torch.no_grad()
 def _measure(send: Any, settings: Settings, calls: list[tuple[Case, str]]) -> None:
+    library = os.environ.get('LD_PRELOAD')
+    # The loader goes on without a library that it does not find.
+    if library and library not in Path('/proc/self/maps').read_text():
+        raise RuntimeError(f'LD_PRELOAD: expected {library} to be loaded, and it is not')
     torch.set_num_threads(settings.threads)
     send.send([with_faults(settings, _contestants(case, direction)) for case, direction in calls])
 

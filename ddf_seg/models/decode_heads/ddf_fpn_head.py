@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...decoders.levels import layer_arguments, scale_factors, starts_as_interpolation
 from ...decoders.refinement import projected_refinement
-from ...decoders.upsampling import GuidedUpsample
+from ...decoders.upsampling import GuidedUpsample, is_plain
 from ...ops.torch_internals import is_known
 from ..blocks import gate_convolutions, mmcv_projection
 
@@ -193,7 +193,7 @@ class DDFFPNHead(FPNHead):
             maps = [head(levels[: level + 1]) for level, head in enumerate(self.scale_heads)]
             return self.cls_seg(self._sum(maps))
         kept: Tensor | None = None
-        if self.dropout is not None and self.training:
+        if self.dropout is not None and self.dropout.training:
             # The channels that the sum of all levels keeps
             kept = self.dropout(levels[0].new_ones(levels[0].shape[0], self.channels, 1, 1))
 
@@ -210,9 +210,11 @@ class DDFFPNHead(FPNHead):
     @property
     def _classifies_first(self) -> bool:
         """Whether each level is classified before its last upsampling, which has fewer channels."""
-        mixes = type(self).cls_seg is BaseDecodeHead.cls_seg
+        mixes = type(self).cls_seg is BaseDecodeHead.cls_seg and is_plain(self.conv_seg)
         guided = isinstance(self.scale_heads[-1], _GuidedScale)
-        return mixes and guided and self.out_channels < self.channels
+        upsamples = (x for x in self.scale_heads.modules() if isinstance(x, GuidedUpsample))
+        shared = all(upsample.shares_filters for upsample in upsamples)
+        return mixes and guided and shared and self.out_channels < self.channels
 
     def _sum(self, maps: Sequence[Tensor]) -> Tensor:
         total = maps[0]

@@ -45,8 +45,18 @@ class _OwnInitialisation(BaseModule):
                 module.init_weights()
 
 
+def _climb(features: Tensor, guides: Sequence[Tensor], upsamples: Sequence[nn.Module]) -> Tensor:
+    for guide, upsample in zip(reversed(guides), reversed(upsamples), strict=True):
+        features = upsample(features, guide)
+    return features
+
+
 class _Guided(_OwnInitialisation, BaseDecodeHead):
     """What every guided head adds to its parent; see `build_guided_head` for the arguments."""
+
+    # Whether the parent's classifier is BaseDecodeHead's, which commutes with a filter that all
+    # channels share: dropout of whole channels and a 1×1 convolution.
+    _mixes: bool
 
     def __init__(
         self,
@@ -83,14 +93,7 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
         """(B, channels, H, W) to the same width at the first guide's size."""
         if self.ddf_refinement is not None:
             return self.ddf_refinement(features)
-        return self._climb(features, guides, self.ddf_upsamples)
-
-    def _climb(
-        self, features: Tensor, guides: Sequence[Tensor], upsamples: Sequence[nn.Module]
-    ) -> Tensor:
-        for guide, upsample in zip(reversed(guides), reversed(upsamples), strict=True):
-            features = upsample(features, guide)
-        return features
+        return _climb(features, guides, self.ddf_upsamples)
 
     def _classified(
         self,
@@ -99,14 +102,12 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
         classify: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Scores of what DDF makes of the parent's features."""
-        # Dropout of whole channels, and a 1×1 convolution, as BaseDecodeHead has it
-        mixes = _definer(type(self).__bases__[1], 'cls_seg') is BaseDecodeHead
-        if not guides or not mixes or self.out_channels >= features.shape[1]:
+        if not guides or not self._mixes or self.out_channels >= features.shape[1]:
             return classify(self._apply_ddf(features, guides))
         # Fewer channels are left to upsample.
         finest, *others = guides
         last, *upsamples = self.ddf_upsamples
-        return last.mixed(self._climb(features, others, upsamples), finest, classify)
+        return last.mixed(_climb(features, others, upsamples), finest, classify)
 
 
 class _GuidedFeature(_Guided):
@@ -217,7 +218,8 @@ def _guided(parent: Any) -> Any:
         mixin = _GuidedMap if classifies else _GuidedFeature
     else:
         mixin = _GuidedClassifier
-    return type(f'Guided{parent.__name__}', (mixin, parent), {'__module__': __name__})
+    members = {'__module__': __name__, '_mixes': _definer(parent, 'cls_seg') is BaseDecodeHead}
+    return type(f'Guided{parent.__name__}', (mixin, parent), members)
 
 
 @MODELS.register_module(name='DDFGuidedHead')
