@@ -55,9 +55,11 @@ def outputs_of(model):
             upsample = module.upsample_alike
 
             def kept(*args, name=name, upsample=upsample):
-                made = upsample(*args)
+                # A sum of maps would hide what each call gave.
+                *given, summed = args
+                made = upsample(*given)
                 outputs[name] += [o.clone() for o in made]
-                return made
+                return [sum(made)] if summed else made
 
             module.upsample_alike = kept
     return outputs
