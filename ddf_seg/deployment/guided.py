@@ -28,7 +28,7 @@ def guided_upsample(
     scale_factor: int,
     summed: bool,
 ) -> list[Tensor]:
-    """`ddf_seg::guided_upsample`."""
+    """`ddf_seg::guided_upsample`; arguments as for `ddf_seg.layers.guided_upsampling.composed`."""
     size, low, k = of_guide.shape[2:], maps[0].shape[2:], rows.shape[1]
     # Fine pixels beyond the last parent's own are further ones of that: their taps do not move on
     # with their place in a tile.

@@ -288,9 +288,10 @@ class DDFUpPack(nn.Module):
         of_guide, by_phase, key = cast(GuidedBranch, self.spatial_branch).parts(joint_x, features)
         low = (features.shape[2], features.shape[3])
         rows, columns = self.interpolation.tables(of_guide, low, sources)
-        return guided_upsample(
-            of_guide, by_phase, key, rows, columns, maps, self.scale_factor, summed
+        upsampled: list[Tensor] = guided_upsample(
+            of_guide, by_phase, key, rows, columns, list(maps), self.scale_factor, summed
         )
+        return upsampled
 
     def _upsample_by(self, x: Tensor, spatial_filter: Tensor) -> Tensor:
         return ddf_upsample(x, None, spatial_filter, self.kernel_size, self.scale_factor)

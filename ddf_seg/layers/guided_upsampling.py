@@ -23,7 +23,7 @@ torch.library.define(
 )
 
 
-def guided_upsample(
+def composed(
     of_guide: Tensor,
     by_phase: Tensor | None,
     key: Tensor | None,
@@ -33,7 +33,7 @@ def guided_upsample(
     scale_factor: int,
     summed: bool,
 ) -> list[Tensor]:
-    """Upsamples maps by filters of one group that share their logits.
+    """`ddf_seg::guided_upsample` by the operators of its parts: maps by filters of shared logits.
 
     Args:
         of_guide, by_phase, key: as `GuidedBranch.parts` gives them, of one group.
@@ -45,23 +45,6 @@ def guided_upsample(
     Returns:
         (B, C, H', W') for each map, or their sum.
     """
-    upsampled: list[Tensor] = torch.ops.ddf_seg.guided_upsample(
-        of_guide, by_phase, key, rows, columns, list(maps), scale_factor, summed
-    )
-    return upsampled
-
-
-def composed(
-    of_guide: Tensor,
-    by_phase: Tensor | None,
-    key: Tensor | None,
-    rows: Tensor,
-    columns: Tensor,
-    maps: Sequence[Tensor],
-    scale_factor: int,
-    summed: bool,
-) -> list[Tensor]:
-    """`guided_upsample` by the operators of its parts."""
     k = rows.shape[1]
     logits = of_guide[:, : k * k]
     query = None if key is None else of_guide[:, k * k :]
@@ -77,3 +60,4 @@ def composed(
 
 
 torch.library.impl('ddf_seg::guided_upsample', 'CompositeImplicitAutograd', composed)
+guided_upsample = torch.ops.ddf_seg.guided_upsample

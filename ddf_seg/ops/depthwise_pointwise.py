@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_depthwise_pointwise, check_gradient, check_separable
+from .checks import check_gradient, check_kinds
 from .definition import Arguments, call, define, empty_like_layout, operator
 from .multilinear import Group, Multilinear, MultilinearBackward
 
@@ -39,6 +39,50 @@ def depthwise_pointwise(
         RuntimeError, ValueError, TypeError: a tensor does not fit; the message names it.
     """
     return call(operator('depthwise_pointwise'), x, depthwise, pointwise, bias, scale_factor)
+
+
+def check_depthwise_pointwise(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+) -> None:
+    """Checks the arguments of `depthwise_pointwise`.
+
+    Raises:
+        TypeError: unsupported or mixed dtypes.
+        ValueError: everything else; the message names the argument, what was expected and found.
+    """
+    check_kinds((('x', x), ('depthwise', depthwise), ('pointwise', pointwise), ('bias', bias)))
+    check_separable(x, depthwise, pointwise, scale_factor)
+    phases, outputs = pointwise.shape[:2]
+    if tuple(bias.shape) != (phases * outputs,):
+        got = ', '.join(map(str, bias.shape))
+        raise ValueError(f'bias: expected shape ({phases * outputs}), got ({got})')
+
+
+def check_separable(x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1) -> None:
+    """Checks those of them that the gradients depend on, as `check_depthwise_pointwise` does."""
+    check_kinds((('x', x), ('depthwise', depthwise), ('pointwise', pointwise)))
+    if x.dim() != 4 or min(x.shape[1:]) < 1:
+        raise ValueError(
+            'x: expected 4 dimensions, at least one channel, row and column, '
+            f'got shape {tuple(x.shape)}'
+        )
+    channels = x.shape[1]
+    if pointwise.dim() != 3 or min(pointwise.shape) < 1 or pointwise.shape[2] != channels:
+        raise ValueError(
+            f'pointwise: expected shape (phases, outputs, {channels}), got {tuple(pointwise.shape)}'
+        )
+    phases = pointwise.shape[0]
+    side = depthwise.shape[-1] if depthwise.dim() else 0
+    if side % 2 == 0 or tuple(depthwise.shape) != (phases, channels, side, side):
+        raise ValueError(
+            f'depthwise: expected shape ({phases}, {channels}, side, side) with an odd side, '
+            f'got {tuple(depthwise.shape)}'
+        )
+    if scale_factor != 1 and (scale_factor < 1 or scale_factor**2 != phases):
+        raise ValueError(
+            f'scale_factor: expected 1, or the root of the number of phases {phases}, '
+            f'got {scale_factor}'
+        )
 
 
 def as_convolution(

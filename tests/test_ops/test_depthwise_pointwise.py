@@ -11,8 +11,7 @@ from torch import Tensor
 
 import ddf_seg.ops
 from ddf_seg.ops import depthwise_pointwise as module
-from ddf_seg.ops.checks import check_depthwise_pointwise
-from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
+from ddf_seg.ops.depthwise_pointwise import check_depthwise_pointwise, depthwise_pointwise
 
 needs_library = pytest.mark.skipif(
     not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
