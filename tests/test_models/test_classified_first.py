@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
+from mmengine.analysis import FlopAnalyzer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -160,3 +160,28 @@ def test_a_head_with_a_classifier_of_its_own_keeps_it_last() -> None:
     MODELS.register_module(module=_OwnClassifier, force=True)
     head = build(dict(GUIDED, head='_OwnClassifier', in_channels=12, in_index=3), channels=12)
     assert width_upsampled_last(head.eval(), levels()) == 12
+
+
+class _Flat(nn.Module):
+    """A head that takes each level as an argument, as a counter that traces wants it."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        scores: Tensor = self.head(list(maps))
+        return scores
+
+
+@pytest.mark.parametrize('head_type', ['DDFSegformerHead', 'DDFFPNHead'])
+def test_mmengine_counts_what_runs(head_type: str) -> None:
+    """Its hooks on every module do not make the head take another path."""
+    strides = dict(feature_strides=[4, 8, 16, 32]) if head_type == 'DDFFPNHead' else {}
+    head = build(dict(type=head_type, norm_cfg=dict(type='BN'), **strides, **SEVERAL)).eval()
+    inputs = levels()
+    with FlopCounterMode(display=False) as counter:
+        head(inputs)
+    counted = FlopAnalyzer(_Flat(head), tuple(inputs)).total()
+    # mmengine counts norms and interpolations, too.
+    assert counted == pytest.approx(counter.get_total_flops() / 2, rel=0.06)
