@@ -53,16 +53,19 @@ def parse_args() -> argparse.Namespace:
     work.add_argument(
         '--cache', type=Path, default=Path('work_dirs/study'), help='folder for the features'
     )
-    train = commands.add_parser('run', help='train and score rows', parents=[common, placed, work])
-    train.add_argument('--rows', nargs='+', help='default: all')
-    train.add_argument(
+    along = ToolParser(add_help=False)
+    along.add_argument(
         '--end-to-end', action='store_true', help='train the backbone along, not only the head'
     )
+    train = commands.add_parser(
+        'run', help='train and score rows', parents=[common, placed, work, along]
+    )
+    train.add_argument('--rows', nargs='+', help='default: all')
     train.add_argument('--iterations', type=count, default=500, help='batches of 4 images')
     commands.add_parser(
         'upgrade',
         help='interpolation trained for long, then upgraded',
-        parents=[common, placed, work],
+        parents=[common, placed, work, along],
     )
     picture = commands.add_parser(
         'picture', help='train rows and draw what they predict', parents=[common, placed, work]
@@ -97,10 +100,14 @@ def train_or_measure(args: argparse.Namespace, device: torch.device) -> None:
         return
     # Two runs with a thread each, side by side, take less time than one after the other with two.
     torch.set_num_threads(1)
-    backbone, results = None, args.results
-    if args.command == 'run' and args.end_to_end:
+    backbone, features, results = None, None, args.results
+    if args.command == 'upgrade':
+        results /= 'upgrade'
+    if args.command != 'picture' and args.end_to_end:
         images, backbone = read_pixels(args.config, device)
         results /= 'end-to-end'
+        if args.command == 'upgrade':
+            features = read_images(args.config, args.cache, device)
     else:
         images = read_images(args.config, args.cache, device)
     if args.command == 'picture':
@@ -112,7 +119,8 @@ def train_or_measure(args: argparse.Namespace, device: torch.device) -> None:
     for seed in args.seeds:
         for split in args.splits:
             if args.command == 'upgrade':
-                run_upgrade(Run(args.host, split, seed, 0, device), images, results / 'upgrade')
+                run = Run(args.host, split, seed, 0, device, backbone)
+                run_upgrade(run, images, results, features)
             else:
                 run = Run(args.host, split, seed, args.iterations, device, backbone)
                 run_rows(run, args.rows or list(rows(args.host)), images, results)

@@ -16,42 +16,19 @@ import torch
 from mmseg.evaluation import IoUMetric
 from scipy.stats import t as student
 from scripts import load_script
+from tiny_study import NAMES, H, W, make_image, pairs_of
 from torch import Tensor, nn
 
 from ddf_benchmarks.runs import difference
 from ddf_benchmarks.study import comparison, training
 from ddf_benchmarks.study.data import VOID, Image, blocks, drives
-from ddf_benchmarks.study.hosts import CHANNELS, CLASSES, rows
+from ddf_benchmarks.study.hosts import CLASSES, rows
 from ddf_benchmarks.study.scoring import BAND, score
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.datasets.camvid import CamVidDataset
 from ddf_seg.errors import UsageError
 
 tool = load_script('benchmarks/study.py')
-H, W = 64, 96
-
-
-def make_image(name: str, seed: int = 0) -> Image:
-    """Random features of a backbone with five levels, and labels in areas; 3 rows are padding."""
-    generator = torch.Generator().manual_seed(seed)
-    levels = tuple(
-        torch.randn(channels, H // stride, W // stride, generator=generator).half()
-        for channels, stride in zip((16, *CHANNELS), (2, 4, 8, 16, 32), strict=True)
-    )
-    areas = torch.randint(0, CLASSES, (H // 8, W // 8), generator=generator, dtype=torch.uint8)
-    labels = areas.repeat_interleave(8, 0).repeat_interleave(8, 1)
-    labels[:2] = VOID
-    labels[H - 3 :] = VOID
-    return Image(name, levels, labels, H - 3)
-
-
-def pairs_of(names: list[str]) -> list[tuple[Image, Image]]:
-    return [(make_image(n, i), make_image(n, 100 + i)) for i, n in enumerate(names)]
-
-
-# Frames of two drives, far apart and close, as CamVid's are
-NAMES = [f'0001TP_{frame:06d}' for frame in (30, 60, 90, 120, 1200, 1230, 1260)]
-NAMES += [f'Seq05VD_f{frame:05d}' for frame in (0, 30, 60, 300, 330, 360, 390, 420)]
 ALL = [Image(name, (), torch.zeros(0), 0) for name in NAMES]
 
 
@@ -218,56 +195,6 @@ def test_an_upgrade_of_which_a_part_is_there_is_refused(tmp_path: Path) -> None:
         training.run_upgrade(run, images, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert file.read_text() == '{}'
-
-
-class Strides(nn.Module):
-    """In place of a backbone: a level of each stride that the hosts take, and one before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(3, c, 1) for c in (8, *CHANNELS))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return [
-            conv(nn.functional.avg_pool2d(x, 2 ** (i + 1))) for i, conv in enumerate(self.convs)
-        ]
-
-
-def test_end_to_end_trains_a_backbone_for_each_row(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    pairs = [
-        (Image(name, (pixels,), labels, H - 3), Image(name, (pixels.flip(-1),), labels.flip(-1), 1))
-        for name, pixels, labels in (
-            (name, torch.rand(3, H, W, generator=generator), make_image(name, i).labels)
-            for i, name in enumerate(NAMES[:7])
-        )
-    ]
-    backbone = Strides()
-    before = {k: v.clone() for k, v in backbone.state_dict().items()}
-    run = training.Run('segformer', 'block-0/3', 1, 2, backbone=backbone)
-    training.run_rows(run, ['bilinear', 'ddf'], pairs, tmp_path)
-    found = [json.loads(file.read_text()) for file in sorted(tmp_path.iterdir())]
-    assert [(each['row'], each['end_to_end']) for each in found] == [
-        ('bilinear', True), ('ddf', True),
-    ]  # fmt: skip
-    own = sum(p.numel() for p in backbone.parameters())
-    alone = sum(p.numel() for p in rows('segformer')['bilinear']().parameters())
-    assert found[0]['parameters'] == own + alone
-    # Each row has a copy to train.
-    assert all(torch.equal(before[key], value) for key, value in backbone.state_dict().items())
-    network = training.Network(backbone, rows('segformer')['bilinear']())
-    weights = {k: v.clone() for k, v in network.named_parameters()}
-    training.train(network, pairs, 1, 1)
-    moved = {
-        part: max(
-            float((weights[k] - v).abs().max())
-            for k, v in network.named_parameters()
-            if k.startswith(part)
-        )
-        for part in ('backbone', 'head')
-    }
-    # AdamW's first step is as long as the rate.
-    assert moved['backbone'] == pytest.approx(training.BACKBONE * moved['head'], rel=0.05)
 
 
 class FirstLevel(nn.Module):

@@ -6,7 +6,7 @@ import copy
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ BACKBONE = 0.5
 # An upgrade: interpolation is trained for so many more iterations that it hardly gains any more,
 # then both go on, at a part of the rate.
 LONG, MORE, PART = 800, 250, 0.25
+UPGRADES = {'continued': 'bilinear', 'upgraded': 'ddf', 'upgraded-no-context': 'ddf-no-context'}
+# Where the backbone is trained along, a row takes four times as long.
+UPGRADES_END_TO_END = ('continued', 'upgraded')
 
 
 @dataclass(frozen=True)
@@ -186,19 +189,28 @@ def run_rows(
         write_result(file, _entry(name, run, head, loss, held_out))
 
 
-def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) -> None:
+def run_upgrade(
+    run: Run,
+    images: Sequence[tuple[Image, Image]],
+    results: Path,
+    features: Sequence[tuple[Image, Image]] | None = None,
+) -> None:
     """Trains interpolation for long, then goes on with it, and with ddf in its place.
 
-    The results are the rows 'trained', 'continued', 'upgraded' and 'upgraded-no-context', written
-    together at the end.
+    The results are the rows 'trained' and those of UPGRADES, end to end of UPGRADES_END_TO_END,
+    written together at the end.
+
+    Args:
+        run: with a backbone, that is trained along once the head is trained.
+        images: what they go on with.
+        results: folder.
+        features: of the same images, which interpolation is trained on first; default: the images.
 
     Raises:
-        UsageError: some of them are there, whose weights no longer are.
+        UsageError: some of the results are there, whose weights no longer are.
     """
-    stages = {
-        'continued': 'bilinear', 'upgraded': 'ddf', 'upgraded-no-context': 'ddf-no-context',
-    }  # fmt: skip
-    names = ['trained', *stages]
+    going_on = list(UPGRADES) if run.backbone is None else list(UPGRADES_END_TO_END)
+    names = ['trained', *going_on]
     there = [name for name in names if run.file(results, name).exists()]
     if there == names:
         return
@@ -207,13 +219,15 @@ def run_upgrade(run: Run, images: Sequence[tuple[Image, Image]], results: Path) 
             f'{run.file(results, there[0])}: expected all of {", ".join(names)} or none, got '
             f'{", ".join(there)}; remove these, or --results names another folder'
         )
-    training, held_out = _parts(run, images)
-    head = _build(run, 'bilinear', _start(run))
+    frozen = replace(run, backbone=None)
+    training, held_out = _parts(frozen, images if features is None else features)
+    head = _build(frozen, 'bilinear', _start(run))
     loss = train(head, training, run.seed, LONG)
-    entries = {'trained': _entry('trained', run, head, loss, held_out)}
+    entries = {'trained': _entry('trained', frozen, head, loss, held_out)}
     weights = copy.deepcopy(head.state_dict())
-    for name, row in stages.items():
-        head = _build(run, row, weights)
+    training, held_out = _parts(run, images)
+    for name in going_on:
+        head = _build(run, UPGRADES[name], weights)
         loss = train(head, training, run.seed + 500, MORE, RATE * PART)
         entries[name] = _entry(name, run, head, loss, held_out)
     for name, entry in entries.items():
