@@ -119,25 +119,27 @@ class GuidedUpsample(Block):
 
     @property
     def shares_filters(self) -> bool:
-        """Whether all channels share a filter, so that mixing them commutes with the upsampling."""
+        """Whether all channels share a filter, so that a 1×1 convolution commutes with it."""
         return self.ddf_up is None or (self.gain is None and self.ddf_up.head == 1)
 
-    def mixed(self, x: Tensor, guide: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:
-        """What a mixture of channels makes of the upsampled map, computed before where it can be.
+    def then_pointwise(
+        self, x: Tensor, guide: Tensor, pointwise: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """What a pointwise layer makes of the upsampled map, computed before it where it can be.
 
         Args:
             x, guide: as for `forward`.
-            mix: a 1×1 convolution, or dropout of whole channels, or both.
+            pointwise: a 1×1 convolution, or dropout of whole channels, or both.
 
         Returns:
-            (B, channels that are mixed, H', W').
+            (B, channels of the pointwise layer, H', W').
         """
         if self.ddf_up is None or not self.shares_filters:
-            return mix(self(x, guide))
+            return pointwise(self(x, guide))
         if self.project is not None:
             x = self.project(x)
         # A bias, too: the filters sum to 1.
-        return self.shared([mix(x)], [(x.shape[2], x.shape[3])], guide, x)[0]
+        return self.shared([pointwise(x)], [(x.shape[2], x.shape[3])], guide, x)[0]
 
     def _check_sizes(self, x: Tensor, guide: Tensor) -> None:
         low, high, r = tuple(x.shape[2:]), tuple(guide.shape[2:]), self.scale_factor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 import torch
 from mmengine.analysis import FlopAnalyzer

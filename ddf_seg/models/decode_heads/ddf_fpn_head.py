@@ -63,16 +63,16 @@ class _GuidedScale(Sequential):
         gate_convolutions(self)
 
     def forward(
-        self, levels: Sequence[Tensor], mix: Callable[[Tensor], Tensor] = _as_it_is
+        self, levels: Sequence[Tensor], pointwise: Callable[[Tensor], Tensor] = _as_it_is
     ) -> Tensor:
-        """What a mixture of channels makes of this level's map at the finest size.
+        """What a pointwise layer makes of this level's map at the finest size.
 
         Args:
             levels: the levels up to this one, finest first.
-            mix: as for `GuidedUpsample.mixed`.
+            pointwise: as for `GuidedUpsample.then_pointwise`.
 
         Returns:
-            (B, channels that are mixed, H, W) of the finest.
+            (B, channels of the pointwise layer, H, W) of the finest.
         """
         x = levels[-1]
         for place, layer in enumerate(self):
@@ -82,9 +82,9 @@ class _GuidedScale(Sequential):
                 continue
             guide = _doubled(levels[index], x)
             if place == len(self) - 1:
-                return layer.mixed(x, guide, mix)
+                return layer.then_pointwise(x, guide, pointwise)
             x = layer(x, guide)
-        return mix(x)
+        return pointwise(x)
 
 
 class _Ascent(BaseModule):
@@ -198,11 +198,11 @@ class DDFFPNHead(FPNHead):
             kept = self.dropout(levels[0].new_ones(levels[0].shape[0], self.channels, 1, 1))
 
         def classified(level: int) -> Tensor:
-            def mix(x: Tensor) -> Tensor:
+            def pointwise(x: Tensor) -> Tensor:
                 x = x if kept is None else x * kept.to(x.dtype)
                 return F.conv2d(x, self.conv_seg.weight, None if level else self.conv_seg.bias)
 
-            scores: Tensor = self.scale_heads[level](levels[: level + 1], mix)
+            scores: Tensor = self.scale_heads[level](levels[: level + 1], pointwise)
             return scores
 
         return self._sum([classified(level) for level in range(len(levels))])
@@ -210,11 +210,11 @@ class DDFFPNHead(FPNHead):
     @property
     def _classifies_first(self) -> bool:
         """Whether each level is classified before its last upsampling, which has fewer channels."""
-        mixes = type(self).cls_seg is BaseDecodeHead.cls_seg and is_plain(self.conv_seg)
+        replaceable = type(self).cls_seg is BaseDecodeHead.cls_seg and is_plain(self.conv_seg)
         guided = isinstance(self.scale_heads[-1], _GuidedScale)
         upsamples = (x for x in self.scale_heads.modules() if isinstance(x, GuidedUpsample))
         shared = all(upsample.shares_filters for upsample in upsamples)
-        return mixes and guided and shared and self.out_channels < self.channels
+        return replaceable and guided and shared and self.out_channels < self.channels
 
     def _sum(self, maps: Sequence[Tensor]) -> Tensor:
         total = maps[0]

@@ -56,7 +56,7 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
 
     # Whether the parent's classifier is BaseDecodeHead's, which commutes with a filter that all
     # channels share: dropout of whole channels and a 1×1 convolution.
-    _mixes: bool
+    _classifies_pointwise: bool
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class _Guided(_OwnInitialisation, BaseDecodeHead):
         classify: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Scores of what DDF makes of the parent's features."""
-        if not guides or not self._mixes or self.out_channels >= features.shape[1]:
+        if not guides or not self._classifies_pointwise or self.out_channels >= features.shape[1]:
             return classify(self._apply_ddf(features, guides))
         # Fewer channels are left to upsample.
         finest, *others = guides
         last, *upsamples = self.ddf_upsamples
-        return last.mixed(_climb(features, others, upsamples), finest, classify)
+        return last.then_pointwise(_climb(features, others, upsamples), finest, classify)
 
 
 class _GuidedFeature(_Guided):
@@ -218,7 +218,10 @@ def _guided(parent: Any) -> Any:
         mixin = _GuidedMap if classifies else _GuidedFeature
     else:
         mixin = _GuidedClassifier
-    members = {'__module__': __name__, '_mixes': _definer(parent, 'cls_seg') is BaseDecodeHead}
+    members = {
+        '__module__': __name__,
+        '_classifies_pointwise': _definer(parent, 'cls_seg') is BaseDecodeHead,
+    }
     return type(f'Guided{parent.__name__}', (mixin, parent), members)
 
 
