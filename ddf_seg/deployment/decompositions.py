@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import layers, ops  # noqa: F401  (define the operators)
+from ..ops.depthwise_pointwise import as_convolution
 from ..ops.interpolation_softmax import as_torch as interpolation_softmax
 from ..ops.reference import strided_size, upsampled_size
 from ..ops.torch_internals import is_known
@@ -151,9 +152,11 @@ def filter_norm(
 
 
 def depthwise_pointwise(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> Tensor:
     """`ddf_seg::depthwise_pointwise`, phase by phase."""
+    if depthwise is None:
+        return as_convolution(x, depthwise, pointwise, bias, scale_factor)
     phases, channels, side, _ = depthwise.shape
     parts = [
         F.conv2d(

@@ -47,8 +47,12 @@ complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _products_multiply_adds
 complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('conv')
 
 
+def _shape_of(value: Any) -> list[int] | None:
+    return None if isinstance(value.type(), torch.NoneType) else get_shape(value)
+
+
 def _branch_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
-    return depthwise_pointwise.multiply_adds(*(get_shape(i) for i in inputs[:3]))
+    return depthwise_pointwise.multiply_adds(*(_shape_of(i) for i in inputs[:3]))
 
 
 _name = 'ddf_seg::depthwise_pointwise'
@@ -56,11 +60,5 @@ complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[_name] = _branch_multiply_adds
 complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[_name] = generic_activation_jit('conv')
 
 
-def _matrix_multiply_adds(inputs: list[Any], outputs: list[Any]) -> int:
-    return math.prod(get_shape(inputs[1])) * get_shape(inputs[2])[-1]
-
-
-complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['aten::baddbmm'] = _matrix_multiply_adds
-complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS['aten::baddbmm'] = generic_activation_jit('matmul')
 # Work per element, which mmengine does not count for others either.
 jit_analysis._IGNORED_OPS.update({'ddf_seg::filter_norm', 'ddf_seg::weight_gain'})

@@ -61,20 +61,17 @@ class SpatialBranch(nn.Sequential):
 
 
 def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1×1 convolution to a few channels, as a matrix product where that is faster.
+    """A 1×1 convolution to a few channels, by our own kernel where that is faster.
 
-    For contiguous maps on the CPU torch's convolution first reorders all channels of the input: for
-    9 outputs of 64 channels, forward and backward take five times as long as the product.
+    For contiguous maps on the CPU torch's convolution and its matrix product take two to four times
+    as long.
     """
     # Other runtimes than torch get the convolution.
     if torch.compiler.is_exporting() or not (x.is_cpu and x.is_contiguous()):
         return F.conv2d(x, weight, bias)
-    matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
     if bias is None:
-        product = torch.bmm(matrix, x.flatten(2))
-    else:
-        product = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
-    return as_computed(product.unflatten(2, x.shape[2:]))
+        bias = weight.new_zeros(()).expand(weight.shape[0])
+    return depthwise_pointwise(x, None, weight.flatten(1)[None], bias)
 
 
 class GlobalMean(nn.Module):

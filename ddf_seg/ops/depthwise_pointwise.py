@@ -1,4 +1,4 @@
-"""Depthwise convolutions, each followed by a 1×1 convolution, of one input: DDF-Up's branches."""
+"""1×1 convolutions of one input, or of depthwise convolutions of it: what makes spatial filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .multilinear import Group, Multilinear, MultilinearBackward
 
 
 def depthwise_pointwise(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> Tensor:
     """For each of P phases, a depthwise convolution of x followed by a 1×1 convolution.
 
@@ -25,7 +25,7 @@ def depthwise_pointwise(
 
     Args:
         x: (B, C, H, W), float64, float32, float16 or bfloat16.
-        depthwise: (P, C, k, k), k odd.
+        depthwise: (P, C, k, k), k odd. None: the 1×1 convolutions take x itself.
         pointwise: (P, O, C).
         bias: (P·O), added to the result.
         scale_factor: r, where the P = r² phases are the pixels of a finer map, row by row: what
@@ -42,7 +42,7 @@ def depthwise_pointwise(
 
 
 def check_depthwise_pointwise(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> None:
     """Checks the arguments of `depthwise_pointwise`.
 
@@ -50,7 +50,7 @@ def check_depthwise_pointwise(
         TypeError: unsupported or mixed dtypes.
         ValueError: everything else; the message names the argument, what was expected and found.
     """
-    check_kinds((('x', x), ('depthwise', depthwise), ('pointwise', pointwise), ('bias', bias)))
+    _check_kinds(x, depthwise, ('pointwise', pointwise), ('bias', bias))
     check_separable(x, depthwise, pointwise, scale_factor)
     phases, outputs = pointwise.shape[:2]
     if tuple(bias.shape) != (phases * outputs,):
@@ -58,9 +58,11 @@ def check_depthwise_pointwise(
         raise ValueError(f'bias: expected shape ({phases * outputs}), got ({got})')
 
 
-def check_separable(x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1) -> None:
+def check_separable(
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, scale_factor: int = 1
+) -> None:
     """Checks those of them that the gradients depend on, as `check_depthwise_pointwise` does."""
-    check_kinds((('x', x), ('depthwise', depthwise), ('pointwise', pointwise)))
+    _check_kinds(x, depthwise, ('pointwise', pointwise))
     if x.dim() != 4 or min(x.shape[1:]) < 1:
         raise ValueError(
             'x: expected 4 dimensions, at least one channel, row and column, '
@@ -72,8 +74,10 @@ def check_separable(x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_facto
             f'pointwise: expected shape (phases, outputs, {channels}), got {tuple(pointwise.shape)}'
         )
     phases = pointwise.shape[0]
-    side = depthwise.shape[-1] if depthwise.dim() else 0
-    if side % 2 == 0 or tuple(depthwise.shape) != (phases, channels, side, side):
+    side = _side(depthwise)
+    if depthwise is not None and (
+        side % 2 == 0 or tuple(depthwise.shape) != (phases, channels, side, side)
+    ):
         raise ValueError(
             f'depthwise: expected shape ({phases}, {channels}, side, side) with an odd side, '
             f'got {tuple(depthwise.shape)}'
@@ -85,23 +89,36 @@ def check_separable(x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_facto
         )
 
 
+def _check_kinds(x: Tensor, depthwise: Tensor | None, *others: tuple[str, Tensor]) -> None:
+    first = (('x', x),) if depthwise is None else (('x', x), ('depthwise', depthwise))
+    check_kinds((*first, *others))
+
+
+def _side(depthwise: Tensor | None) -> int:
+    if depthwise is None:
+        return 1
+    return depthwise.shape[-1] if depthwise.dim() else 0
+
+
 def as_convolution(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> Tensor:
     """The same as one convolution, of functions of torch's alone."""
     weight = _merged(depthwise, pointwise, scale_factor)
     if scale_factor > 1:
         bias = bias.unflatten(0, pointwise.shape[:2]).transpose(0, 1).flatten()
-    y = F.conv2d(x, weight, bias, padding=depthwise.shape[-1] // 2)
+    y = F.conv2d(x, weight, bias, padding=_side(depthwise) // 2)
     return F.pixel_shuffle(y, scale_factor) if scale_factor > 1 else y
 
 
-def _merged(depthwise: Tensor, pointwise: Tensor, scale_factor: int) -> Tensor:
+def _merged(depthwise: Tensor | None, pointwise: Tensor, scale_factor: int) -> Tensor:
     """The weight of the one convolution that does both, (P·O, C, k, k).
 
     With a scale factor (O·P, C, k, k): torch's order of what a pixel shuffle takes.
     """
-    weight = pointwise[..., None, None] * depthwise[:, None]
+    weight = pointwise[..., None, None]
+    if depthwise is not None:
+        weight = weight * depthwise[:, None]
     if scale_factor > 1:
         weight = weight.transpose(0, 1)
     # Contiguous, or torch's own gradient fails for one output and a depthwise channels_last.
@@ -109,17 +126,21 @@ def _merged(depthwise: Tensor, pointwise: Tensor, scale_factor: int) -> Tensor:
 
 
 def _plain_forward(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> Tensor:
     y = as_convolution(x, depthwise, pointwise, bias, scale_factor)
     return empty_like_layout(x, tuple(y.shape), x).copy_(y)
 
 
 def _plain_backward(
-    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
+    grad_output: Tensor,
+    x: Tensor,
+    depthwise: Tensor | None,
+    pointwise: Tensor,
+    scale_factor: int = 1,
 ) -> tuple[Tensor, ...]:
     weight = _merged(depthwise, pointwise, scale_factor)
-    padding = [depthwise.shape[-1] // 2] * 2
+    padding = [_side(depthwise) // 2] * 2
     phases, outputs = pointwise.shape[:2]
     if scale_factor > 1:
         # torch.pixel_unshuffle leaves a batch of no image as it is.
@@ -132,8 +153,11 @@ def _plain_backward(
         by_phase = grad_weight.unflatten(0, (outputs, phases)).transpose(0, 1)
     else:
         by_phase = grad_weight.unflatten(0, (phases, outputs))
+    grad_x = empty_like_layout(x, tuple(x.shape), x).copy_(grad_x)
+    if depthwise is None:
+        return grad_x, x.new_empty(0), by_phase.squeeze((3, 4)).contiguous()
     return (
-        empty_like_layout(x, tuple(x.shape), x).copy_(grad_x),
+        grad_x,
         (by_phase * pointwise[..., None, None]).sum(1),
         (by_phase * depthwise[:, None]).sum((3, 4)),
     )
@@ -148,17 +172,23 @@ def _result_shape(x: Tensor, pointwise: Tensor, scale_factor: int) -> tuple[int,
 
 
 def _fake_forward(
-    x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
 ) -> Tensor:
     return empty_like_layout(x, _result_shape(x, pointwise, scale_factor), x)
 
 
 def _fake_backward(
-    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
+    grad_output: Tensor,
+    x: Tensor,
+    depthwise: Tensor | None,
+    pointwise: Tensor,
+    scale_factor: int = 1,
 ) -> tuple[Tensor, ...]:
     return (
         empty_like_layout(x, tuple(x.shape), x),
-        torch.empty_like(depthwise, memory_format=torch.contiguous_format),
+        x.new_empty(0)
+        if depthwise is None
+        else torch.empty_like(depthwise, memory_format=torch.contiguous_format),
         torch.empty_like(pointwise, memory_format=torch.contiguous_format),
     )
 
@@ -223,7 +253,11 @@ class _Derivatives(Multilinear):
 
 
 def _check_backward(
-    grad_output: Tensor, x: Tensor, depthwise: Tensor, pointwise: Tensor, scale_factor: int = 1
+    grad_output: Tensor,
+    x: Tensor,
+    depthwise: Tensor | None,
+    pointwise: Tensor,
+    scale_factor: int = 1,
 ) -> None:
     check_separable(x, depthwise, pointwise, scale_factor)
     check_gradient(grad_output, _result_shape(x, pointwise, scale_factor), 'x', x)
@@ -233,7 +267,8 @@ def multiply_adds(x: Any, depthwise: Any, pointwise: Any) -> int:
     """Multiply-adds of a forward pass, from the tensors' shapes."""
     batch, channels, height, width = x
     phases, outputs = pointwise[:2]
-    return batch * height * width * phases * channels * (depthwise[-1] ** 2 + outputs)
+    taps = 0 if depthwise is None else depthwise[-1] ** 2
+    return batch * height * width * phases * channels * (taps + outputs)
 
 
 def _forward_flops(x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any) -> int:
@@ -251,7 +286,7 @@ def _linear_groups(others: Arguments) -> tuple[Group, ...]:
     return (0,), (1,), (2,)
 
 
-_TENSORS = 'Tensor x, Tensor depthwise, Tensor pointwise'
+_TENSORS = 'Tensor x, Tensor? depthwise, Tensor pointwise'
 _derivatives = _Derivatives(3, _without_bias, _adjoint, _linear_groups)
 define(
     'depthwise_pointwise',

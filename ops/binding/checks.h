@@ -224,14 +224,14 @@ inline void check_gradient(const torch::stable::Tensor& grad_output,
 }
 
 inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
-                                      const torch::stable::Tensor& depthwise,
+                                      const std::optional<torch::stable::Tensor>& depthwise,
                                       const torch::stable::Tensor& pointwise, int64_t scale) {
   check_floating("x", x);
   check(x.dim() == 4 && x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0, [&] {
     return "x: expected 4 dimensions, at least one channel, row and column, got shape " +
            shape_of(x);
   });
-  check_same_kind("depthwise", depthwise, x);
+  if (depthwise) check_same_kind("depthwise", *depthwise, x);
   check_same_kind("pointwise", pointwise, x);
   check(pointwise.dim() == 3 && pointwise.size(0) > 0 && pointwise.size(1) > 0 &&
             pointwise.size(2) == x.size(1),
@@ -239,12 +239,12 @@ inline void check_depthwise_pointwise(const torch::stable::Tensor& x,
           return "pointwise: expected shape (phases, outputs, " + std::to_string(x.size(1)) +
                  "), got " + shape_of(pointwise);
         });
-  check(depthwise.dim() == 4 && depthwise.size(0) == pointwise.size(0) &&
-            depthwise.size(1) == x.size(1) && depthwise.size(2) == depthwise.size(3) &&
-            depthwise.size(2) % 2 == 1,
+  check(!depthwise || (depthwise->dim() == 4 && depthwise->size(0) == pointwise.size(0) &&
+                       depthwise->size(1) == x.size(1) &&
+                       depthwise->size(2) == depthwise->size(3) && depthwise->size(2) % 2 == 1),
         [&] {
           return "depthwise: expected shape (phases, " + std::to_string(x.size(1)) +
-                 ", side, side) with an odd side, got " + shape_of(depthwise);
+                 ", side, side) with an odd side, got " + shape_of(*depthwise);
         });
   check(scale >= 1 && scale <= kMostScale && (scale == 1 || scale * scale == pointwise.size(0)),
         [&] {

@@ -172,7 +172,11 @@ struct Cpu {
   }
 };
 
-ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& depthwise,
+MaybeTensor contiguous(const MaybeTensor& x) {
+  return x ? MaybeTensor(torch::stable::contiguous(*x)) : std::nullopt;
+}
+
+ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const MaybeTensor& depthwise,
                                                  const Tensor& pointwise, int64_t scale) {
   ddf::binding::check_depthwise_pointwise(x, depthwise, pointwise, scale);
   ddf::DepthwisePointwise p;
@@ -183,10 +187,12 @@ ddf::DepthwisePointwise make_depthwise_pointwise(const Tensor& x, const Tensor& 
   p.width = x.size(3);
   p.phases = pointwise.size(0);
   p.outputs = pointwise.size(1);
-  p.side = depthwise.size(2);
   p.scale = scale;
   p.x = ddf::binding::view_of(x);
-  p.depthwise = depthwise.const_data_ptr();
+  if (depthwise) {
+    p.side = depthwise->size(2);
+    p.depthwise = depthwise->const_data_ptr();
+  }
   p.pointwise = pointwise.const_data_ptr();
   return p;
 }
@@ -196,13 +202,24 @@ std::vector<int64_t> out_shape(const ddf::DepthwisePointwise& p) {
   return {p.batch, p.outputs, p.scale * p.height, p.scale * p.width};
 }
 
+// Rows that follow upon each other are one for what looks at no neighbours.
+void join_rows(ddf::DepthwisePointwise& p) {
+  const auto dense = [&](const View& view) {
+    return view.data == nullptr || view.y == p.width * view.x;
+  };
+  if (p.depthwise != nullptr || p.scale > 1 || !dense(p.x) || !dense(p.out) || !dense(p.grad_x))
+    return;
+  p.width *= p.height;
+  p.height = 1;
+}
+
 int64_t work_of(const ddf::DepthwisePointwise& p) {
   return p.batch * p.height * p.width * p.parameter_elements();
 }
 
-Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tensor& pointwise,
+Tensor depthwise_pointwise(const Tensor& x, const MaybeTensor& depthwise, const Tensor& pointwise,
                            const Tensor& bias, int64_t scale_factor) {
-  const Tensor depthwise_ = torch::stable::contiguous(depthwise);
+  const MaybeTensor depthwise_ = contiguous(depthwise);
   const Tensor pointwise_ = torch::stable::contiguous(pointwise);
   const Tensor bias_ = torch::stable::contiguous(bias);
   ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
@@ -212,6 +229,7 @@ Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tenso
   const Tensor out = empty(out_shape(p), x);
   if (out.numel() == 0) return out;
   p.out = ddf::binding::result_view_of(out);
+  join_rows(p);
   const Kernels& k = kernels();
   const Plan plan = k.plan_depthwise_pointwise(p);
   for_units(plan.units, work_of(p), [&](int64_t unit) {
@@ -221,20 +239,22 @@ Tensor depthwise_pointwise(const Tensor& x, const Tensor& depthwise, const Tenso
 }
 
 Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& x,
-                                       const Tensor& depthwise, const Tensor& pointwise,
+                                       const MaybeTensor& depthwise, const Tensor& pointwise,
                                        int64_t scale_factor) {
-  const Tensor depthwise_ = torch::stable::contiguous(depthwise);
+  const MaybeTensor depthwise_ = contiguous(depthwise);
   const Tensor pointwise_ = torch::stable::contiguous(pointwise);
   ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
   ddf::binding::check_same_kind("grad_output", grad_output, x);
   ddf::binding::check_shape("grad_output", grad_output, out_shape(p));
   const Tensor grad_x = ddf::binding::gradient_like(x);
-  const Tensor grad_depthwise = ddf::binding::gradient_like(depthwise_);
+  const Tensor grad_depthwise =
+      depthwise_ ? ddf::binding::gradient_like(*depthwise_) : empty({0}, x);
   const Tensor grad_pointwise = ddf::binding::gradient_like(pointwise_);
   p.out = ddf::binding::view_of(grad_output);
   p.grad_x = ddf::binding::result_view_of(grad_x);
   p.grad_depthwise = grad_depthwise.mutable_data_ptr();
   p.grad_pointwise = grad_pointwise.mutable_data_ptr();
+  join_rows(p);
   const Kernels& k = kernels();
   const Plan plan = k.plan_depthwise_pointwise(p);
   const auto element = static_cast<int64_t>(x.element_size());

@@ -114,7 +114,8 @@ struct WeightGainProblem {
 };
 
 // Of one input (B, C, H, W), for each phase, a depthwise convolution of odd side and stride 1 with
-// zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients. The phases' maps
+// zeros around, and a 1x1 convolution of that to `outputs` maps; or the gradients. Without
+// depthwise filters, the 1x1 convolution is of the input itself, and `side` is 1. The phases' maps
 // lie side by side, (B, phases * outputs, H, W), or where the scale is r > 1 and there are r * r
 // phases, pixel by pixel on a finer map, (B, outputs, r * H, r * W).
 struct DepthwisePointwise {
@@ -122,7 +123,8 @@ struct DepthwisePointwise {
   int64_t batch = 0, channels = 0, height = 0, width = 0, phases = 1, outputs = 1, side = 1;
   int64_t scale = 1;
   View x;
-  const void* depthwise = nullptr;  // (phases, channels, side, side), contiguous as the next two
+  // (phases, channels, side, side), contiguous as the next two; null: none
+  const void* depthwise = nullptr;
   const void* pointwise = nullptr;  // (phases, outputs, channels)
   const void* bias = nullptr;       // (phases * outputs)
   View out;                         // of the forward pass; its gradient in the backward pass
@@ -133,7 +135,11 @@ struct DepthwisePointwise {
   void* partial_sums = nullptr;  // of both, of one tile each, in the accumulation type
 
   DDF_HOST_DEVICE int64_t taps() const { return side * side; }
-  DDF_HOST_DEVICE int64_t depthwise_elements() const { return phases * channels * taps(); }
+  // Maps of each channel that the 1x1 convolutions take.
+  DDF_HOST_DEVICE int64_t copies() const { return depthwise != nullptr ? phases : 1; }
+  DDF_HOST_DEVICE int64_t depthwise_elements() const {
+    return depthwise != nullptr ? phases * channels * taps() : 0;
+  }
   DDF_HOST_DEVICE int64_t pointwise_elements() const { return phases * outputs * channels; }
   DDF_HOST_DEVICE int64_t parameter_elements() const {
     return depthwise_elements() + pointwise_elements();

@@ -141,9 +141,10 @@ def test_softmax(dim: int) -> None:
     assert softmax(x + 1e4, dim).isfinite().all()
 
 
-@pytest.mark.parametrize('side', [1, 3, 5])
-def test_depthwise_pointwise(side: int) -> None:
-    arguments = (random(2, 3, 6, 7), random(4, 3, side, side), random(4, 9, 3), random(36))
+@pytest.mark.parametrize('side', [None, 1, 3, 5])
+def test_depthwise_pointwise(side: int | None) -> None:
+    depthwise = None if side is None else random(4, 3, side, side)
+    arguments = (random(2, 3, 6, 7), depthwise, random(4, 9, 3), random(36))
     for scale_factor in (1, 2):
         expected = depthwise_pointwise(*arguments, scale_factor)
         assert_same('depthwise_pointwise', expected, *arguments, scale_factor)

@@ -23,7 +23,7 @@ IMPLEMENTATIONS = {
     ),
     'plain torch': (module._plain_forward, module._plain_backward),
 }
-# batch, channels, height, width, phases, outputs, side, scale factor
+# batch, channels, height, width, phases, outputs, side (0: no depthwise filters), scale factor
 SHAPES = {
     'DDF-Up x2': (2, 5, 6, 7, 4, 9, 3, 1),
     'DDF-Up x3, groups': (1, 9, 40, 70, 9, 18, 3, 1),
@@ -39,15 +39,24 @@ SHAPES = {
     'fine map x3': (2, 5, 6, 19, 9, 3, 5, 3),
     'fine map x8': (1, 6, 5, 40, 64, 9, 3, 8),
     'fine map, no image': (0, 4, 5, 5, 4, 9, 3, 2),
+    '1x1 alone': (2, 19, 6, 67, 1, 9, 0, 1),
+    '1x1 alone, several tiles': (1, 13, 9, 130, 1, 25, 0, 1),
+    '1x1 alone, long rows': (1, 100, 2, 1050, 1, 10, 0, 1),
+    '1x1 alone, one pixel': (3, 5, 1, 1, 1, 9, 0, 1),
+    '1x1 alone, phases': (2, 9, 6, 17, 4, 9, 0, 1),
+    '1x1 alone, fine map x2': (2, 8, 7, 33, 4, 3, 0, 2),
+    '1x1 alone, no image': (0, 4, 5, 5, 1, 9, 0, 1),
 }
 LAYOUTS = {
     'contiguous': lambda x: x,
     'channels_last': lambda x: x.to(memory_format=torch.channels_last),
     'transposed': lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    'part of a map': lambda x: F.pad(x, (2, 3))[..., 2:-3],
 }
 
 
-def make(shape: str, layout: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def make(shape: str, layout: str, dtype: torch.dtype) -> tuple[Any, ...]:
+    """x, depthwise, None where the shape has no side, pointwise and bias."""
     batch, channels, height, width, phases, outputs, side, _ = SHAPES[shape]
     generator = torch.Generator().manual_seed(0)
 
@@ -55,16 +64,20 @@ def make(shape: str, layout: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, T
         return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
 
     x = LAYOUTS[layout](draw(batch, channels, height, width))
-    depthwise, pointwise = draw(phases, channels, side, side), draw(phases, outputs, channels)
+    depthwise = draw(phases, channels, side, side) if side else None
+    pointwise = draw(phases, outputs, channels)
     return x, depthwise, pointwise, draw(phases * outputs)
 
 
-def two_convolutions(x: Tensor, depthwise: Tensor, pointwise: Tensor, bias: Tensor) -> Tensor:
+def two_convolutions(
+    x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor
+) -> Tensor:
     """What the operator is defined by: all phases side by side, as torch's convolutions."""
-    phases, channels, side = depthwise.shape[:3]
-    copies = x.repeat(1, phases, 1, 1)
-    weight = depthwise.flatten(0, 1)[:, None]
-    between = F.conv2d(copies, weight, padding=side // 2, groups=phases * channels)
+    phases, _, channels = pointwise.shape
+    between = x.repeat(1, phases, 1, 1)
+    if depthwise is not None:
+        weight, padding = depthwise.flatten(0, 1)[:, None], depthwise.shape[-1] // 2
+        between = F.conv2d(between, weight, padding=padding, groups=phases * channels)
     return F.conv2d(between, pointwise.flatten(0, 1)[..., None, None], bias, groups=phases)
 
 
@@ -76,20 +89,22 @@ def test_two_convolutions(implementation: str, shape: str, layout: str, dtype: t
     """And their gradients; the plain form rounds the merged weight to the dtype."""
     forward, backward = IMPLEMENTATIONS[implementation]
     tensors, r = make(shape, layout, dtype), SHAPES[shape][-1]
-    wide = [t.double().requires_grad_() for t in tensors]
+    wide = [None if t is None else t.double().requires_grad_() for t in tensors]
     expected = two_convolutions(*wide)
     if r > 1:
         by_phase = expected.unflatten(1, (r, r, -1))
         expected = by_phase.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
     upstream = torch.randn(expected.shape, dtype=torch.float64).to(dtype)
-    gradients = torch.autograd.grad(expected, wide[:3], upstream.double())
+    given = [t for t in wide[:3] if t is not None]
+    gradients = torch.autograd.grad(expected, given, upstream.double())
     out = forward(*tensors, r)
     assert out.dtype == dtype
     as_features = torch.channels_last if layout == 'channels_last' else torch.contiguous_format
     if not tensors[0].is_contiguous():
         assert out.stride() == torch.empty_like(out, memory_format=as_features).stride()
     tolerance = 30 * torch.finfo(dtype).eps
-    results = (out, *backward(upstream, *tensors[:3], r))
+    found = backward(upstream, *tensors[:3], r)
+    results = (out, *(g for g, t in zip(found, wide, strict=False) if t is not None))
     for result, reference in zip(results, (expected, *gradients), strict=True):
         scale = reference.abs().max().item() if reference.numel() else 1.0
         torch.testing.assert_close(
@@ -97,18 +112,25 @@ def test_two_convolutions(implementation: str, shape: str, layout: str, dtype: t
         )
 
 
-@pytest.mark.parametrize('shape', ['DDF-Up x2', 'fine map x2'])
+def differentiable(shape: str, layout: str, dtype: torch.dtype) -> list[Tensor | None]:
+    return [None if t is None else t.requires_grad_() for t in make(shape, layout, dtype)]
+
+
+@pytest.mark.parametrize('shape', ['DDF-Up x2', 'fine map x2', '1x1 alone'])
 def test_torch_accepts_it(shape: str) -> None:
-    tensors = [t.requires_grad_() for t in make(shape, 'contiguous', torch.float32)]
+    tensors = differentiable(shape, 'contiguous', torch.float32)
     arguments = (*tensors, SHAPES[shape][-1])
     torch.library.opcheck(torch.ops.ddf_seg.depthwise_pointwise.default, arguments)
 
 
-@pytest.mark.parametrize('shape', ['DDF-Up x2', 'fine map x2', 'fine map x3'])
-def test_gradient_of_all_four(shape: str) -> None:
-    tensors = [t.requires_grad_() for t in make(shape, 'channels_last', torch.float64)]
+@pytest.mark.parametrize(
+    'shape', ['DDF-Up x2', 'fine map x2', 'fine map x3', '1x1 alone', '1x1 alone, fine map x2']
+)
+def test_gradients_of_all(shape: str) -> None:
+    tensors = differentiable(shape, 'channels_last', torch.float64)
     arguments = (*tensors, SHAPES[shape][-1])
     assert torch.autograd.gradcheck(depthwise_pointwise, arguments, fast_mode=True)
+    assert torch.autograd.gradgradcheck(depthwise_pointwise, arguments, fast_mode=True)
 
 
 @pytest.mark.parametrize('needed', range(4))
@@ -131,7 +153,7 @@ def test_autocast_casts_all_tensors() -> None:
 
 def test_compiled_graph_has_no_breaks() -> None:
     compiled = torch.compile(depthwise_pointwise, fullgraph=True, dynamic=True, backend='aot_eager')
-    for shape in ('DDF-Up x2', 'DDF-Up x3, groups', 'fine map x2', 'fine map x3'):
+    for shape in ('DDF-Up x2', 'DDF-Up x3, groups', 'fine map x2', 'fine map x3', '1x1 alone'):
         arguments = (*make(shape, 'contiguous', torch.float32), SHAPES[shape][-1])
         assert torch.equal(compiled(*arguments), depthwise_pointwise(*arguments))
 
@@ -158,7 +180,7 @@ def test_one_phase_and_one_output_in_any_layout(
 
 
 @needs_library
-@pytest.mark.parametrize('shape', ['DDF-Up x2', 'several tiles across', 'side 5'])
+@pytest.mark.parametrize('shape', ['DDF-Up x2', 'several tiles across', 'side 5', '1x1 alone'])
 @pytest.mark.parametrize('value', [float('inf'), float('nan')])
 @pytest.mark.parametrize('where', range(4), ids=['x', 'depthwise', 'pointwise', 'upstream'])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
@@ -169,22 +191,26 @@ def test_infinity_in_the_gradients_is_where_torch_has_it(
     x, depthwise, pointwise, bias = make(shape, 'contiguous', torch.float64)
     upstream = torch.randn(two_convolutions(x, depthwise, pointwise, bias).shape).double()
     for index in (0, -1):
-        tensors = [t.clone() for t in (x, depthwise, pointwise, upstream)]
+        tensors = [None if t is None else t.clone() for t in (x, depthwise, pointwise, upstream)]
+        if tensors[where] is None:
+            continue
         tensors[where].view(-1)[index] = value
-        wide = [t.requires_grad_() for t in tensors[:3]]
-        expected = torch.autograd.grad(two_convolutions(*wide, bias), wide, tensors[3])
+        given = [t.requires_grad_() for t in tensors[:3] if t is not None]
+        expected = torch.autograd.grad(two_convolutions(*tensors[:3], bias), given, tensors[3])
         # The values as they are rounded to the dtype
-        low = [t.detach().to(dtype) for t in tensors]
-        got = torch.ops.ddf_seg.depthwise_pointwise_backward(low[3], *low[:3])
+        low = [None if t is None else t.detach().to(dtype) for t in tensors]
+        found = torch.ops.ddf_seg.depthwise_pointwise_backward(low[3], *low[:3])
+        got = [g for g, t in zip(found, low, strict=False) if t is not None]
         for a, b in zip(got, expected, strict=True):
             torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 @needs_library
-def test_same_bits_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize('shape', ['DDF-Up x3, groups', '1x1 alone, long rows'])
+def test_same_bits_on_any_number_of_threads(shape: str) -> None:
     before = torch.get_num_threads()
-    tensors = make('DDF-Up x3, groups', 'contiguous', torch.float32)
-    upstream = torch.randn(1, 9 * 18, 40, 70)
+    tensors = make(shape, 'contiguous', torch.float32)
+    upstream = torch.randn_like(depthwise_pointwise(*tensors))
     results = []
     try:
         for threads in (1, 2, 3, 7):
@@ -198,12 +224,16 @@ def test_same_bits_on_any_number_of_threads() -> None:
 
 
 @needs_library
-def test_infinity_stays_where_it_is_read() -> None:
-    x, depthwise, pointwise, bias = make('several tiles across', 'contiguous', torch.float32)
-    x[0, 3, 1, 519] = float('inf')
+@pytest.mark.parametrize('shape', ['several tiles across', '1x1 alone, several tiles'])
+def test_infinity_stays_where_it_is_read(shape: str) -> None:
+    x, depthwise, pointwise, bias = make(shape, 'contiguous', torch.float32)
+    x[0, 3, 1, -1] = float('inf')
     finite = depthwise_pointwise(x, depthwise, pointwise, bias).isfinite().all(dim=1)[0]
     expected = torch.ones_like(finite)
-    expected[:, 518:] = False
+    if depthwise is None:
+        expected[1, -1] = False
+    else:
+        expected[:, -2:] = False
     assert torch.equal(finite, expected)
 
 
@@ -228,7 +258,7 @@ def test_infinity_stays_where_it_is_read() -> None:
             {2: torch.zeros(4, 9, 5).double()},
             'pointwise: expected .*dtype of .*got (Double|torch.float64)',
         ),
-        ({1: None}, 'depthwise: expected a (torch.T|t)ensor, got None'),
+        ({2: None}, 'pointwise: expected a (torch.T|t)ensor, got None'),
         ({3: None}, 'bias: expected a (torch.T|t)ensor, got None'),
         ({0: None}, 'x: expected a (torch.T|t)ensor, got None'),
         (

@@ -126,6 +126,11 @@ CASES = {
     'depthwise_pointwise': Case(
         depthwise_pointwise, two_convolutions, ((2, 2, 2, 3), (2, 2, 3, 3), (2, 2, 2), (4,))
     ),
+    'depthwise_pointwise, 1x1 alone': Case(
+        lambda x, pointwise, bias: depthwise_pointwise(x, None, pointwise, bias),
+        lambda x, pointwise, bias: F.conv2d(x, pointwise.flatten(0, 1)[..., None, None], bias),
+        ((2, 2, 2, 3), (2, 2, 2), (4,)),
+    ),
     'depthwise_pointwise, fine map': Case(
         lambda *t: depthwise_pointwise(*t, 2),
         lambda *t: shuffled(two_convolutions(*t), 2),

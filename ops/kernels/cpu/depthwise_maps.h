@@ -60,6 +60,19 @@ DDF_INLINE void write_rows_in_turn(const T* even, const T* odd, int64_t n, E* to
   }
 }
 
+// Whether loops can work on rows of it where they lie.
+template <typename T, typename E>
+DDF_INLINE bool is_in_place(const View& view) {
+  return std::is_same_v<T, E> && view.x == 1;
+}
+
+// The first pixel of an image's tile.
+template <typename E>
+DDF_INLINE E* first_pixel(const View& view, int64_t image, const Tile& tile) {
+  return static_cast<E*>(view.data) + image * view.b + tile.rows.begin * view.y +
+         tile.columns.begin * view.x;
+}
+
 // Maps of one tile with `reach` more rows and columns on each side; rows padded for whole steps.
 template <typename T>
 struct Maps {

@@ -10,12 +10,14 @@ inline constexpr int kOutputRows = DDF_VECTOR_BYTES == 64 ? 9 : 5;  // whose sum
 
 template <typename T>
 Plan backward_tiles(const DepthwisePointwise& p) {
-  constexpr int64_t kMostColumns = 256, kMostPixels = 1024;
+  constexpr int64_t kMostPixels = 1024;
+  const int64_t most_columns = p.depthwise != nullptr ? 256 : 512;
   Plan plan;
-  const int64_t parts = ceil_div(p.width, kMostColumns);
+  const int64_t parts = ceil_div(p.width, most_columns);
   plan.tile_columns = parts == 1 ? p.width : round_up(ceil_div(p.width, parts), kPixelStep<T>);
   // At least four tiles, for the threads, where there are four rows.
-  plan.tile_rows = larger(1, smaller(kMostPixels / plan.tile_columns, ceil_div(p.height, 4)));
+  if (p.depthwise != nullptr)
+    plan.tile_rows = larger(1, smaller(kMostPixels / plan.tile_columns, ceil_div(p.height, 4)));
   return plan;
 }
 
@@ -37,7 +39,8 @@ struct DepthwisePointwiseBackward {
         grad_x(scratch, kBlockChannels, plan.tile_rows, plan.tile_columns, 0),
         filtered_pitch(round_up(plan.tile_columns, kPixelStep<T>)) {
     filtered = scratch.take<T>(kDepthwiseRows * kBlockChannels * filtered_pitch);
-    sums = scratch.take<Vec<T>>(larger(p.taps(), p.outputs * kBlockChannels));
+    sums =
+        scratch.take<Vec<T>>(larger(p.taps(), p.phases / p.copies() * p.outputs * kBlockChannels));
   }
 };
 
@@ -68,6 +71,53 @@ void add_inside(const DepthwisePointwise& p, const Tile& tile, const Maps<T>& be
     }
 }
 
+// sums[m + n * rows] += Σ rows_[m, x] * others[n, x]
+template <typename T>
+DDF_INLINE void dot_all(const T* rows, int64_t pitch, int64_t count, const T* others,
+                        int64_t others_pitch, int64_t others_count, int64_t columns, Vec<T>* sums) {
+  in_runs<2>(others_count, [&](int64_t n, auto some) {
+    in_runs<kOutputRows>(count, [&](int64_t m, auto length) {
+      dot_rows<T, length(), some()>(rows + m * pitch, pitch, others + n * others_pitch,
+                                    others_pitch, columns, sums + n * count + m, count);
+    });
+  });
+}
+
+// Without a depthwise convolution: a row, whole steps of it where they lie.
+template <typename T, typename E>
+void input_gradients(const DepthwisePointwise& p, const DepthwisePointwiseBackward<T>& b,
+                     int64_t image, const Tile& tile, T* grad_pointwise) {
+  const int64_t columns = tile.columns.size(), outputs = p.phases * p.outputs;
+  const int64_t whole = is_in_place<T, E>(p.x) && is_in_place<T, E>(p.grad_x)
+                            ? columns / kPixelStep<T> * kPixelStep<T>
+                            : 0;
+  constexpr T zeros[kBlockChannels] = {};
+  for (int64_t first = 0; first < p.channels; first += kBlockChannels) {
+    const int64_t count = smaller(kBlockChannels, p.channels - first);
+    for (int64_t i = 0; i < outputs * count; ++i) b.sums[i] = Vec<T>{};
+    const auto part = [&](int64_t begin, int64_t end, const T* x, int64_t x_pitch, T* grad_x,
+                          int64_t grad_pitch) {
+      const T* const upstream = b.upstream.row(0, 0) + begin;
+      multiply<T>(b.parameters.pointwise + first, 1, p.channels, count, outputs, upstream,
+                  b.upstream.size(), grad_x, grad_pitch, end - begin, zeros);
+      dot_all<T>(upstream, b.upstream.size(), outputs, x, x_pitch, count, end - begin, b.sums);
+    };
+    if constexpr (std::is_same_v<T, E>)
+      part(0, whole, first_pixel<E>(p.x, image, tile) + first * p.x.c, p.x.c,
+           first_pixel<E>(p.grad_x, image, tile) + first * p.grad_x.c, p.grad_x.c);
+    if (whole < columns) {
+      const Tile rest{tile.rows, {tile.columns.begin + whole, tile.columns.end}};
+      b.x.template fill<E>(p.x, image, first, count, rest, p.height, p.width);
+      part(whole, columns, b.x.row(0, 0), b.x.size(), b.grad_x.row(0, 0), b.grad_x.size());
+      for (int64_t c = 0; c < count; ++c)
+        b.grad_x.template write<E>(p.grad_x, image, first + c, c, rest);
+    }
+    for (int64_t c = 0; c < count; ++c)
+      for (int64_t o = 0; o < outputs; ++o)
+        grad_pointwise[o * p.channels + first + c] = sum_lanes<T>(b.sums[c * outputs + o]);
+  }
+}
+
 // Gradients of the input's tile, and sums over the tile of those of the parameters, into
 // p.partial_sums[unit]: depthwise, then pointwise.
 template <typename T, typename E>
@@ -88,6 +138,7 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
   for (int64_t phase = 0; phase < p.phases; ++phase)
     b.upstream.template fill<E>(phase_view<E>(p, phase), image, 0, p.outputs, tile, p.height,
                                 p.width, phase * p.outputs);
+  if (p.depthwise == nullptr) return input_gradients<T, E>(p, b, image, tile, grad_pointwise);
   for (int64_t first = 0; first < p.channels; first += kBlockChannels) {
     const int64_t count = smaller(kBlockChannels, p.channels - first);
     b.x.template fill<E>(p.x, image, first, count, tile, p.height, p.width);
@@ -125,14 +176,9 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
                        p.side, n, columns, b.filtered + kDepthwiseRows * c * b.filtered_pitch,
                        b.filtered_pitch, false);
         for (int64_t r = 0; r < n; ++r)
-          in_runs<2>(count, [&](int64_t c, auto channels) {
-            in_runs<kOutputRows>(p.outputs, [&](int64_t o, auto m) {
-              dot_rows<T, m(), channels()>(
-                  b.upstream.row(phase * p.outputs + o, y + r) + reach, b.upstream.size(),
-                  b.filtered + (kDepthwiseRows * c + r) * b.filtered_pitch,
-                  kDepthwiseRows * b.filtered_pitch, columns, sums + c * p.outputs + o, p.outputs);
-            });
-          });
+          dot_all<T>(b.upstream.row(phase * p.outputs, y + r) + reach, b.upstream.size(), p.outputs,
+                     b.filtered + r * b.filtered_pitch, kDepthwiseRows * b.filtered_pitch, count,
+                     columns, sums);
       }
       for (int64_t c = 0; c < count; ++c)
         for (int64_t o = 0; o < p.outputs; ++o)

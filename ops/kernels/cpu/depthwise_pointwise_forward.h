@@ -10,17 +10,22 @@ inline constexpr int64_t kMostTilePixels = 512;
 // Elements that stay in an L2 cache together: of a tile's outputs, and of its depthwise result.
 inline constexpr int64_t kOutputElements = 32 << 10, kFilteredElements = 48 << 10;
 inline constexpr int64_t kMapsAtOnce = 4;  // of the input: they stay in an L1 cache
+// Read where they are. Maps lie a power of two apart as a rule: more would not fit into one set of
+// an L1 cache.
+inline constexpr int64_t kMapsInPlace = 8;
 
 template <typename T>
 Plan forward_tiles(const DepthwisePointwise& p) {
   const int64_t outputs = p.phases * p.outputs;
   const int64_t pixels = larger(4 * kLanes<T>, smaller(kMostTilePixels, kOutputElements / outputs));
   // Of about four rows, so that they share most of the rows around them.
-  const int64_t parts = ceil_div(p.width, larger(kPixelStep<T>, pixels / 4));
+  const int64_t across = p.depthwise != nullptr ? pixels / 4 : pixels;
+  const int64_t parts = ceil_div(p.width, larger(kPixelStep<T>, across));
   Plan plan;
   plan.tile_columns = parts == 1 ? p.width : round_up(ceil_div(p.width, parts), kLanes<T>);
   // At least four tiles, for the threads, where there are four rows.
-  plan.tile_rows = larger(1, smaller(pixels / plan.tile_columns, ceil_div(p.height, 4)));
+  if (p.depthwise != nullptr)
+    plan.tile_rows = larger(1, smaller(pixels / plan.tile_columns, ceil_div(p.height, 4)));
   return plan;
 }
 
@@ -41,8 +46,9 @@ struct DepthwisePointwiseForward {
         pitch(
             (ceil_div(plan.tile_rows * round_up(plan.tile_columns, kLanes<T>), kPixelStep<T>) | 1) *
             kPixelStep<T>),
-        channels(larger(1, kFilteredElements / (p.phases * pitch * kMapsAtOnce)) * kMapsAtOnce),
-        filtered(scratch.take<T>(p.phases * smaller(channels, p.channels) * pitch)),
+        channels(larger(1, kFilteredElements / (p.copies() * pitch * kMapsAtOnce)) * kMapsAtOnce),
+        filtered(scratch.take<T>(p.copies() * smaller(larger(channels, kMapsInPlace), p.channels) *
+                                 pitch)),
         results(scratch.take<T>(p.phases * p.outputs * pitch)) {}
 };
 
@@ -108,6 +114,29 @@ void write_outputs(const DepthwisePointwise& p, const DepthwisePointwiseForward<
   }
 }
 
+// All outputs of a row, from the input itself: whole steps of it where they lie, the rest copied.
+template <typename T, typename E>
+void combine_input(const DepthwisePointwise& p, const DepthwisePointwiseForward<T>& b,
+                   int64_t image, const Tile& tile) {
+  const bool in_place = is_in_place<T, E>(p.x);
+  const int64_t columns = tile.columns.size(), block = in_place ? kMapsInPlace : b.channels;
+  const int64_t whole = in_place ? columns / kPixelStep<T> * kPixelStep<T> : 0;
+  for (int64_t first = 0; first < p.channels; first += block) {
+    const int64_t count = smaller(block, p.channels - first);
+    const E* const from = first_pixel<E>(p.x, image, tile) + first * p.x.c;
+    const auto combine = [&](const T* maps, int64_t pitch, int64_t begin, int64_t end) {
+      multiply<T>(b.parameters.pointwise + first, p.channels, 1, p.phases * p.outputs, count, maps,
+                  pitch, b.results + begin, b.pitch, end - begin,
+                  first > 0 ? nullptr : b.parameters.bias);
+    };
+    if constexpr (std::is_same_v<T, E>) combine(from, p.x.c, 0, whole);
+    for (int64_t c = 0; c < count; ++c)
+      copy_row<T>(from + c * p.x.c + whole * p.x.x, p.x.x, columns - whole,
+                  b.filtered + c * b.pitch);
+    combine(b.filtered, b.pitch, whole, columns);
+  }
+}
+
 template <typename T, typename E>
 void depthwise_pointwise_unit(const DepthwisePointwise& p, const Plan& plan, int64_t unit,
                               void* memory) {
@@ -117,10 +146,14 @@ void depthwise_pointwise_unit(const DepthwisePointwise& p, const Plan& plan, int
   const int64_t tiles = plan.tiles_y * plan.tiles_x, image = unit / tiles;
   const Tile tile = tile_at(plan, unit % tiles, p.height, p.width);
   const int64_t elements = tile.rows.size() * round_up(tile.columns.size(), kLanes<T>);
-  for (int64_t first = 0; first < p.channels; first += b.channels) {
-    const int64_t count = smaller(b.channels, p.channels - first);
-    filter_tile<T, E>(p, b, image, first, count, tile);
-    combine_tile<T>(p, b, first, count, elements);
+  if (p.depthwise == nullptr) {
+    combine_input<T, E>(p, b, image, tile);
+  } else {
+    for (int64_t first = 0; first < p.channels; first += b.channels) {
+      const int64_t count = smaller(b.channels, p.channels - first);
+      filter_tile<T, E>(p, b, image, first, count, tile);
+      combine_tile<T>(p, b, first, count, elements);
+    }
   }
   write_outputs<T, E>(p, b, image, tile);
 }
