@@ -26,6 +26,7 @@ from ..ops.torch_internals import is_known
 from .guided import guided_upsample
 from .tiles import Pair, Tiles
 
+_SIDE = 4  # of a tile, where the map keeps its size
 _LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
 
 
@@ -74,6 +75,11 @@ def ddf(
         return static + ddf(features, None, spatial_filter, *geometry, 'add')
     size = strided_size(features, spatial_filter, stride)
     x, by_channel, by_pixel = _one_group(features, channel_filter, spatial_filter, kernel_size)
+    if by_channel is None and by_pixel is not None and max(*dilation, *stride) == 1:
+        tiles = Tiles.over(size, 1, _SIDE)
+        filters = tiles.spread(tiles.by_parent(by_pixel), kernel_size)
+        filtered = tiles.in_rows(filters @ tiles.windows(x, kernel_size), size)
+        return filtered.reshape(-1, features.shape[1], *size)
     patches = _patches(x, size, *geometry)
     by_tap = None
     if by_channel is not None:
@@ -98,7 +104,7 @@ def ddf_upsample(
         # Windows of 2×2 parents overlap, so that less is gathered; each needs a place of its own.
         whole = (is_known(high <= r * low) for low, high in zip(x.shape[2:], size, strict=True))
         tiles = Tiles.over(size, r, 2 if max(dilation) == 1 and all(whole) else 1)
-        filters = tiles.spread(tiles.gather(by_pixel), kernel_size)
+        filters = tiles.spread(tiles.by_parent(by_pixel), kernel_size)
         fine = tiles.in_rows(filters @ tiles.windows(x, kernel_size, dilation), size)
         return fine.reshape(-1, features.shape[1], *size)
     assert by_channel is not None

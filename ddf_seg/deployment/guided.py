@@ -20,6 +20,7 @@ from .tiles import Tiles
 
 def guided_upsample(
     of_guide: Tensor,
+    query: Tensor | None,
     by_phase: Tensor | None,
     key: Tensor | None,
     rows: Tensor,
@@ -34,23 +35,22 @@ def guided_upsample(
     # with their place in a tile.
     whole = all(is_known(high <= scale_factor * n) for high, n in zip(size, low, strict=True))
     tiles, kernel = Tiles.over(size, scale_factor, 2 if whole else 1), (k, k)
-    guide = tiles.gather(of_guide)
-    logits = guide[..., : k * k]
+    logits = tiles.by_parent(of_guide)
     if by_phase is not None:
-        logits = logits + tiles.gather_phases(by_phase)
+        logits = logits + tiles.phases_by_parent(by_phase)
     logits = tiles.spread(logits, kernel)
 
     def windows(x: Tensor) -> Tensor:
         # Outside the map weights are 0, so it does not matter what is there.
         return tiles.windows(x, kernel, zeros=False)
 
-    if key is not None:
-        logits = logits + guide[..., k * k :] @ windows(key).transpose(2, 3)
+    if query is not None and key is not None:
+        logits = logits + tiles.gather(query) @ windows(key).transpose(2, 3)
     tables = _tables(tiles, rows, columns)
-    deviation = (logits + tables[LOG_PRIOR]).softmax(dim=3) - tables[START]
+    moved = (logits + tables[LOG_PRIOR]).softmax(dim=3)
     # Each map for itself: the windows of all at once would not fit into a cache.
     by_tile = [
-        (deviation + of_map).to(x.dtype) @ windows(x)
+        (moved + (of_map - tables[START])).to(x.dtype) @ windows(x)
         for of_map, x in zip(tables[WEIGHTS:], maps, strict=True)
     ]
     if summed:
@@ -70,7 +70,8 @@ def _tables(tiles: Tiles, rows: Tensor, columns: Tensor) -> list[Tensor]:
         y, x = down[i : i + 1], across[i : i + 1]
         if i == LOG_PRIOR and tiles.side > 1:
             y, x = y + nothing, x + nothing
-        y, x = y.view(-1, 1, step, 1, around, 1), x.view(1, -1, 1, step, 1, around)
+        y = y.view(-1, 1, tiles.side, 1, tiles.r, 1, around, 1)
+        x = x.view(1, -1, 1, tiles.side, 1, tiles.r, 1, around)
         both = y + x if i == LOG_PRIOR else y * x
         combined.append(both.reshape(-1, step**2, around**2))
     return combined

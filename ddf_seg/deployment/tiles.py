@@ -2,7 +2,8 @@
 
 ONNX Runtime does not fuse multiply-adds of slices: each is a pass over a map. It is quick where
 rows of channels are gathered and multiplied. What the taps of a tile's pixels meet is one matrix,
-(pixels around the tile, channels); the filters of its fine pixels are another.
+(pixels around the tile, channels); the filters of its fine pixels are another. Fine pixels stand
+parent after parent.
 """
 
 from __future__ import annotations
@@ -86,45 +87,66 @@ class Tiles:
             at = at.clamp(max=size - 1)
         return at.unflatten(0, (-1, self.step))
 
-    def _of_each(self, x: Tensor, down: Tensor, across: Tensor) -> Tensor:
-        """Rows of x (B, pixels, n) by the sum of two axes' places: (B, tiles, fine pixels, n)."""
-        index = down[:, None, :, None] + across[None, :, None, :]
-        return x.index_select(1, index.flatten()).unflatten(1, (-1, self.step**2))
+    def _fine_in(self, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """What rows and columns add to the place of a fine pixel, (tiles, side, r) each."""
+        height, width = fine.shape[2:]
+        down, across = self._fine(self.rows, height) * width, self._fine(self.columns, width)
+        of_parent = (self.side, self.r)
+        return down.unflatten(1, of_parent), across.unflatten(1, of_parent)
 
     def gather(self, fine: Tensor) -> Tensor:
-        """(B, n, H', W') to (B, tiles, fine pixels of a tile, n)."""
-        height, width = fine.shape[2:]
-        down, across = self._fine(self.rows, height), self._fine(self.columns, width)
-        return self._of_each(as_rows(fine), down * width, across)
+        """(B, n, H', W') to (B, tiles, fine pixels of a tile, n), parent after parent."""
+        down, across = self._fine_in(fine)
+        index = down[:, None, :, None, :, None] + across[None, :, None, :, None, :]
+        return as_rows(fine).index_select(1, index.flatten()).unflatten(1, (-1, self.step**2))
 
-    def gather_phases(self, by_phase: Tensor) -> Tensor:
-        """(B, r²·n, H, W) to (B, tiles, fine pixels of a tile, n)."""
+    def by_parent(self, fine: Tensor) -> Tensor:
+        """(B, n, H', W') to (B, side², tiles · r², n): those of each tile's first parent first."""
+        down, across = (of_axis.transpose(0, 1) for of_axis in self._fine_in(fine))
+        index = down[:, None, :, None, :, None] + across[None, :, None, :, None, :]
+        return as_rows(fine).index_select(1, index.flatten()).unflatten(1, (self.side**2, -1))
+
+    def phases_by_parent(self, by_phase: Tensor) -> Tensor:
+        """(B, r²·n, H, W) to (B, side², tiles · r², n), in the order of `by_parent`."""
         height, width = by_phase.shape[2:]
-        r, phases = self.r, as_rows(by_phase).unflatten(2, (self.r**2, -1)).flatten(1, 2)
-        down = self._phases(self.rows, height, width * r * r, r)
-        across = self._phases(self.columns, width, r * r, 1)
-        return self._of_each(phases, down, across)
+        down, across = self._parents(self.rows, height) * width, self._parents(self.columns, width)
+        index = down[:, None, :, None] + across[None, :, None, :]
+        parents = as_rows(by_phase).index_select(1, index.flatten())
+        phases = parents.unflatten(2, (self.r**2, -1)).flatten(1, 2)
+        return phases.unflatten(1, (self.side**2, -1))
 
-    def _phases(self, tiles: int, size: int, of_parent: int, of_phase: int) -> Tensor:
-        """Places along an axis of the phases of each tile's parents, (tiles, step)."""
+    def _parents(self, tiles: int, size: int) -> Tensor:
+        """Places along an axis of the parents, (side, tiles), the last repeated."""
         parents = torch.arange(tiles * self.side)
         if not is_known(tiles * self.side <= size):
             parents = parents.clamp(max=size - 1)
-        places = parents[:, None] * of_parent + torch.arange(self.r) * of_phase
-        return places.flatten().unflatten(0, (-1, self.step))
+        return parents.unflatten(0, (-1, self.side)).transpose(0, 1)
 
-    def spread(self, filters: Tensor, kernel_size: Pair) -> Tensor:
-        """(B, tiles, fine pixels, taps) to (…, around): 0 where the parent has no tap."""
-        side, more = self.side, self.side - 1
-        if side == 1:
-            return filters
-        pixels = (side, self.r, side, self.r)
-        split = filters.unflatten(3, tuple(kernel_size)).unflatten(2, pixels)
-        rows = []
-        for i, of_row in enumerate(split.split(1, dim=2)):
-            parts = enumerate(of_row.split(1, dim=4))
-            rows.append(torch.cat([F.pad(x, (j, more - j, i, more - i)) for j, x in parts], dim=4))
-        return torch.cat(rows, dim=2).flatten(6).flatten(2, 5)
+    def spread(self, by_parent: Tensor, kernel_size: Pair) -> Tensor:
+        """Filters in the order of `by_parent`, for what is around a tile.
+
+        Args:
+            by_parent: (B, side², tiles · r², taps).
+            kernel_size: of the taps.
+
+        Returns:
+            (B, tiles, fine pixels of a tile, around), 0 where the parent has no tap.
+        """
+        if self.side > 1:
+            # By a product: runtimes pad and concatenate short rows slowly.
+            by_parent = by_parent @ self._places_of_taps(kernel_size).to(by_parent)
+        of_parents = by_parent.unflatten(2, (-1, self.r**2))
+        return of_parents.transpose(1, 2).flatten(2, 3)
+
+    def _places_of_taps(self, kernel_size: Pair) -> Tensor:
+        """Which pixel around the tile is the tap of a parent: (side², taps, around), 0 or 1."""
+        down, across = (
+            torch.arange(self.side)[:, None, None] + torch.arange(k)[:, None]
+            == torch.arange(self.side + k - 1)
+            for k in kernel_size
+        )
+        both = down[:, None, :, None, :, None] & across[None, :, None, :, None, :]
+        return both.flatten(4, 5).flatten(2, 3).flatten(0, 1)
 
     def along(self, values: Tensor, axis: int) -> Tensor:
         """What fine pixels' taps have along an axis, (n, k, H'), to (n, tiles, step, around).
@@ -148,23 +170,28 @@ class Tiles:
 
     def in_rows(self, by_tile: Tensor, size: Sequence[int]) -> Tensor:
         """(B, tiles, fine pixels of a tile, n) to (B, n, *size)."""
-        of_tile = self.step**2
-        y = self._places(self.rows, self.columns * of_tile, self.step, size[0])
-        x = self._places(self.columns, of_tile, 1, size[1])
+        of_tile, of_parent = self.step**2, self.r**2
+        y = self._places(
+            self.rows, size[0], (self.columns * of_tile, self.side * of_parent, self.r)
+        )
+        x = self._places(self.columns, size[1], (of_tile, of_parent, 1))
         pixels = by_tile.flatten(1, 2).index_select(1, (y[:, None] + x).flatten())
         return pixels.unflatten(1, tuple(size)).permute(0, 3, 1, 2)
 
-    def _places(self, tiles: int, of_tile: int, of_pixel: int, size: int) -> Tensor:
+    def _places(self, tiles: int, size: int, steps: Sequence[int]) -> Tensor:
         """What each of `size` fine pixels along an axis adds to its place in the order of tiles.
 
         Args:
             tiles: along the axis.
-            of_tile, of_pixel: steps from one to the next.
             size: fine pixels.
+            steps: from a tile to the next, from a parent and from a fine pixel.
         """
         # Without quotients, which ONNX has for positive numbers alone, and so in many nodes.
-        first, within = torch.arange(tiles) * of_tile, torch.arange(self.step) * of_pixel
-        places = (first[:, None] + within).flatten()
+        counts = (tiles, self.side, self.r)
+        tile, parent, pixel = (
+            torch.arange(n) * step for n, step in zip(counts, steps, strict=True)
+        )
+        places = (tile[:, None, None] + parent[:, None] + pixel).flatten()
         return places if is_known(places.shape[0] == size) else places[:size]
 
 

@@ -285,11 +285,11 @@ class DDFUpPack(nn.Module):
         summed: bool,
     ) -> list[Tensor]:
         assert self.interpolation is not None
-        of_guide, by_phase, key = cast(GuidedBranch, self.spatial_branch).parts(joint_x, features)
+        parts = cast(GuidedBranch, self.spatial_branch).parts(joint_x, features)
         low = (features.shape[2], features.shape[3])
-        rows, columns = self.interpolation.tables(of_guide, low, sources)
+        rows, columns = self.interpolation.tables(joint_x, low, sources)
         upsampled: list[Tensor] = guided_upsample(
-            of_guide, by_phase, key, rows, columns, list(maps), self.scale_factor, summed
+            *parts, rows, columns, list(maps), self.scale_factor, summed
         )
         return upsampled
 

@@ -105,15 +105,23 @@ class GuidedBranch(nn.Module):
             logits = logits + fitted(self.coarse(x), x, guide, self.scale_factor)
         return logits, None if key is None else of_guide[:, self.logits :], key
 
-    def parts(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def parts(
+        self, guide: Tensor, x: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """What the logits are made of, each at its own size; arguments as for `forward`.
 
         Returns:
-            What the guide says of the logits, then Q g, (B, groups·(k² + d), H', W'); with context
-            what the features say, (B, r²·groups·k², H, W); K x / √d where something is compared.
+            What the guide says of the logits, (B, groups·k², H', W'); Q g, (B, groups·d, H', W');
+            with context what the features say, (B, r²·groups·k², H, W); K x / √d. Q g and K x are
+            None where nothing is compared.
         """
         by_phase = None if self.coarse is None else self.coarse.by_phase(x)
-        return self._of_guide(guide), by_phase, self._key(x)
+        seen = guide if self.around is None else self.around(guide)
+        # A convolution for each: runtimes take longer to split the result of one.
+        weight, bias, n = self.guide.weight, cast(Tensor, self.guide.bias), self.logits
+        of_guide = few_outputs(seen, weight[:n], bias[:n])
+        query = few_outputs(seen, weight[n:], bias[n:]) if self.affinity_channels else None
+        return of_guide, query, by_phase, self._key(x)
 
     def _of_guide(self, guide: Tensor) -> Tensor:
         if self.around is None:

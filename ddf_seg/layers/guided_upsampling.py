@@ -18,13 +18,14 @@ from .guided_branch import fitted
 
 torch.library.define(
     'ddf_seg::guided_upsample',
-    '(Tensor of_guide, Tensor? by_phase, Tensor? key, Tensor rows, Tensor columns, Tensor[] maps,'
-    ' int scale_factor, bool summed) -> Tensor[]',
+    '(Tensor of_guide, Tensor? query, Tensor? by_phase, Tensor? key, Tensor rows, Tensor columns,'
+    ' Tensor[] maps, int scale_factor, bool summed) -> Tensor[]',
 )
 
 
 def composed(
     of_guide: Tensor,
+    query: Tensor | None,
     by_phase: Tensor | None,
     key: Tensor | None,
     rows: Tensor,
@@ -36,7 +37,7 @@ def composed(
     """`ddf_seg::guided_upsample` by the operators of its parts: maps by filters of shared logits.
 
     Args:
-        of_guide, by_phase, key: as `GuidedBranch.parts` gives them, of one group.
+        of_guide, query, by_phase, key: as `GuidedBranch.parts` gives them, of one group.
         rows, columns: tables, as for `interpolation_softmax`.
         maps: (B, C, H, W), one for each map of the tables.
         scale_factor: r.
@@ -46,8 +47,7 @@ def composed(
         (B, C, H', W') for each map, or their sum.
     """
     k = rows.shape[1]
-    logits = of_guide[:, : k * k]
-    query = None if key is None else of_guide[:, k * k :]
+    logits = of_guide
     if by_phase is not None:
         coarse = in_pixels(by_phase, scale_factor)
         logits = logits + fitted(coarse, maps[0], of_guide, scale_factor)

@@ -86,11 +86,13 @@ def test_guided_upsample(
     rows, columns = (
         axis_table((n, 1), n, high, *settings) for n, high in zip(low, fine, strict=True)
     )
-    of_guide = random(2, k * k + (4 if compared else 0), *fine)
+    of_guide = random(2, k * k, *fine)
+    query = random(2, 4, *fine) if compared else None
     by_phase = random(2, r * r * k * k, *low) if context else None
     key = random(2, 4, *low) if compared else None
     arguments = (
         of_guide,
+        query,
         by_phase,
         key,
         rows,

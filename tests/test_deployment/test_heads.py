@@ -233,8 +233,7 @@ class Faulty(Interpreter):
         return super().call_function(target, args, kwargs)
 
 
-WITH_TABLES = ('ddf_seg::interpolation_softmax', 'ddf_seg::guided_upsample')
-# The tables' parts; the weights are those of all sources.
+# The parts of tables; the weights are those of all sources.
 TABLES = [slice(at, at + 1) for at in (LOG_PRIOR, START)] + [slice(WEIGHTS, None)]
 
 
@@ -252,7 +251,7 @@ def faults(graph: torch.fx.GraphModule) -> Iterator[Faulty]:
                 for i in range(len(argument)):
                     yield Faulty(graph, node.name, place, slice(i, i + 1))
             elif isinstance(argument, torch.fx.Node):
-                is_table = name in WITH_TABLES and place in (3, 4)
+                is_table = node.target._schema.arguments[place].name in ('rows', 'columns')
                 for part in TABLES if is_table else [slice(None)]:
                     yield Faulty(graph, node.name, place, part)
 
