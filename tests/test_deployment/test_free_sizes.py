@@ -9,6 +9,7 @@ from typing import Any
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,11 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from test_heads import HEADS, filled
 from torch import Tensor, nn
+from torch.export import Dim
 
 from ddf_seg import runtime
+from ddf_seg.decoders import GuidedUpsample
+from ddf_seg.deployment.converting import to_onnx
 from ddf_seg.deployment.decompositions import adaptive_average
 from ddf_seg.deployment.exporting import convert_to_openvino, export_program, write_program
 from ddf_seg.deployment.network import ImageSegmentor, Interface, Metadata
@@ -129,6 +133,38 @@ def test_a_size_that_keeps_coming_is_compiled_for(monkeypatch: pytest.MonkeyPatc
     # c makes b be forgotten, which was not used for longest, and starts again.
     assert compiled == [None, a, b, c]
     assert ran == [None, None, None, a, None, b, a, None, None, c, None, a]
+
+
+class Step(nn.Module):
+    """A step of guided upsampling, as a function of the coarse map and the guide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = GuidedUpsample(
+            4, 4, 2, dict(mode='bilinear', align_corners=False), guide_channels=5
+        )
+        for parameter in self.parameters():
+            nn.init.normal_(parameter)
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        return self.up(x, guide)
+
+
+def test_a_step_between_levels_that_double() -> None:
+    """In ONNX Runtime: tiles of 2×2 parents, whose sizes are free."""
+    torch.manual_seed(0)
+    step, (height, width) = Step().eval(), (Dim('height', min=4), Dim('width', min=4))
+    shapes = ({2: height, 3: width}, {2: 2 * height, 3: 2 * width})
+    inputs = torch.randn(1, 4, 8, 6), torch.randn(1, 5, 16, 12)
+    program = torch.export.export(step, inputs, dynamic_shapes=shapes)
+    content = to_onnx(program, optimize=False).model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    names = [of_input.name for of_input in session.get_inputs()]
+    for low in ((4, 5), (7, 9)):
+        x, guide = torch.randn(1, 4, *low), torch.randn(1, 5, *(2 * n for n in low))
+        feed = dict(zip(names, (x.numpy(), guide.numpy()), strict=True))
+        with torch.no_grad():
+            assert_agree(session.run(None, feed)[0][0], step(x, guide)[0].numpy())
 
 
 @pytest.mark.parametrize('size', [(1, 2), (3, 3), (6, 6)])

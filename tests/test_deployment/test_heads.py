@@ -275,6 +275,16 @@ def test_a_fault_of_one_percent_would_be_seen(name: str) -> None:
     assert tried >= 3
 
 
+@pytest.mark.parametrize('cfg', [HEADS[i] for i in (0, 3)], ids=title)
+def test_torch_compiles_a_guided_head_whole(cfg: dict[str, Any]) -> None:
+    """Without a break of the graph."""
+    part, inputs = head(cfg)
+    expected = outputs(part, inputs)
+    torch.compiler.reset()
+    compiled = torch.compile(part, fullgraph=True, backend='aot_eager')
+    assert_agree(outputs(compiled, inputs)[0][0], expected[0][0])
+
+
 def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
     part, inputs = head(HEADS[0])
     program = exported(part, inputs)
