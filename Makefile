@@ -96,7 +96,7 @@ $(CUDA_STAMP): $(SOURCES)
 
 cuda-check: $(STAMP) $(CUDA_STAMP)  ## check the CUDA kernels without a GPU (needs nvcc)
 	@echo "== the kernels themselves, run on the CPU by emulation"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(EMULATED:%=tests/test_ops/test_cuda_%.py)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'slow or not slow' $(EMULATED:%=tests/test_ops/test_cuda_%.py)
 	@echo "== what nvcc makes of them on every architecture, and their machine code"
 	$(CUDA_VENV)/bin/python dev/cuda_report.py
 	@echo "== the operators' tests in $(CUDA_VENV): CPU, CUDA and Meta kernels side by side"

@@ -72,7 +72,10 @@ def photo(shape: tuple[int, ...]) -> np.ndarray:
 
 # What the shipped network is, and a head with poolings whose steps continue each other's
 # interpolation, at sizes that are no multiples. An export with free sizes takes long.
-CASES = [(HEADS[0], dict(test_cfg=dict(size_divisor=32))), (HEADS[1], {})]
+CASES = [
+    (HEADS[0], dict(test_cfg=dict(size_divisor=32))),
+    pytest.param(HEADS[1], {}, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(('head', 'padding'), CASES)

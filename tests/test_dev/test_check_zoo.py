@@ -106,6 +106,24 @@ SAMPLE: dict[str, dict[str, Any]] = {
     'unet/unet-s5-d16_pspnet_4xb4-40k_drive-64x64.py': dict(backbone=dict(base_channels=64)),
     'upernet/upernet_r18_4xb2-40k_cityscapes-512x1024.py': dict(decode_head=dict(channels=64)),
 }
+# One for each rule of the swap, and each kind of backbone; the others take minutes together.
+QUICK = (
+    'bisenetv1/bisenetv1_r18',  # a head on one level of a backbone of several branches
+    'deeplabv3plus/deeplabv3plus_r18',
+    'dpt/dpt_vit-b16',
+    'emanet/emanet_r50',
+    'knet/knet-s3_r50',
+    'mobilenet_v3/mobilenet-v3-d8-s_lraspp',
+    'ocrnet/ocrnet_hr18s',
+    'pidnet/pidnet-s',
+    'point_rend/pointrend_r50',
+    'pspnet/pspnet_r18',
+    'segformer/segformer_mit-b0',
+    'setr/setr_vit-l_pup',
+    'twins/twins_pcpvt-s',
+    'unet/unet-s5-d16_pspnet',
+    'upernet/upernet_r18',
+)
 REFUSED = (
     'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
     'san/san-vit-b16_voc12aug-640x640.py',
@@ -132,7 +150,13 @@ def write(folder: Path, config: str, model: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize('config', SAMPLE)
+@pytest.mark.parametrize(
+    'config',
+    [
+        pytest.param(name, marks=() if name.startswith(QUICK) else pytest.mark.slow)
+        for name in SAMPLE
+    ],
+)
 def test_a_sample_of_the_zoo(config: str, tmp_path: Path) -> None:
     """Each builds, loads from the written file, takes weights, predicts, and learns everywhere.
 

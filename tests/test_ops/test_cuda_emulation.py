@@ -314,6 +314,7 @@ def _requests(call: Call, dtype: torch.dtype) -> list[Request]:
     return [Request.of(call, inputs), Request.of(call, inputs, upstream)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SANITIZED)
 def test_sanitizers_find_nothing(watched: Path, name: str) -> None:
     """Neither a read or write outside an allocation, nor a vector load off its alignment."""
@@ -323,6 +324,7 @@ def test_sanitizers_find_nothing(watched: Path, name: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('call', [LARGE[0], LARGE[5], LARGE[10]], ids=str)
 @pytest.mark.parametrize('tensor', range(7), ids=['X', 'F', 'S', 'O', 'dX', 'dF', 'dS'])
 def test_sanitizer_finds_access_past_a_tensor(watched: Path, call: Call, tensor: int) -> None:
@@ -347,6 +349,7 @@ def _planted(directory: Path, file: str, right: str, wrong: str) -> Path:
     return kernels
 
 
+@pytest.mark.slow
 def test_a_planted_read_out_of_bounds_is_found(tmp_path: Path) -> None:
     kernels = _planted(
         tmp_path,
@@ -361,6 +364,7 @@ def test_a_planted_read_out_of_bounds_is_found(tmp_path: Path) -> None:
     assert 'filter_columns<float' in finished.stderr
 
 
+@pytest.mark.slow
 def test_a_planted_missing_barrier_is_found(tmp_path: Path) -> None:
     kernels = _planted(
         tmp_path,

