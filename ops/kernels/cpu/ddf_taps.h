@@ -16,19 +16,8 @@ template <typename T>
 DDF_INLINE void add_tap_sums(T* sums, const Vec<T>* of_taps) {
   constexpr int L = kLanes<T>;
 #pragma GCC unroll 4
-  for (int first = 0; first < kTaps; first += L) {
-    Vec<T> level[L]{};
-#pragma GCC unroll 16
-    for (int i = 0; i < L; ++i)
-      if (first + i < kTaps) level[i] = of_taps[first + i];
-#pragma GCC unroll 4
-    for (int n = L / 2; n > 0; n /= 2)
-#pragma GCC unroll 8
-      for (int i = 0; i < n; ++i)
-        level[i] = every_second<T, 0>(level[2 * i], level[2 * i + 1]) +
-                   every_second<T, 1>(level[2 * i], level[2 * i + 1]);
-    store<T>(sums + first, load<T>(sums + first) + level[0]);
-  }
+  for (int first = 0; first < kTaps; first += L)
+    store<T>(sums + first, load<T>(sums + first) + sum_each<T>(of_taps + first, kTaps - first));
 }
 
 // kLanes vectors of as many rows, transposed.

@@ -111,17 +111,24 @@ DDF_INLINE void multiply_panel(const T* left, int64_t left_row, int64_t left_ste
     for (int j = 0; j < kPair; ++j) store<T>(out + m * out_pitch + j * kLanes<T>, sums[m][j]);
 }
 
+// Elements of the right matrix that stay in an L1 cache while all rows are computed.
+inline constexpr int64_t kRightElements = 4 << 10;
+
 // And all of `rows` rows, for whole panels of columns.
 template <typename T>
 DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int64_t rows,
                          int64_t depth, const T* right, int64_t right_pitch, T* out,
                          int64_t out_pitch, int64_t columns, const T* start) {
-  for (int64_t x = 0; x < columns; x += kPixelStep<T>)
+  const int64_t block = larger(1, kRightElements / (depth * kPixelStep<T>)) * kPixelStep<T>;
+  for (int64_t begin = 0; begin < columns; begin += block) {
+    const int64_t end = smaller(columns, begin + block);
     in_runs<kSumRows>(rows, [&](int64_t m, auto n) __attribute__((always_inline)) {
-      multiply_panel<T, n()>(left + m * left_row, left_row, left_step, depth, right + x,
-                             right_pitch, out + m * out_pitch + x, out_pitch,
-                             start != nullptr ? start + m : nullptr);
+      for (int64_t x = begin; x < end; x += kPixelStep<T>)
+        multiply_panel<T, n()>(left + m * left_row, left_row, left_step, depth, right + x,
+                               right_pitch, out + m * out_pitch + x, out_pitch,
+                               start != nullptr ? start + m : nullptr);
     });
+  }
 }
 
 // body(x, take) for each vector of a row, where take(from) loads it. In the last vector, what

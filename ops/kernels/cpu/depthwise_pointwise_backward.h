@@ -83,6 +83,23 @@ DDF_INLINE void dot_all(const T* rows, int64_t pitch, int64_t count, const T* ot
   });
 }
 
+// to[o * pitch + c] = the sum over the lanes of sums[c * outputs + o].
+template <typename T>
+DDF_SHARED void write_sums(const Vec<T>* sums, int64_t count, int64_t outputs, T* to,
+                           int64_t pitch) {
+  constexpr int L = kLanes<T>;
+  for (int64_t i = 0, c = 0, o = 0; i < outputs * count; i += L) {
+    const Vec<T> totals = sum_each<T>(sums + i, outputs * count - i);
+    for (int64_t j = i; j < smaller(i + L, outputs * count); ++j) {
+      to[o * pitch + c] = totals[j - i];
+      if (++o == outputs) {
+        o = 0;
+        ++c;
+      }
+    }
+  }
+}
+
 // Without a depthwise convolution: a row, whole steps of it where they lie.
 template <typename T, typename E>
 void input_gradients(const DepthwisePointwise& p, const DepthwisePointwiseBackward<T>& b,
@@ -112,9 +129,7 @@ void input_gradients(const DepthwisePointwise& p, const DepthwisePointwiseBackwa
       for (int64_t c = 0; c < count; ++c)
         b.grad_x.template write<E>(p.grad_x, image, first + c, c, rest);
     }
-    for (int64_t c = 0; c < count; ++c)
-      for (int64_t o = 0; o < outputs; ++o)
-        grad_pointwise[o * p.channels + first + c] = sum_lanes<T>(b.sums[c * outputs + o]);
+    write_sums<T>(b.sums, count, outputs, grad_pointwise + first, p.channels);
   }
 }
 
@@ -180,10 +195,8 @@ void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& 
                      b.filtered + r * b.filtered_pitch, kDepthwiseRows * b.filtered_pitch, count,
                      columns, sums);
       }
-      for (int64_t c = 0; c < count; ++c)
-        for (int64_t o = 0; o < p.outputs; ++o)
-          grad_pointwise[(phase * p.outputs + o) * p.channels + first + c] =
-              sum_lanes<T>(sums[c * p.outputs + o]);
+      write_sums<T>(sums, count, p.outputs, grad_pointwise + phase * p.outputs * p.channels + first,
+                    p.channels);
     }
     for (int64_t c = 0; c < count; ++c)
       b.grad_x.template write<E>(p.grad_x, image, first + c, c, tile);

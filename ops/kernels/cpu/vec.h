@@ -330,6 +330,23 @@ DDF_INLINE Vec<T> in_turn(Vec<T> even, Vec<T> odd, bool upper) {
 }
 #endif
 
+// The sum over the lanes of each of n vectors, of the first kLanes<T>; 0 for the rest.
+template <typename T>
+DDF_INLINE Vec<T> sum_each(const Vec<T>* values, int64_t n) {
+  constexpr int L = kLanes<T>;
+  Vec<T> level[L]{};
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i)
+    if (i < n) level[i] = values[i];
+#pragma GCC unroll 4
+  for (int count = L / 2; count > 0; count /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i)
+      level[i] = every_second<T, 0>(level[2 * i], level[2 * i + 1]) +
+                 every_second<T, 1>(level[2 * i], level[2 * i + 1]);
+  return level[0];
+}
+
 // Always in the same order: halves, quarters, ...
 template <typename T>
 DDF_INLINE T sum_lanes(Vec<T> value) {
