@@ -25,6 +25,7 @@ import importlib.util
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -83,6 +84,11 @@ def element_types() -> list[str]:
     if not found:
         raise RuntimeError(f'{header}: expected a list of element types, X(name, name in torch)')
     return found
+
+
+def of_sources() -> str:
+    """The flag by which a library says what it was compiled from."""
+    return f'-DDDF_SOURCES={runpy.run_path("ddf_seg/ops/sources.py")["digest"](Path("ops"))}'
 
 
 def cuda_wanted() -> bool:
@@ -211,7 +217,7 @@ class BuildNative(build_ext):
             [command, '--version'], capture_output=True, text=True, check=True
         ).stdout
         kernels = [*KERNEL_FLAGS, *([] if 'clang' in version else GCC_FLAGS)]
-        binding = ['-O2', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}']
+        binding = ['-O2', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}', of_sources()]
         jobs = [
             (
                 'ops/kernels/cpu/kernels.cpp',
@@ -263,7 +269,7 @@ class BuildNative(build_ext):
         build.mkdir(parents=True, exist_ok=True)
         binding = [
             *(f'-isystem={torch / "include"}', f'-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION:#x}'),
-            *('-DUSE_CUDA', f'-DDDF_CUDA_ARCHITECTURES={names}'),
+            *('-DUSE_CUDA', f'-DDDF_CUDA_ARCHITECTURES={names}', of_sources()),
         ]
         kernels = sorted(Path('ops/kernels/cuda').glob('*.cu'))
         jobs = [
@@ -279,7 +285,9 @@ class BuildNative(build_ext):
         def compile_one(job: tuple[str, str, list[str]]) -> str:
             source, name, flags = job
             target = str(build / name)
-            if newer_group([source, 'setup.py', *ext.depends], target):
+            # The binding names them all.
+            others = ext.sources if 'binding' in source else ()
+            if newer_group([source, 'setup.py', *ext.depends, *others], target):
                 command = [str(nvcc), *CUDA_FLAGS, *flags, '-c', source, '-o', target]
                 print(shlex.join(command), flush=True)
                 subprocess.run(command, check=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from . import sources
+
 CAPABILITY_VARIABLE = 'DDF_SEG_CPU_CAPABILITY'
 _SOURCE = '`{}pip install --no-build-isolation <checkout of ddf_seg>`'
 
@@ -97,6 +99,10 @@ def load(device_type: str) -> NativeStatus:
     entry, path = LIBRARIES[device_type], library_path(device_type)
     if not path.is_file():
         return NativeStatus(device_type, None, f'{path} does not exist. {entry.how_to}')
+    folder = path.parent.parent / 'ops'
+    if sources.is_stale(path, folder):
+        problem = f'{path} was compiled from other sources than those in {folder}.'
+        return NativeStatus(device_type, None, f'{problem} {entry.how_to}')
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

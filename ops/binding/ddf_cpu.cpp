@@ -21,6 +21,7 @@
 
 #include "../kernels/cpu/kernels.h"
 #include "call.h"
+#include "exports.h"
 #include "filter_norm.h"
 #include "softmax.h"
 
@@ -280,12 +281,7 @@ STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
 }
 
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.
-#if defined(_WIN32)
-#define DDF_EXPORT __declspec(dllexport)
-#else
-#define DDF_EXPORT __attribute__((visibility("default")))
-#endif
-extern "C" DDF_EXPORT const char* ddf_seg_cpu_capability() {
+DDF_EXPORT const char* ddf_seg_cpu_capability() {
   const char* error = nullptr;
   const Kernels* chosen = ddf::select_kernels(false, &error);
   return chosen != nullptr ? chosen->capability : error;

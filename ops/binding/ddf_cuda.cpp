@@ -15,23 +15,16 @@
 
 #include "../kernels/cuda/launch.h"
 #include "call.h"
+#include "exports.h"
 #include "filter_norm.h"
 #include "softmax.h"
 
-#define DDF_STRING_(name) #name
-#define DDF_STRING(name) DDF_STRING_(name)
-
 // What ddf_seg/ops/native.py reports: the architectures compiled for, as TORCH_CUDA_ARCH_LIST.
-extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cuda_architectures() {
-  return DDF_STRING(DDF_CUDA_ARCHITECTURES);
-}
+DDF_EXPORT const char* ddf_seg_cuda_architectures() { return DDF_STRING(DDF_CUDA_ARCHITECTURES); }
 
 // Which kernels a call took: ddf_seg.ops.native.launched_kernels.
-extern "C" __attribute__((visibility("default"))) uint64_t ddf_seg_cuda_launches() {
-  return ddf::cuda::launches();
-}
-extern "C" __attribute__((visibility("default"))) const char* ddf_seg_cuda_launched(
-    uint64_t number) {
+DDF_EXPORT uint64_t ddf_seg_cuda_launches() { return ddf::cuda::launches(); }
+DDF_EXPORT const char* ddf_seg_cuda_launched(uint64_t number) {
   return ddf::cuda::launched(number);
 }
 

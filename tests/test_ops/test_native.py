@@ -151,6 +151,27 @@ def test_a_library_that_does_not_load_is_reported(tmp_path: Path) -> None:
     assert f'does not load under torch {torch.__version__}' in warning
 
 
+@needs_library
+def test_a_library_of_other_sources_is_not_loaded(tmp_path: Path) -> None:
+    """Its operators may take other arguments than the modules give: a crash, without a message."""
+    library = native.library_path('cpu').read_bytes()
+    assert run_copy(tmp_path / 'installed', library)[2] == 'True'
+    # Another package of this name beside it
+    (tmp_path / 'beside/ops').mkdir(parents=True)
+    assert run_copy(tmp_path / 'beside', library)[2] == 'True'
+    checkout = tmp_path / 'checkout'
+    shutil.copytree(HERE.parents[1] / 'ops', checkout / 'ops')
+    assert run_copy(checkout, library)[2] == 'True'
+    shutil.rmtree(checkout / 'ddf_seg')
+    header = checkout / 'ops/kernels/problem.h'
+    header.write_text(header.read_text() + '// changed\n')
+    first, _, available, *warnings = run_copy(checkout, library)
+    assert (first, available) == ('tensor(16.)', 'False')
+    (warning,) = warnings
+    assert f'was compiled from other sources than those in {checkout / "ops"}' in warning
+    assert 'pip install --no-build-isolation' in warning
+
+
 # --- threads and processes -----------------------------------------------------------------------
 
 
