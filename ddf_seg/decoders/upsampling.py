@@ -163,7 +163,8 @@ def _only_counts(hook: Callable[..., Any]) -> bool:
 
     Every module has them while it counts; what it counts should be what runs without.
     """
-    return getattr(hook, '__module__', '').startswith('mmengine.analysis')
+    # None for methods of built-in types
+    return (getattr(hook, '__module__', None) or '').startswith('mmengine.analysis')
 
 
 def build_fusion(

@@ -100,10 +100,10 @@ def load(device_type: str) -> NativeStatus:
     if not path.is_file():
         return NativeStatus(device_type, None, f'{path} does not exist. {entry.how_to}')
     folder = path.parent.parent / 'ops'
-    if sources.is_stale(path, folder):
-        problem = f'{path} was compiled from other sources than those in {folder}.'
-        return NativeStatus(device_type, None, f'{problem} {entry.how_to}')
     try:
+        if sources.is_stale(path, folder):
+            problem = f'{path} was compiled from other sources than those in {folder}.'
+            return NativeStatus(device_type, None, f'{problem} {entry.how_to}')
         library = ctypes.CDLL(str(path))
     except OSError as error:
         problem = f'{path} does not load under torch {torch.__version__}: {error}.'

@@ -12,7 +12,8 @@ _SUFFIXES = ('.h', '.cuh', '.cpp', '.cu')
 
 def digest(folder: Path) -> str:
     """16 hexadecimal digits that tell the sources in a folder from others."""
-    sources = sorted(path for path in folder.rglob('*') if path.suffix in _SUFFIXES)
+    # An editor's lock, a link to nowhere, may be named as a source.
+    sources = sorted(p for p in folder.rglob('*') if p.suffix in _SUFFIXES and p.is_file())
     found = hashlib.sha256()
     for path in sources:
         found.update(path.relative_to(folder).as_posix().encode() + b'\0' + path.read_bytes())
