@@ -47,10 +47,10 @@ def guided_upsample(
     if query is not None and key is not None:
         logits = logits + tiles.gather(query) @ windows(key).transpose(2, 3)
     tables = _tables(tiles, rows, columns)
-    moved = (logits + tables[LOG_PRIOR]).softmax(dim=3)
+    softmax = (logits + tables[LOG_PRIOR]).softmax(dim=3)
     # Each map for itself: the windows of all at once would not fit into a cache.
     by_tile = [
-        (moved + (of_map - tables[START])).to(x.dtype) @ windows(x)
+        (softmax + (of_map - tables[START])).to(x.dtype) @ windows(x)
         for of_map, x in zip(tables[WEIGHTS:], maps, strict=True)
     ]
     if summed:

@@ -106,7 +106,8 @@ SAMPLE: dict[str, dict[str, Any]] = {
     'unet/unet-s5-d16_pspnet_4xb4-40k_drive-64x64.py': dict(backbone=dict(base_channels=64)),
     'upernet/upernet_r18_4xb2-40k_cityscapes-512x1024.py': dict(decode_head=dict(channels=64)),
 }
-# One for each rule of the swap, and each kind of backbone; the others take minutes together.
+# One for each rule of the swap, on convolutional backbones and transformers; the others, which take
+# minutes together, have further heads and backbones for the same rules.
 QUICK = (
     'bisenetv1/bisenetv1_r18',  # a head on one level of a backbone of several branches
     'deeplabv3plus/deeplabv3plus_r18',

@@ -142,9 +142,17 @@ def test_hooks_of_the_classifier_and_of_the_fusion_run() -> None:
     for head, conv in ((segformer, segformer.fusion_conv.conv), (fpn, fpn.conv_seg)):
         expected = head(inputs := levels())
         called: list[nn.Module] = []
-        conv.register_forward_hook(lambda module, given, made, to=called: to.append(module))
+        handle = conv.register_forward_hook(
+            lambda module, given, made, to=called: to.append(module)
+        )
         torch.testing.assert_close(head(inputs), expected, rtol=1e-4, atol=1e-4)
         assert called == [conv]
+        handle.remove()
+        # A method of a built-in type, which has no module
+        seen: dict[nn.Module, Any] = {}
+        conv.register_forward_pre_hook(seen.setdefault)
+        torch.testing.assert_close(head(inputs), expected, rtol=1e-4, atol=1e-4)
+        assert list(seen) == [conv]
 
 
 class _OwnClassifier(BaseDecodeHead):
