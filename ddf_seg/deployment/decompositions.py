@@ -3,10 +3,11 @@
 The kernels in plain torch write into buffers, which exported programs must not. These forms are
 purely functional, and compute in their tensors' dtype.
 
-Of the forms that were measured (docs/deployment.md) these are the fastest. Upsampling and affinity
-are products, tile by tile (`Tiles`). Where channels have filters of their own, upsampling works on
-slices, phase by phase at the size of the features, and ends in a pixel shuffle. A step of guided
-upsampling is one operator, which keeps the layout of the products throughout (`guided`).
+Of the forms that were measured (docs/deployment.md) these are the fastest. Filters that channels
+share and affinity are products, tile by tile (`Tiles`), but for `ddf` with a stride or a dilation.
+Where channels have filters of their own, `ddf` works on slices, and so does upsampling, phase by
+phase at the size of the features, with a pixel shuffle at the end. A step of guided upsampling is
+one operator, which keeps the layout of the products throughout (`guided`).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A 1×1 convolution to a few channels, by our own kernel where that is faster.
 
     That is for contiguous maps on the CPU: of large ones, torch's convolution and its matrix
-    product take two to three times as long.
+    product take two to three times as long, forward.
     """
     # Other runtimes than torch get the convolution.
     if torch.compiler.is_exporting() or not (x.is_cpu and x.is_contiguous()):
