@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -46,6 +47,15 @@ def test_ddf(call: Any) -> None:
     expected = ops.ddf(*tensors, **call.arguments)
     pairs = (pair(call.kernel_size), pair(call.dilation), pair(call.stride))
     assert_same('ddf', expected, *tensors, *pairs, call.kernel_combine)
+
+
+@pytest.mark.parametrize('kernel_size', [(3, 5), (5, 3), (1, 7), (7, 7)])
+@pytest.mark.parametrize('size', [(1, 2), (4, 8), (6, 9)])
+def test_ddf_of_tiles(kernel_size: tuple[int, int], size: tuple[int, int]) -> None:
+    """Maps of less than a tile, of whole tiles and of more."""
+    features, filters = random(2, 4, *size), random(2, 2 * math.prod(kernel_size), *size)
+    expected = ops.ddf(features, None, filters, kernel_size)
+    assert_same('ddf', expected, features, None, filters, kernel_size, (1, 1), (1, 1), 'mul')
 
 
 @pytest.mark.parametrize(
