@@ -47,10 +47,15 @@ def compare(configs: Sequence[str], shape: tuple[int, int], settings: Settings) 
         costs = [complexity(cfg.model.to_dict(), shape) for cfg in pair.values()]
         runs = {of: _image(cfg, shape, settings.device) for of, cfg in pair.items()}
         seconds = side_by_side(settings, runs)
-        kinds = [kind_of(cfg.model.decode_head) for cfg in pair.values()]
+        kinds = [_kinds(cfg.model.decode_head) for cfg in pair.values()]
         lines.append(_line(name, kinds, costs, [seconds[of] for of in pair]))
     where = f'{machine(settings.device)}, {settings.threads} threads, torch {torch.__version__}'
     return f'{markdown_table(HEAD, lines)}\n\n{shape[0]}×{shape[1]}; {where}'
+
+
+def _kinds(heads: Any) -> str:
+    """Of one head, or of several in a row."""
+    return ', '.join(map(kind_of, heads if isinstance(heads, list) else [heads]))
 
 
 def _line(

@@ -47,6 +47,16 @@ def test_a_line_for_each_config(
     assert where.startswith('64×96; ')
 
 
+def test_heads_in_a_row_are_all_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = 'mmseg::ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'
+    arguments = [config, '--shape', '64', '96', '--seconds', '0.01']
+    monkeypatch.setattr(sys, 'argv', ['swap_costs.py', *arguments])
+    assert show_usage_errors(tool.main) == 0
+    assert '| FCNHead, OCRHead → FCNHead, DDFGuidedHead |' in capsys.readouterr().out
+
+
 def test_a_config_that_cannot_be_swapped_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
