@@ -207,6 +207,12 @@ def _without_bias(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
 def _adjoint(
     upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
 ) -> Sequence[Tensor | None]:
+    x, depthwise, pointwise = tensors
+    is_fast = x.dtype in (torch.float32, torch.float64)
+    if depthwise is None and not mask[0] and _scale(others) == 1 and is_fast:
+        # Of frozen features: the operator would make their gradient, too.
+        product = torch.bmm(upstream.flatten(2), x.flatten(2).transpose(1, 2)).sum(0)
+        return None, None, product.unflatten(0, tuple(pointwise.shape[:2]))
     return call(operator('depthwise_pointwise_backward'), upstream, *tensors, _scale(others))
 
 

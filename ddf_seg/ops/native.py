@@ -103,7 +103,8 @@ def load(device_type: str) -> NativeStatus:
     try:
         if sources.is_stale(path, folder):
             problem = f'{path} was compiled from other sources than those in {folder}.'
-            return NativeStatus(device_type, None, f'{problem} {entry.how_to}')
+            cure = f'Compile them: `make setup` in {folder.parent}. {entry.how_to}'
+            return NativeStatus(device_type, None, f'{problem} {cure}')
         library = ctypes.CDLL(str(path))
     except OSError as error:
         problem = f'{path} does not load under torch {torch.__version__}: {error}.'

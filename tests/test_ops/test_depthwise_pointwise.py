@@ -133,14 +133,30 @@ def test_gradients_of_all(shape: str) -> None:
     assert torch.autograd.gradgradcheck(depthwise_pointwise, arguments, fast_mode=True)
 
 
-@pytest.mark.parametrize('needed', range(4))
-def test_gradient_of_one_alone(needed: int) -> None:
-    tensors = list(make('DDF-Up x2', 'contiguous', torch.float64))
+@pytest.mark.parametrize(
+    ('shape', 'needed'),
+    [
+        *(('DDF-Up x2', needed) for needed in range(4)),
+        *(('1x1 alone', needed) for needed in (0, 2, 3)),
+        ('1x1 alone, phases', 2),
+        ('1x1 alone, no image', 2),
+    ],
+)
+def test_gradient_of_one_alone(shape: str, needed: int) -> None:
+    tensors = list(make(shape, 'contiguous', torch.float64))
     tensors[needed].requires_grad_()
-    upstream = torch.randn(2, 36, 6, 7, dtype=torch.float64)
-    (gradient,) = torch.autograd.grad(depthwise_pointwise(*tensors), tensors[needed], upstream)
-    (expected,) = torch.autograd.grad(two_convolutions(*tensors), tensors[needed], upstream)
-    torch.testing.assert_close(gradient, expected)
+    expected = two_convolutions(*tensors)
+    upstream = torch.randn(expected.shape, dtype=torch.float64, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(out, tensors[needed], upstream, create_graph=True)[0]
+        for out in (depthwise_pointwise(*tensors), expected)
+    ]
+    torch.testing.assert_close(*gradients)
+    again = [
+        torch.autograd.grad(each.square().sum(), upstream, materialize_grads=True)[0]
+        for each in gradients
+    ]
+    torch.testing.assert_close(*again)
 
 
 def test_autocast_casts_all_tensors() -> None:
