@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         help='height and width of the image (default: 512 1024)',
     )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=20, help='to time each pair')
-    parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
     return parser.parse_args()
 
 
