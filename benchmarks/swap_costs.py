@@ -35,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=20, help='to time each pair')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.seconds <= 0:
+        parser.error(f'--seconds: expected a number above 0, got {args.seconds}')
+    return args
 
 
 def main() -> int:

@@ -63,3 +63,13 @@ def test_a_config_that_cannot_be_swapped_is_an_error(
     monkeypatch.setattr(sys, 'argv', ['swap_costs.py', 'mmseg::_base_/datasets/cityscapes.py'])
     assert show_usage_errors(tool.main) == 1
     assert 'it describes no segmentor' in capsys.readouterr().err
+
+
+def test_seconds_are_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['swap_costs.py', '--seconds', '0'])
+    with pytest.raises(SystemExit) as end:
+        tool.main()
+    assert end.value.code == 2
+    assert '--seconds: expected a number above 0, got 0.0' in capsys.readouterr().err

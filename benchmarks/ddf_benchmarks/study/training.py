@@ -204,7 +204,8 @@ def run_upgrade(
         run: with a backbone, that is trained along once the head is trained.
         images: what they go on with.
         results: folder.
-        features: of the same images, which interpolation is trained on first; default: the images.
+        features: of the same images, which interpolation is trained on first; needed with a
+            backbone, whose images are pixels; else the images are features.
 
     Raises:
         UsageError: some of the results are there, whose weights no longer are.
