@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -297,3 +298,12 @@ def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
     )
     run_without(['ddf_seg', 'mmengine'], code, tmp_path)
     assert_agree(np.load(tmp_path / 'out.npy')[0], outputs(part, inputs)[0][0])
+
+
+def test_the_optimizer_finds_what_onnxscripts_own_does() -> None:
+    """Which looks at all pairs of nodes for one rule, and takes minutes on large graphs."""
+    program = exported(*PARTS['DDFUPerHead']())
+    ours, theirs = to_onnx(program), to_onnx(program, optimize=False)
+    theirs.optimize()
+    counts = [Counter(node.op_type for node in of.model.graph) for of in (ours, theirs)]
+    assert counts[0] == counts[1]
