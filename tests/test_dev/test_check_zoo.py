@@ -112,8 +112,6 @@ QUICK = (
     'bisenetv1/bisenetv1_r18',  # a head on one level of a backbone of several branches
     'deeplabv3plus/deeplabv3plus_r18',
     'dpt/dpt_vit-b16',
-    'emanet/emanet_r50',
-    'knet/knet-s3_r50',
     'mobilenet_v3/mobilenet-v3-d8-s_lraspp',
     'ocrnet/ocrnet_hr18s',
     'pidnet/pidnet-s',
@@ -121,7 +119,6 @@ QUICK = (
     'pspnet/pspnet_r18',
     'segformer/segformer_mit-b0',
     'setr/setr_vit-l_pup',
-    'twins/twins_pcpvt-s',
     'unet/unet-s5-d16_pspnet',
     'upernet/upernet_r18',
 )

@@ -123,7 +123,11 @@ def mean_and_most_deviation(layer: nn.Module) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     'ddf_cfg',
-    [{}, pytest.param(PAPER, marks=pytest.mark.slow), dict(branches='both', **PAPER)],
+    [
+        {},
+        pytest.param(PAPER, marks=pytest.mark.slow),
+        pytest.param(dict(branches='both', **PAPER), marks=pytest.mark.slow),
+    ],
     ids=['default', 'paper, spatial', 'paper, both'],
 )
 def test_some_hundred_steps(scenes: tuple[Tensor, Tensor], ddf_cfg: dict[str, Any]) -> None:

@@ -59,7 +59,13 @@ def differences(one: Any, other: Any, path: str = '') -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ('by', 'workers'), [('iter', 0), ('iter', 2), ('epoch', 1)], ids=lambda value: str(value)
+    ('by', 'workers'),
+    [
+        pytest.param('iter', 0, marks=pytest.mark.slow),
+        ('iter', 2),
+        pytest.param('epoch', 1, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_a_resumed_training_equals_one_that_was_never_interrupted(
     roads: Path, tmp_path: Path, run: Run, by: str, workers: int
