@@ -197,7 +197,7 @@ sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
 	  DDF_SEG_FUZZ_EXAMPLES=$${DDF_SEG_FUZZ_EXAMPLES:-1000} \
 	  $(BIN)/pytest -q -p no:cacheprovider tests/test_ops/test_native*.py \
 	  tests/test_ops/test_checks.py tests/test_ops/test_filter_norm_op.py \
-	  tests/test_ops/test_depthwise_pointwise.py tests/test_ops/test_interpolation_softmax.py $(PYTEST_ARGS)
+	  tests/test_ops/test_depthwise_pointwise*.py tests/test_ops/test_interpolation_softmax.py $(PYTEST_ARGS)
 
 # clang for other systems, with their headers
 ZIG = PYTHONPATH=build/zig $(BIN)/python -m ziglang c++ -std=c++17 -Wall -Wextra -Wno-psabi

@@ -71,7 +71,7 @@ def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias)
     if bias is None:
         bias = weight.new_zeros(()).expand(weight.shape[0])
-    return depthwise_pointwise(x, None, weight.flatten(1)[None], bias)
+    return depthwise_pointwise(x, None, weight.reshape(1, *weight.shape[:2]), bias)
 
 
 class GlobalMean(nn.Module):

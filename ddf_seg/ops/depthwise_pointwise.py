@@ -13,6 +13,9 @@ from .checks import check_gradient, check_kinds
 from .definition import Arguments, call, define, empty_like_layout, operator
 from .multilinear import Group, Multilinear, MultilinearBackward
 
+# Of the gradients of x, depthwise and pointwise
+_ALL = (True, True, True)
+
 
 def depthwise_pointwise(
     x: Tensor, depthwise: Tensor | None, pointwise: Tensor, bias: Tensor, scale_factor: int = 1
@@ -132,13 +135,21 @@ def _plain_forward(
     return empty_like_layout(x, tuple(y.shape), x).copy_(y)
 
 
+def _wanted(depthwise: Any, output_mask: Sequence[bool]) -> tuple[bool, bool, bool]:
+    """Whether there is a gradient of x, depthwise and pointwise; others are of shape (0,)."""
+    of_x, of_depthwise, of_pointwise = output_mask
+    return of_x, of_depthwise and depthwise is not None, of_pointwise
+
+
 def _plain_backward(
     grad_output: Tensor,
     x: Tensor,
     depthwise: Tensor | None,
     pointwise: Tensor,
     scale_factor: int = 1,
+    output_mask: Sequence[bool] = _ALL,
 ) -> tuple[Tensor, ...]:
+    of_x, of_depthwise, of_pointwise = _wanted(depthwise, output_mask)
     weight = _merged(depthwise, pointwise, scale_factor)
     padding = [_side(depthwise) // 2] * 2
     phases, outputs = pointwise.shape[:2]
@@ -146,21 +157,27 @@ def _plain_backward(
         # torch.pixel_unshuffle leaves a batch of no image as it is.
         cells = grad_output.unflatten(3, (-1, scale_factor)).unflatten(2, (-1, scale_factor))
         grad_output = cells.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    mask = [of_x, of_depthwise or of_pointwise, False]
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        grad_output, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, False]
+        grad_output, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, mask
     )
+    gradients = [x.new_empty(0) for _ in range(3)]
+    if of_x:
+        gradients[0] = empty_like_layout(x, tuple(x.shape), x).copy_(grad_x)
+    if not mask[1]:
+        return tuple(gradients)
     if scale_factor > 1:
         by_phase = grad_weight.unflatten(0, (outputs, phases)).transpose(0, 1)
     else:
         by_phase = grad_weight.unflatten(0, (phases, outputs))
-    grad_x = empty_like_layout(x, tuple(x.shape), x).copy_(grad_x)
     if depthwise is None:
-        return grad_x, x.new_empty(0), by_phase.squeeze((3, 4)).contiguous()
-    return (
-        grad_x,
-        (by_phase * pointwise[..., None, None]).sum(1),
-        (by_phase * depthwise[:, None]).sum((3, 4)),
-    )
+        gradients[2] = by_phase.squeeze((3, 4)).contiguous()
+        return tuple(gradients)
+    if of_depthwise:
+        gradients[1] = (by_phase * pointwise[..., None, None]).sum(1)
+    if of_pointwise:
+        gradients[2] = (by_phase * depthwise[:, None]).sum((3, 4))
+    return tuple(gradients)
 
 
 def _result_shape(x: Tensor, pointwise: Tensor, scale_factor: int) -> tuple[int, ...]:
@@ -183,14 +200,15 @@ def _fake_backward(
     depthwise: Tensor | None,
     pointwise: Tensor,
     scale_factor: int = 1,
+    output_mask: Sequence[bool] = _ALL,
 ) -> tuple[Tensor, ...]:
-    return (
-        empty_like_layout(x, tuple(x.shape), x),
-        x.new_empty(0)
-        if depthwise is None
-        else torch.empty_like(depthwise, memory_format=torch.contiguous_format),
-        torch.empty_like(pointwise, memory_format=torch.contiguous_format),
-    )
+    gradients = [x.new_empty(0) for _ in range(3)]
+    if output_mask[0]:
+        gradients[0] = empty_like_layout(x, tuple(x.shape), x)
+    for i, weight in ((1, depthwise), (2, pointwise)):
+        if output_mask[i] and weight is not None:
+            gradients[i] = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    return tuple(gradients)
 
 
 def _scale(others: Arguments) -> int:
@@ -207,13 +225,8 @@ def _without_bias(tensors: Sequence[Tensor], others: Arguments) -> Tensor:
 def _adjoint(
     upstream: Tensor, tensors: Sequence[Tensor], others: Arguments, mask: Sequence[bool]
 ) -> Sequence[Tensor | None]:
-    x, depthwise, pointwise = tensors
-    is_fast = x.dtype in (torch.float32, torch.float64)
-    if depthwise is None and not mask[0] and _scale(others) == 1 and is_fast:
-        # Of frozen features: the operator would make their gradient, too.
-        product = torch.bmm(upstream.flatten(2), x.flatten(2).transpose(1, 2)).sum(0)
-        return None, None, product.unflatten(0, tuple(pointwise.shape[:2]))
-    return call(operator('depthwise_pointwise_backward'), upstream, *tensors, _scale(others))
+    op = operator('depthwise_pointwise_backward')
+    return call(op, upstream, *tensors, _scale(others), list(mask))
 
 
 def _bias_gradient(above: Tensor, r: int) -> Tensor:
@@ -264,9 +277,12 @@ def _check_backward(
     depthwise: Tensor | None,
     pointwise: Tensor,
     scale_factor: int = 1,
+    output_mask: Sequence[bool] = _ALL,
 ) -> None:
     check_separable(x, depthwise, pointwise, scale_factor)
     check_gradient(grad_output, _result_shape(x, pointwise, scale_factor), 'x', x)
+    if len(output_mask) != 3:
+        raise ValueError(f'output_mask: expected three values, got {len(output_mask)}')
 
 
 def multiply_adds(x: Any, depthwise: Any, pointwise: Any) -> int:
@@ -282,10 +298,18 @@ def _forward_flops(x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any) -
 
 
 def _backward_flops(
-    grad_output: Any, x: Any, depthwise: Any, pointwise: Any, *_: Any, **__: Any
+    grad_output: Any,
+    x: Any,
+    depthwise: Any,
+    pointwise: Any,
+    scale_factor: int = 1,
+    output_mask: Sequence[bool] = _ALL,
+    **_: Any,
 ) -> int:
-    # As for torch's convolutions: a gradient costs what the forward pass does.
-    return 4 * multiply_adds(x, depthwise, pointwise)
+    # As for torch's convolutions: a gradient costs what the forward pass does, of the input and of
+    # the weights.
+    of_x, *of_weights = _wanted(depthwise, output_mask)
+    return 2 * (of_x + any(of_weights)) * multiply_adds(x, depthwise, pointwise)
 
 
 def _linear_groups(others: Arguments) -> tuple[Group, ...]:
@@ -307,11 +331,12 @@ define(
 )
 define(
     'depthwise_pointwise_backward',
-    f'(Tensor grad_output, {_TENSORS}, int scale_factor=1) -> (Tensor, Tensor, Tensor)',
+    f'(Tensor grad_output, {_TENSORS}, int scale_factor=1, bool[3] output_mask={list(_ALL)})'
+    ' -> (Tensor, Tensor, Tensor)',
     plain=_plain_backward,
     fake=_fake_backward,
     flops=_backward_flops,
-    derivatives=MultilinearBackward(_derivatives, has_mask=False),
+    derivatives=MultilinearBackward(_derivatives),
     check=_check_backward,
     # The filters' gradients are sums over the images.
     batched=(),

@@ -125,18 +125,18 @@ class Multilinear:
 class MultilinearBackward:
     """Derivatives of the gradients of `forward`: of the operator (upstream, t0, t1, …, mask).
 
+    The mask says which gradients are wanted. torch leaves it out where it is the default: all.
+
     Args:
         forward: of the operator itself.
-        has_mask: whether the last argument says which gradients are wanted.
     """
 
-    def __init__(self, forward: Multilinear, has_mask: bool) -> None:
+    def __init__(self, forward: Multilinear) -> None:
         self.forward = forward
-        self.has_mask = has_mask
 
     def _split(self, arguments: Arguments) -> tuple[Tensor, Arguments, Arguments, list[bool]]:
         mask = [True] * self.forward.count
-        if self.has_mask:
+        if isinstance(arguments[-1], (list, tuple)):
             mask, arguments = list(arguments[-1]), arguments[:-1]
         return arguments[0], *self.forward.split(arguments[1:]), mask
 
@@ -182,4 +182,4 @@ def with_mask(
         return call(operator(f'{name}_backward'), upstream, *tensors, *others, list(mask))
 
     forward = Multilinear(3, product, adjoint, groups)
-    return forward, MultilinearBackward(forward, has_mask=True)
+    return forward, MultilinearBackward(forward)

@@ -215,12 +215,17 @@ inline void check_reach(const Problem& p, bool on_cuda) {
         });
 }
 
+// Of the gradients that are wanted.
+inline void check_mask(const std::vector<bool>& output_mask) {
+  check(output_mask.size() == 3, "output_mask: expected three values");
+}
+
 inline void check_gradient(const torch::stable::Tensor& grad_output,
                            const torch::stable::Tensor& features, const Problem& p,
                            const std::vector<bool>& output_mask) {
   check_same_kind("grad_output", grad_output, features);
   check_shape("grad_output", grad_output, {p.batch, p.channels, p.out_height, p.out_width});
-  check(output_mask.size() == 3, "output_mask: expected three values");
+  check_mask(output_mask);
 }
 
 inline void check_depthwise_pointwise(const torch::stable::Tensor& x,

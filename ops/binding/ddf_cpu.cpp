@@ -239,34 +239,44 @@ Tensor depthwise_pointwise(const Tensor& x, const MaybeTensor& depthwise, const 
   return out;
 }
 
-Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& x,
-                                       const MaybeTensor& depthwise, const Tensor& pointwise,
-                                       int64_t scale_factor) {
-  const MaybeTensor depthwise_ = contiguous(depthwise);
-  const Tensor pointwise_ = torch::stable::contiguous(pointwise);
-  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
-  ddf::binding::check_same_kind("grad_output", grad_output, x);
-  ddf::binding::check_shape("grad_output", grad_output, out_shape(p));
-  const Tensor grad_x = ddf::binding::gradient_like(x);
-  const Tensor grad_depthwise =
-      depthwise_ ? ddf::binding::gradient_like(*depthwise_) : empty({0}, x);
-  const Tensor grad_pointwise = ddf::binding::gradient_like(pointwise_);
-  p.out = ddf::binding::view_of(grad_output);
-  p.grad_x = ddf::binding::result_view_of(grad_x);
-  p.grad_depthwise = grad_depthwise.mutable_data_ptr();
-  p.grad_pointwise = grad_pointwise.mutable_data_ptr();
+void run_depthwise_pointwise_backward(ddf::DepthwisePointwise p, const Tensor& x) {
   join_rows(p);
   const Kernels& k = kernels();
   const Plan plan = k.plan_depthwise_pointwise(p);
   const auto element = static_cast<int64_t>(x.element_size());
   const Tensor partial = empty({(plan.partial_bytes + element - 1) / element}, x);
-  p.partial_sums = partial.mutable_data_ptr();
+  if (plan.partial_bytes > 0) p.partial_sums = partial.mutable_data_ptr();
   for_units(plan.units, 3 * work_of(p), [&](int64_t unit) {
     k.depthwise_pointwise(p, plan, unit, thread_scratch(plan.scratch_bytes));
   });
-  torch::stable::parallel_for(0, p.parameter_elements(), 1024, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) k.reduce_parameter(p, plan, i);
-  });
+  if (p.has_parameter_gradients())
+    torch::stable::parallel_for(
+        0, p.parameter_elements(), 1 << 14,
+        [&](int64_t begin, int64_t end) { k.reduce_parameters(p, plan, begin, end); });
+}
+
+Gradients depthwise_pointwise_backward(const Tensor& grad_output, const Tensor& x,
+                                       const MaybeTensor& depthwise, const Tensor& pointwise,
+                                       int64_t scale_factor, std::vector<bool> output_mask) {
+  const MaybeTensor depthwise_ = contiguous(depthwise);
+  const Tensor pointwise_ = torch::stable::contiguous(pointwise);
+  ddf::DepthwisePointwise p = make_depthwise_pointwise(x, depthwise_, pointwise_, scale_factor);
+  ddf::binding::check_same_kind("grad_output", grad_output, x);
+  ddf::binding::check_shape("grad_output", grad_output, out_shape(p));
+  ddf::binding::check_mask(output_mask);
+  const auto gradient = [&](bool wanted, const Tensor& of) {
+    return wanted ? ddf::binding::gradient_like(of) : empty({0}, x);
+  };
+  const bool of_depthwise = output_mask[1] && depthwise_;
+  const Tensor grad_x = gradient(output_mask[0], x);
+  const Tensor grad_depthwise = gradient(of_depthwise, depthwise_ ? *depthwise_ : x);
+  const Tensor grad_pointwise = gradient(output_mask[2], pointwise_);
+  prefer_huge_pages(grad_x);
+  p.out = ddf::binding::view_of(grad_output);
+  if (output_mask[0]) p.grad_x = ddf::binding::result_view_of(grad_x);
+  if (of_depthwise) p.grad_depthwise = grad_depthwise.mutable_data_ptr();
+  if (output_mask[2]) p.grad_pointwise = grad_pointwise.mutable_data_ptr();
+  if (p.is_backward()) run_depthwise_pointwise_backward(p, x);
   return {grad_x, grad_depthwise, grad_pointwise};
 }
 

@@ -129,11 +129,17 @@ struct DepthwisePointwise {
   const void* bias = nullptr;       // (phases * outputs)
   View out;                         // of the forward pass; its gradient in the backward pass
 
-  // Backward only.
+  // Backward only; null data: not wanted.
   View grad_x;
   void *grad_depthwise = nullptr, *grad_pointwise = nullptr;
   void* partial_sums = nullptr;  // of both, of one tile each, in the accumulation type
 
+  DDF_HOST_DEVICE bool has_parameter_gradients() const {
+    return grad_depthwise != nullptr || grad_pointwise != nullptr;
+  }
+  DDF_HOST_DEVICE bool is_backward() const {
+    return grad_x.data != nullptr || has_parameter_gradients();
+  }
   DDF_HOST_DEVICE int64_t taps() const { return side * side; }
   // Maps of each channel that the 1x1 convolutions take.
   DDF_HOST_DEVICE int64_t copies() const { return depthwise != nullptr ? phases : 1; }

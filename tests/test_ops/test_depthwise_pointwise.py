@@ -46,6 +46,9 @@ SHAPES = {
     '1x1 alone, phases': (2, 9, 6, 17, 4, 9, 0, 1),
     '1x1 alone, fine map x2': (2, 8, 7, 33, 4, 3, 0, 2),
     '1x1 alone, no image': (0, 4, 5, 5, 1, 9, 0, 1),
+    '1x1 alone, small maps': (5, 21, 7, 7, 1, 9, 0, 1),
+    '1x1 alone, many small maps': (19, 12, 5, 8, 1, 50, 0, 1),
+    '1x1 alone, tiles in blocks': (1, 11, 20, 33, 1, 25, 0, 1),
 }
 LAYOUTS = {
     'contiguous': lambda x: x,
@@ -228,7 +231,9 @@ def test_infinity_in_the_gradients_is_where_torch_has_it(
 
 
 @needs_library
-@pytest.mark.parametrize('shape', ['DDF-Up x3, groups', '1x1 alone, long rows'])
+@pytest.mark.parametrize(
+    'shape', ['DDF-Up x3, groups', '1x1 alone, long rows', '1x1 alone, many small maps']
+)
 def test_same_bits_on_any_number_of_threads(shape: str) -> None:
     before = torch.get_num_threads()
     tensors = make(shape, 'contiguous', torch.float32)

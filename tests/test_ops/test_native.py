@@ -73,6 +73,7 @@ ON_EVERY_INSTRUCTION_SET = (
     'ddf_upsample',
     'filter_norm_op',
     'depthwise_pointwise',
+    'depthwise_pointwise_gradients',
     'interpolation_softmax',
     'native_memory',
 )

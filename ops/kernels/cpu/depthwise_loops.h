@@ -88,34 +88,38 @@ void depthwise(const T* in, int64_t pitch, const T* weights, int64_t side, int64
 // Rows whose sums fit into the registers, of kPair vectors each.
 inline constexpr int kSumRows = DDF_VECTOR_BYTES == 64 ? 12 : 6;
 
-// Rows of a matrix product, kPair vectors of columns:
+// Rows of a matrix product, kVectors vectors of columns:
 //   out[m, x] = (start[m], or without it out[m, x]) + Σ left[m, k] * right[k, x].
-template <typename T, int kRows>
+template <typename T, int kRows, int kVectors>
 DDF_INLINE void multiply_panel(const T* left, int64_t left_row, int64_t left_step, int64_t depth,
                                const T* right, int64_t right_pitch, T* out, int64_t out_pitch,
                                const T* start) {
-  Vec<T> sums[kRows][kPair];
+  Vec<T> sums[kRows][kVectors];
   for (int m = 0; m < kRows; ++m)
-    for (int j = 0; j < kPair; ++j)
+    for (int j = 0; j < kVectors; ++j)
       sums[m][j] =
           start != nullptr ? broadcast(start[m]) : load<T>(out + m * out_pitch + j * kLanes<T>);
   for (int64_t k = 0; k < depth; ++k) {
-    Vec<T> values[kPair];
-    for (int j = 0; j < kPair; ++j) values[j] = load<T>(right + k * right_pitch + j * kLanes<T>);
+    Vec<T> values[kVectors];
+    for (int j = 0; j < kVectors; ++j) values[j] = load<T>(right + k * right_pitch + j * kLanes<T>);
     for (int m = 0; m < kRows; ++m) {
       const Vec<T> weight = broadcast(left[m * left_row + k * left_step]);
-      for (int j = 0; j < kPair; ++j) sums[m][j] += weight * values[j];
+      for (int j = 0; j < kVectors; ++j) sums[m][j] += weight * values[j];
     }
   }
   for (int m = 0; m < kRows; ++m)
-    for (int j = 0; j < kPair; ++j) store<T>(out + m * out_pitch + j * kLanes<T>, sums[m][j]);
+    for (int j = 0; j < kVectors; ++j) store<T>(out + m * out_pitch + j * kLanes<T>, sums[m][j]);
 }
+
+// What the last vectors of a row do where it is not a whole number of them: go past its end, which
+// takes buffers with room; or begin earlier, so that they end with it.
+enum class Ends { past, at };
 
 // Elements of the right matrix that stay in an L1 cache while all rows are computed.
 inline constexpr int64_t kRightElements = 4 << 10;
 
-// And all of `rows` rows, for whole panels of columns.
-template <typename T>
+// And all of `rows` rows.
+template <typename T, Ends kEnds = Ends::past>
 DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int64_t rows,
                          int64_t depth, const T* right, int64_t right_pitch, T* out,
                          int64_t out_pitch, int64_t columns, const T* start) {
@@ -123,36 +127,51 @@ DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int
   for (int64_t begin = 0; begin < columns; begin += block) {
     const int64_t end = smaller(columns, begin + block);
     in_runs<kSumRows>(rows, [&](int64_t m, auto n) __attribute__((always_inline)) {
-      for (int64_t x = begin; x < end; x += kPixelStep<T>)
-        multiply_panel<T, n()>(left + m * left_row, left_row, left_step, depth, right + x,
-                               right_pitch, out + m * out_pitch + x, out_pitch,
-                               start != nullptr ? start + m : nullptr);
+      const auto panel = [&](int64_t x, auto vectors) __attribute__((always_inline)) {
+        multiply_panel<T, n(), vectors()>(left + m * left_row, left_row, left_step, depth,
+                                          right + x, right_pitch, out + m * out_pitch + x,
+                                          out_pitch, start != nullptr ? start + m : nullptr);
+      };
+      int64_t x = begin;
+      for (; x + kPixelStep<T> <= end; x += kPixelStep<T>)
+        panel(x, std::integral_constant<int, kPair>{});
+      const bool one = end - x <= kLanes<T>;
+      if (x == end) return;
+      if (kEnds == Ends::at) x = end - (one ? kLanes<T> : kPixelStep<T>);
+      if (one) {
+        panel(x, std::integral_constant<int, 1>{});
+      } else {
+        panel(x, std::integral_constant<int, kPair>{});
+      }
     });
   }
 }
 
-// body(x, take) for each vector of a row, where take(from) loads it. In the last vector, what
-// stands from `columns` on counts as 0: in both factors of a product, or an infinite one makes it a
-// NaN.
-template <typename T, typename Body>
+// body(x, take) for each vector of a row, where take(from) loads it. In the last vector, what does
+// not belong to the columns, or has been taken before, counts as 0: in both factors of a product,
+// or an infinite one makes it a NaN.
+template <typename T, Ends kEnds = Ends::past, typename Body>
 DDF_INLINE void each_vector(int64_t columns, const Body& body) {
   int64_t x = 0;
   for (; x + kLanes<T> <= columns; x += kLanes<T>)
     body(x, [](const T* from) __attribute__((always_inline)) { return load<T>(from); });
   if (x == columns) return;
-  const Mask<T> inside = first_lanes<T>(columns - x);
-  body(x, [&](const T* from)
-              __attribute__((always_inline)) { return select<T>(inside, load<T>(from)); });
+  const int64_t left = columns - x;
+  const Mask<T> inside =
+      kEnds == Ends::past ? first_lanes<T>(left) : ~first_lanes<T>(kLanes<T> - left);
+  body(kEnds == Ends::past ? x : columns - kLanes<T>,
+       [&](const T* from)
+           __attribute__((always_inline)) { return select<T>(inside, load<T>(from)); });
 }
 
-// sums[m, n] += Σ rows[m, x] * others[n, x] over the columns.
-template <typename T, int kRows, int kOthers>
+// sums[m * sums_row + n * sums_other] += Σ rows[m, x] * others[n, x] over the columns.
+template <typename T, int kRows, int kOthers, Ends kEnds = Ends::past>
 DDF_INLINE void dot_rows(const T* rows, int64_t pitch, const T* others, int64_t others_pitch,
-                         int64_t columns, Vec<T>* sums, int64_t sums_pitch) {
+                         int64_t columns, Vec<T>* sums, int64_t sums_row, int64_t sums_other) {
   Vec<T> held[kRows][kOthers];
   for (int m = 0; m < kRows; ++m)
-    for (int n = 0; n < kOthers; ++n) held[m][n] = sums[m + n * sums_pitch];
-  each_vector<T>(columns, [&](int64_t x, const auto& take) __attribute__((always_inline)) {
+    for (int n = 0; n < kOthers; ++n) held[m][n] = sums[m * sums_row + n * sums_other];
+  each_vector<T, kEnds>(columns, [&](int64_t x, const auto& take) __attribute__((always_inline)) {
     Vec<T> values[kOthers];
     for (int n = 0; n < kOthers; ++n) values[n] = take(others + n * others_pitch + x);
     for (int m = 0; m < kRows; ++m) {
@@ -161,7 +180,43 @@ DDF_INLINE void dot_rows(const T* rows, int64_t pitch, const T* others, int64_t 
     }
   });
   for (int m = 0; m < kRows; ++m)
-    for (int n = 0; n < kOthers; ++n) sums[m + n * sums_pitch] = held[m][n];
+    for (int n = 0; n < kOthers; ++n) sums[m * sums_row + n * sums_other] = held[m][n];
+}
+
+inline constexpr int64_t kBlockChannels = 8;                        // of the input
+inline constexpr int kOutputRows = DDF_VECTOR_BYTES == 64 ? 9 : 5;  // whose sums fit into registers
+
+// sums[o * kBlockChannels + c] += Σ upstream[o, x] * maps[c, x], for `count` channels.
+template <typename T, Ends kEnds = Ends::past>
+DDF_INLINE void dot_all(const T* upstream, int64_t pitch, int64_t outputs, const T* maps,
+                        int64_t maps_pitch, int64_t count, int64_t columns, Vec<T>* sums) {
+  in_runs<2>(count, [&](int64_t c, auto some) {
+    in_runs<kOutputRows>(outputs, [&](int64_t o, auto length) {
+      dot_rows<T, length(), some(), kEnds>(upstream + o * pitch, pitch, maps + c * maps_pitch,
+                                           maps_pitch, columns, sums + o * kBlockChannels + c,
+                                           kBlockChannels, 1);
+    });
+  });
+}
+
+// to[o * pitch + c] = the sum over the lanes of sums[o * kBlockChannels + c].
+template <typename T>
+DDF_SHARED void write_sums(const Vec<T>* sums, int64_t count, int64_t outputs, T* to,
+                           int64_t pitch) {
+  constexpr int64_t L = kLanes<T>, kRun = L < kBlockChannels ? L : kBlockChannels;
+  for (int64_t i = 0; i < outputs * kBlockChannels; i += L) {
+    T totals[L];
+    store<T>(totals, sum_each<T>(sums + i, outputs * kBlockChannels - i));
+    for (int64_t j = 0; j < L && i + j < outputs * kBlockChannels; j += kRun) {
+      const int64_t c = (i + j) % kBlockChannels;
+      T* const line = to + (i + j) / kBlockChannels * pitch + c;
+      if (count == kBlockChannels) {
+        std::memcpy(line, totals + j, kRun * sizeof(T));
+      } else {
+        for (int64_t k = 0; k < kRun && c + k < count; ++k) line[k] = totals[j + k];
+      }
+    }
+  }
 }
 
 // sums[iy, ix] += Σ in[(row + iy) * pitch + x + ix] * grad[row][x], over two rows or one.
@@ -199,7 +254,7 @@ void dot_taps(const T* in, int64_t pitch, const T* grad, int64_t grad_pitch, int
     for (int64_t iy = 0; iy < side; ++iy)
       in_runs<4>(side, [&](int64_t ix, auto n) {
         dot_rows<T, n(), 1>(in + (y + iy) * pitch + ix, 1, grad + y * grad_pitch, 0, columns,
-                            sums + iy * side + ix, 0);
+                            sums + iy * side + ix, 1, 0);
       });
 }
 

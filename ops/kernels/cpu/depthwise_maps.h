@@ -83,11 +83,15 @@ struct Maps {
       : reach(reach_) {
     rows = tile_rows + 2 * reach;
     columns = tile_columns + 2 * reach;
-    pitch = round_up(columns, kPixelStep<T>) + kPixelStep<T>;
+    pitch = pitch_of(columns);
     // The tile's own rows start at whole vectors.
     const int64_t ahead = round_up(reach, kLanes<T>) - reach;
     data = scratch.take<T>(ahead + count * size() + kPixelStep<T>);
     if (data != nullptr) data += ahead;
+  }
+  // Of a row of so many columns.
+  static int64_t pitch_of(int64_t columns) {
+    return round_up(columns, kPixelStep<T>) + kPixelStep<T>;
   }
   int64_t size() const { return rows * pitch; }
   T* map(int64_t i) const { return data + i * size(); }

@@ -10,15 +10,16 @@ namespace ddf::DDF_NAMESPACE {
 
 template <typename T>
 Plan plan_depthwise_pointwise(const DepthwisePointwise& p) {
-  const bool backward = p.grad_x.data != nullptr;
-  Plan plan = backward ? backward_tiles<T>(p) : forward_tiles<T>(p);
+  Plan plan = p.is_backward() ? backward_tiles<T>(p) : forward_tiles<T>(p);
   plan.tiles_y = ceil_div(p.height, plan.tile_rows);
   plan.tiles_x = ceil_div(p.width, plan.tile_columns);
-  plan.units = p.batch * plan.tiles_y * plan.tiles_x;
+  const int64_t tiles = ceil_div(p.batch, plan.images) * plan.tiles_y * plan.tiles_x;
+  plan.units = tiles * plan.chunks;
   Scratch scratch(nullptr);
-  if (backward) {
+  if (p.is_backward()) {
     const DepthwisePointwiseBackward<T> buffers(scratch, p, plan);
-    plan.partial_bytes = plan.units * p.parameter_elements() * static_cast<int64_t>(sizeof(T));
+    if (p.has_parameter_gradients())
+      plan.partial_bytes = tiles * p.parameter_elements() * static_cast<int64_t>(sizeof(T));
   } else {
     const DepthwisePointwiseForward<T> buffers(scratch, p, plan);
   }

@@ -114,27 +114,41 @@ void write_outputs(const DepthwisePointwise& p, const DepthwisePointwiseForward<
   }
 }
 
-// All outputs of a row, from the input itself: whole steps of it where they lie, the rest copied.
+// All outputs of a row, from the input itself: rows of at least a step where they lie, others
+// copied.
 template <typename T, typename E>
 void combine_input(const DepthwisePointwise& p, const DepthwisePointwiseForward<T>& b,
                    int64_t image, const Tile& tile) {
-  const bool in_place = is_in_place<T, E>(p.x);
-  const int64_t columns = tile.columns.size(), block = in_place ? kMapsInPlace : b.channels;
-  const int64_t whole = in_place ? columns / kPixelStep<T> * kPixelStep<T> : 0;
+  const int64_t columns = tile.columns.size(), outputs = p.phases * p.outputs;
+  const bool in_place = is_in_place<T, E>(p.x) && columns >= kPixelStep<T>;
+  const int64_t block = in_place ? kMapsInPlace : b.channels;
+  // In place, the last vectors end with the row. What they compute a second time stands behind the
+  // rest, until the rest is moved to its place.
+  const int64_t whole = columns / kPixelStep<T> * kPixelStep<T>, rest = columns - whole;
+  const int64_t last = rest <= kLanes<T> ? kLanes<T> : kPixelStep<T>;
   for (int64_t first = 0; first < p.channels; first += block) {
     const int64_t count = smaller(block, p.channels - first);
     const E* const from = first_pixel<E>(p.x, image, tile) + first * p.x.c;
-    const auto combine = [&](const T* maps, int64_t pitch, int64_t begin, int64_t end) {
-      multiply<T>(b.parameters.pointwise + first, p.channels, 1, p.phases * p.outputs, count, maps,
-                  pitch, b.results + begin, b.pitch, end - begin,
-                  first > 0 ? nullptr : b.parameters.bias);
+    const auto combine = [&](const T* maps, int64_t pitch, int64_t begin, int64_t n) {
+      multiply<T>(b.parameters.pointwise + first, p.channels, 1, outputs, count, maps, pitch,
+                  b.results + begin, b.pitch, n, first > 0 ? nullptr : b.parameters.bias);
     };
-    if constexpr (std::is_same_v<T, E>) combine(from, p.x.c, 0, whole);
+    if (in_place) {
+      if constexpr (std::is_same_v<T, E>) {
+        combine(from, p.x.c, 0, whole);
+        if (rest > 0) combine(from + columns - last, p.x.c, whole, last);
+      }
+      continue;
+    }
     for (int64_t c = 0; c < count; ++c)
-      copy_row<T>(from + c * p.x.c + whole * p.x.x, p.x.x, columns - whole,
-                  b.filtered + c * b.pitch);
-    combine(b.filtered, b.pitch, whole, columns);
+      copy_row<T>(from + c * p.x.c, p.x.x, columns, b.filtered + c * b.pitch);
+    combine(b.filtered, b.pitch, 0, columns);
   }
+  if (in_place && rest > 0)
+    for (int64_t o = 0; o < outputs; ++o) {
+      T* const to = b.results + o * b.pitch + whole;
+      std::memmove(to, to + last - rest, static_cast<size_t>(rest) * sizeof(T));
+    }
 }
 
 template <typename T, typename E>

@@ -117,14 +117,15 @@ void run_depthwise_pointwise(const DepthwisePointwise& p, const Plan& plan, int6
   for_dtype(p.dtype, [&](auto sum, auto element) {
     using T = decltype(sum);
     using E = decltype(element);
-    (p.grad_x.data != nullptr ? depthwise_pointwise_backward_unit<T, E>
-                              : depthwise_pointwise_unit<T, E>)(p, plan, unit, scratch);
+    (p.is_backward() ? depthwise_pointwise_backward_unit<T, E>
+                     : depthwise_pointwise_unit<T, E>)(p, plan, unit, scratch);
   });
 }
 
-void run_reduce_parameter(const DepthwisePointwise& p, const Plan& plan, int64_t parameter) {
+void run_reduce_parameters(const DepthwisePointwise& p, const Plan& plan, int64_t begin,
+                           int64_t end) {
   for_dtype(p.dtype, [&](auto sum, auto element) {
-    reduce_parameter<decltype(sum), decltype(element)>(p, plan, parameter);
+    reduce_parameters<decltype(sum), decltype(element)>(p, plan, begin, end);
   });
 }
 
@@ -142,7 +143,7 @@ constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY),
                            run_interpolation_softmax,
                            make_depthwise_pointwise_plan,
                            run_depthwise_pointwise,
-                           run_reduce_parameter};
+                           run_reduce_parameters};
 
 }  // namespace
 

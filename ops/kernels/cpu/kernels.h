@@ -10,7 +10,9 @@ namespace ddf {
 struct Plan {
   bool lanes_are_channels = false;  // vectors run along channels (channels_last), else along a row
   int64_t tile_rows = 1, tile_columns = 1, tiles_y = 1, tiles_x = 1;
-  int64_t chunk_channels = 1, chunks = 1;  // of a group's channels; the backward pass has one chunk
+  int64_t chunk_channels = 1,
+          chunks = 1;  // of a group's channels; ddf's backward pass has one chunk
+  int64_t images = 1;  // of a unit
   int64_t units = 0;
   bool stream = false;        // the output is too large for the caches
   int64_t scratch_bytes = 0;  // per thread
@@ -34,10 +36,10 @@ struct Kernels {
   void (*interpolation_softmax)(const InterpolationSoftmaxProblem&, const Plan&, int64_t unit,
                                 void* scratch);
   Plan (*plan_depthwise_pointwise)(const DepthwisePointwise&);
-  // One tile, of the gradients too where the problem has room for them.
+  // One tile, of the gradients where the problem has room for any of them.
   void (*depthwise_pointwise)(const DepthwisePointwise&, const Plan&, int64_t unit, void* scratch);
-  // Adds up the partial sums of one parameter's gradient, in the order of the tiles.
-  void (*reduce_parameter)(const DepthwisePointwise&, const Plan&, int64_t parameter);
+  // Adds up the partial sums of some parameters' gradients, in the order of the tiles.
+  void (*reduce_parameters)(const DepthwisePointwise&, const Plan&, int64_t begin, int64_t end);
 };
 
 // The kernels of the best instruction set this machine has, or of the one that the environment
