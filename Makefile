@@ -210,7 +210,8 @@ build/zig/ziglang: | $(STAMP)
 
 compile-for-%: build/zig/ziglang
 	mkdir -p build/elsewhere/$*
-	$(ZIG) -target $* -c ops/kernels/cpu/kernels.cpp -o build/elsewhere/$*/kernels.o
+	for d in float64 float32 float16 bfloat16; do \
+	  $(ZIG) -target $* -DDDF_DTYPE=$$d -c ops/kernels/cpu/kernels.cpp -o build/elsewhere/$*/kernels-$$d.o; done
 	$(ZIG) -target $* -c ops/kernels/cpu/capability.cpp -o build/elsewhere/$*/capability.o
 	$(ZIG) -target $* -DTORCH_TARGET_VERSION=0x020A000000000000 -c ops/binding/ddf_cpu.cpp \
 	  -isystem $$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')/include \

@@ -48,8 +48,8 @@ TORCH_TARGET_VERSION = 0x020A000000000000
 COMMON_FLAGS = ['-std=c++17', '-fvisibility=hidden', '-g0', '-Wall', '-Wextra', '-Wno-psabi']
 KERNEL_FLAGS = ['-O3', '-fno-math-errno', '-fno-trapping-math']
 # A quarter of the compiler's time, for versions of loops that never run; and GCC's own AVX-512
-# headers trip -Wmaybe-uninitialized.
-GCC_FLAGS = ['-fno-version-loops-for-strides', '-Wno-maybe-uninitialized']
+# headers trip -Wmaybe-uninitialized and -Wuninitialized.
+GCC_FLAGS = ['-fno-version-loops-for-strides', '-Wno-maybe-uninitialized', '-Wno-uninitialized']
 # capability -> (C++ namespace, bytes of a vector, flags); which one runs is chosen at load.
 CAPABILITIES: dict[str, tuple[str, int, list[str]]] = {'default': ('baseline', 16, [])}
 if platform.machine().lower() in ('x86_64', 'amd64'):
@@ -221,16 +221,18 @@ class BuildNative(build_ext):
         jobs = [
             (
                 'ops/kernels/cpu/kernels.cpp',
-                build / name,
+                build / f'{name}-{d}',
                 [
                     *kernels,
                     *flags,
                     f'-DDDF_NAMESPACE={namespace}',
                     f'-DDDF_CAPABILITY={name}',
                     f'-DDDF_VECTOR_BYTES={width}',
+                    f'-DDDF_DTYPE={d}',
                 ],
             )
-            # The longest first, so that two processors finish together.
+            # The longest first, so that all processors finish together.
+            for d in reversed(element_types())
             for name, (namespace, width, flags) in reversed(CAPABILITIES.items())
         ]
         jobs.append(('ops/kernels/cpu/capability.cpp', build, ['-O2', *macros]))

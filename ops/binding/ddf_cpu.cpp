@@ -36,12 +36,12 @@ using ddf::binding::Gradients;
 using ddf::binding::MaybeTensor;
 using torch::stable::Tensor;
 
-const Kernels& kernels(bool narrow = false) {
+const Kernels& kernels(ddf::DType dtype, bool narrow = false) {
   static const char* error = nullptr;
-  static const Kernels* const wide = ddf::select_kernels(false, &error);
-  static const Kernels* const short_vectors = ddf::select_kernels(true, &error);
+  static const ddf::KernelsOf wide = ddf::select_kernels(false, &error);
+  static const ddf::KernelsOf short_vectors = ddf::select_kernels(true, &error);
   if (wide == nullptr) throw std::runtime_error(error);
-  return narrow ? *short_vectors : *wide;
+  return (narrow ? short_vectors : wide)(dtype);
 }
 
 // Kept by each thread from call to call: allocating it anew costs more than a small map.
@@ -110,7 +110,7 @@ struct Cpu {
     Tensor output = empty({p.batch, p.channels, p.out_height, p.out_width}, features);
     prefer_huge_pages(output);
     p.output = ddf::binding::result_view_of(output);
-    const Kernels& k = kernels(ddf::is_narrow(p));
+    const Kernels& k = kernels(p.dtype, ddf::is_narrow(p));
     const Plan plan = k.plan_forward(p, torch::stable::get_num_threads());
     for_units(plan.units, work_of(p),
               [&](int64_t unit) { k.forward(p, plan, unit, thread_scratch(plan.scratch_bytes)); });
@@ -124,7 +124,7 @@ struct Cpu {
         p, grad_output, features, channel_filter, spatial_filter, output_mask);
     prefer_huge_pages(std::get<0>(gradients));
     prefer_huge_pages(std::get<2>(gradients));
-    const Kernels& k = kernels(ddf::is_narrow(p));
+    const Kernels& k = kernels(p.dtype, ddf::is_narrow(p));
     const Plan plan = k.plan_backward(p);
     // Freed with the tensor; torch's allocator so that torch's memory statistics see it.
     const auto element = static_cast<int64_t>(features.element_size());
@@ -157,14 +157,14 @@ struct Cpu {
       p.height = 1;
     }
     p.run = p.x.x == 1 ? 4096 : 512;
-    const Kernels& k = kernels();
+    const Kernels& k = kernels(p.dtype);
     const int64_t bytes = k.filter_norm_scratch_bytes(p);
     for_units(p.units(), filters.numel() * 4,
               [&](int64_t unit) { k.filter_norm(p, unit, thread_scratch(bytes)); });
   }
 
   static void interpolation_softmax(const ddf::InterpolationSoftmaxProblem& p, const Tensor&) {
-    const Kernels& k = kernels();
+    const Kernels& k = kernels(p.dtype);
     const Plan plan = k.plan_interpolation_softmax(p);
     const int64_t logits = p.batch * p.groups * p.taps() * p.height * p.width;
     for_units(plan.units, logits * (8 + p.depth), [&](int64_t unit) {
@@ -231,7 +231,7 @@ Tensor depthwise_pointwise(const Tensor& x, const MaybeTensor& depthwise, const 
   if (out.numel() == 0) return out;
   p.out = ddf::binding::result_view_of(out);
   join_rows(p);
-  const Kernels& k = kernels();
+  const Kernels& k = kernels(p.dtype);
   const Plan plan = k.plan_depthwise_pointwise(p);
   for_units(plan.units, work_of(p), [&](int64_t unit) {
     k.depthwise_pointwise(p, plan, unit, thread_scratch(plan.scratch_bytes));
@@ -241,7 +241,7 @@ Tensor depthwise_pointwise(const Tensor& x, const MaybeTensor& depthwise, const 
 
 void run_depthwise_pointwise_backward(ddf::DepthwisePointwise p, const Tensor& x) {
   join_rows(p);
-  const Kernels& k = kernels();
+  const Kernels& k = kernels(p.dtype);
   const Plan plan = k.plan_depthwise_pointwise(p);
   const auto element = static_cast<int64_t>(x.element_size());
   const Tensor partial = empty({(plan.partial_bytes + element - 1) / element}, x);
@@ -293,6 +293,6 @@ STABLE_TORCH_LIBRARY_IMPL(ddf_seg, CPU, m) {
 // The instruction set in use, for ddf_seg/ops/native.py (ctypes); the reason if there is none.
 DDF_EXPORT const char* ddf_seg_cpu_capability() {
   const char* error = nullptr;
-  const Kernels* chosen = ddf::select_kernels(false, &error);
-  return chosen != nullptr ? chosen->capability : error;
+  const ddf::KernelsOf chosen = ddf::select_kernels(false, &error);
+  return chosen != nullptr ? chosen(ddf::DType::float32).capability : error;
 }

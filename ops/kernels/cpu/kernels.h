@@ -19,7 +19,7 @@ struct Plan {
   int64_t partial_bytes = 0;  // of Problem::partial_sums
 };
 
-// One instruction set's kernels.
+// The kernels of one instruction set and element type.
 struct Kernels {
   const char* capability;
   Plan (*plan_forward)(const Problem&, int64_t threads);
@@ -42,11 +42,13 @@ struct Kernels {
   void (*reduce_parameters)(const DepthwisePointwise&, const Plan&, int64_t begin, int64_t end);
 };
 
+using KernelsOf = const Kernels& (*)(DType);
+
 // The kernels of the best instruction set this machine has, or of the one that the environment
 // variable DDF_SEG_CPU_CAPABILITY (default, avx2, avx512) asks for. Null with `error` set if the
 // variable names one that is unknown, not compiled in or not supported by the machine. `narrow`:
 // for maps of half a vector or less, see is_narrow().
-const Kernels* select_kernels(bool narrow, const char** error);
+KernelsOf select_kernels(bool narrow, const char** error);
 
 // Whether the rows of a contiguous map fill at most half a vector of 512 bits: shorter vectors
 // compute it in half the time, unless DDF_SEG_CPU_CAPABILITY forbids them.
