@@ -1,4 +1,5 @@
-// All gradients of `depthwise_pointwise`: tile by tile, a block of channels and a phase at a time.
+// The gradients of `depthwise_pointwise` that are wanted: tile by tile, a block of channels and a
+// phase at a time.
 #pragma once
 
 #include "pointwise_backward.h"
@@ -120,8 +121,8 @@ void all_gradients(const DepthwisePointwise& p, const DepthwisePointwiseBackward
   }
 }
 
-// Gradients of the input's tile, and sums over the tile of those of the parameters, into their
-// place in p.partial_sums: depthwise, then pointwise.
+// Gradients of the input in a tile of the unit's images, and sums over it of those of the
+// parameters, into their place in p.partial_sums: depthwise, then pointwise.
 template <typename T, typename E>
 void depthwise_pointwise_backward_unit(const DepthwisePointwise& p, const Plan& plan, int64_t unit,
                                        void* memory) {

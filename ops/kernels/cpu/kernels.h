@@ -36,7 +36,8 @@ struct Kernels {
   void (*interpolation_softmax)(const InterpolationSoftmaxProblem&, const Plan&, int64_t unit,
                                 void* scratch);
   Plan (*plan_depthwise_pointwise)(const DepthwisePointwise&);
-  // One tile, of the gradients where the problem has room for any of them.
+  // A tile of an image; of the gradients, where the problem has room for any of them, a tile of the
+  // plan's number of images and of a chunk of channels.
   void (*depthwise_pointwise)(const DepthwisePointwise&, const Plan&, int64_t unit, void* scratch);
   // Adds up the partial sums of some parameters' gradients, in the order of the tiles.
   void (*reduce_parameters)(const DepthwisePointwise&, const Plan&, int64_t begin, int64_t end);

@@ -16,7 +16,7 @@ inline constexpr int64_t kUpstreamAtOnce = 9 << 9;
 // cutting the channels.
 template <typename T>
 void share_images(const DepthwisePointwise& p, Plan& plan) {
-  constexpr int64_t kLargeMap = 256, kLeastUnits = 4;
+  constexpr int64_t kLargeMap = 256, kLeastUnits = 16;
   const int64_t elements = p.phases * p.outputs * Maps<T>::pitch_of(plan.tile_columns);
   const int64_t most = plan.tile_columns < kLargeMap ? larger(1, kUpstreamElements / elements) : 1;
   const int64_t groups = larger(1, ceil_div(p.batch, most));
