@@ -302,7 +302,7 @@ def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
 
 def test_the_optimizer_finds_what_onnxscripts_own_does() -> None:
     """Which looks at all pairs of nodes for one rule, and takes minutes on large graphs."""
-    program = exported(*PARTS['DDFUPerHead']())
+    program = exported(*PARTS['DDFHead']())
     ours, theirs = to_onnx(program), to_onnx(program, optimize=False)
     theirs.optimize()
     counts = [Counter(node.op_type for node in of.model.graph) for of in (ours, theirs)]

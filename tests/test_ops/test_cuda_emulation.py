@@ -345,6 +345,7 @@ def test_sanitizer_finds_access_past_a_tensor(watched: Path, call: Call, tensor:
     assert 'heap-buffer-overflow' in finished.stderr
 
 
+@pytest.mark.slow
 def test_sanitizer_finds_access_past_shared_memory(watched: Path) -> None:
     finished = run_program(watched, _requests(LARGE[0], torch.float32)[0].line(missing_shared=16))
     assert 'heap-buffer-overflow' in finished.stderr

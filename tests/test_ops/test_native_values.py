@@ -278,7 +278,12 @@ def test_results_larger_than_the_caches(view: str, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ('view', 'width'), [('contiguous', 256), ('contiguous', 257), ('channels_last', 257)]
+    ('view', 'width'),
+    [
+        pytest.param('contiguous', 256, marks=pytest.mark.slow),
+        ('contiguous', 257),
+        pytest.param('channels_last', 257, marks=pytest.mark.slow),
+    ],
 )
 def test_upsampled_results_larger_than_the_caches(view: str, width: int) -> None:
     """The four phases of the spatial filter alone; the last tile has others, too."""
