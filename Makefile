@@ -201,6 +201,7 @@ sanitize: $(STAMP)  ## run the native tests under AddressSanitizer and UBSan
 
 # clang for other systems, with their headers
 ZIG = PYTHONPATH=build/zig $(BIN)/python -m ziglang c++ -std=c++17 -Wall -Wextra -Wno-psabi
+ELEMENT_TYPES = $(or $(shell sed -n 's/^  X.\([a-z0-9]*\), .*/\1/p' ops/kernels/problem.h),$(error ops/kernels/problem.h names no element types))
 SYSTEMS ?= aarch64-linux-gnu aarch64-macos x86_64-windows-gnu
 
 compile-elsewhere: $(STAMP) $(SYSTEMS:%=compile-for-%)  ## compile the CPU operators for 64-bit ARM, macOS and Windows
@@ -210,7 +211,7 @@ build/zig/ziglang: | $(STAMP)
 
 compile-for-%: build/zig/ziglang
 	mkdir -p build/elsewhere/$*
-	for d in float64 float32 float16 bfloat16; do \
+	for d in $(ELEMENT_TYPES); do \
 	  $(ZIG) -target $* -DDDF_DTYPE=$$d -c ops/kernels/cpu/kernels.cpp -o build/elsewhere/$*/kernels-$$d.o; done
 	$(ZIG) -target $* -c ops/kernels/cpu/capability.cpp -o build/elsewhere/$*/capability.o
 	$(ZIG) -target $* -DTORCH_TARGET_VERSION=0x020A000000000000 -c ops/binding/ddf_cpu.cpp \

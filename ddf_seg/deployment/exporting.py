@@ -180,7 +180,8 @@ def convert_to_openvino(
 ) -> None:
     """Writes an ONNX file as OpenVINO's IR, .xml and .bin; arguments as for `write_program`."""
     openvino = import_openvino()
-    # openvino.convert_model writes a sum of two tables of interpolation whole, 20 times as large.
+    # openvino.convert_model writes sums of two tables of interpolation whole: 266 MB in place of 21
+    # for DDFHead at 1024×2048.
     model = openvino.Core().read_model(onnx)
     if precision == 'int8':
         model = quantize(model, images)

@@ -132,7 +132,7 @@ struct DepthwisePointwise {
   // Backward only; null data: not wanted.
   View grad_x;
   void *grad_depthwise = nullptr, *grad_pointwise = nullptr;
-  void* partial_sums = nullptr;  // of both, of each unit, in the accumulation type
+  void* partial_sums = nullptr;  // of both, of each tile, in the accumulation type
 
   DDF_HOST_DEVICE bool has_parameter_gradients() const {
     return grad_depthwise != nullptr || grad_pointwise != nullptr;

@@ -301,9 +301,18 @@ def test_torch_runs_its_own_program_without_us(tmp_path: Path) -> None:
 
 
 def test_the_optimizer_finds_what_onnxscripts_own_does() -> None:
-    """Which looks at all pairs of nodes for one rule, and takes minutes on large graphs."""
+    """Which looks at all pairs of nodes for one rule."""
     program = exported(*PARTS['DDFHead']())
     ours, theirs = to_onnx(program), to_onnx(program, optimize=False)
     theirs.optimize()
     counts = [Counter(node.op_type for node in of.model.graph) for of in (ours, theirs)]
     assert counts[0] == counts[1]
+
+
+def test_the_optimizer_does_without_a_rule_that_onnxscript_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As 0.6 does."""
+    monkeypatch.delattr('onnxscript.rewriter.rules.common.materialize_reshape_shape_rule')
+    program = exported(nn.Conv2d(2, 3, 1), (torch.zeros(1, 2, 4, 4),))
+    assert [node.op_type for node in to_onnx(program).model.graph] == ['Conv']
