@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from plain_configs import leave_configs_plain
 
 _HERE = Path(__file__).parent
 sys.path += [str(folder) for folder in sorted(_HERE.rglob('test_*')) if folder.is_dir()]
@@ -27,6 +28,8 @@ def pytest_collection_finish() -> None:
     # For a config by its name, mmengine reads the metafiles of the whole zoo.
     if utils := sys.modules.get('mmengine.config.utils'):
         utils.load = functools.cache(utils.load)
+    if 'mmengine.config.config' in sys.modules:
+        leave_configs_plain()
 
 
 @pytest.fixture(autouse=True)

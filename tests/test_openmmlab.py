@@ -7,7 +7,7 @@ import importlib
 import torch
 from mmcv.cnn import build_conv_layer, build_upsample_layer
 from mmengine.registry import MODELS
-from processes import run, run_ok
+from processes import run_loaded, run_ok
 
 import ddf_seg.openmmlab
 from ddf_seg import _compat, layers
@@ -57,7 +57,7 @@ def test_mending_and_registering_twice() -> None:
 
 
 def test_without_mmengine() -> None:
-    result = run("""
+    result = run_loaded("""
         block('mmengine')
         import ddf_seg.ops, ddf_seg.layers
         print('still here')

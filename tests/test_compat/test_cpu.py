@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from openmmlab_toy import toy_config, write_cityscapes
-from scripts import ROOT
+from plain_configs import leave_configs_plain
+from processes import Started
 from torch import distributed, nn
 
 from ddf_seg._compat import cpu
@@ -45,6 +43,7 @@ class Images(Hook):
 
 def train(folder: Path) -> None:
     """What each process runs."""
+    leave_configs_plain()
     config = toy_config(folder, 3, launcher='pytorch', train_cfg__val_begin=100)
     assert config.env_cfg.dist_cfg.backend == 'nccl'
     assert config.norm_cfg.type == 'SyncBN'
@@ -73,31 +72,16 @@ def free_port() -> int:
 
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     write_cityscapes(tmp_path / 'data', num_train=12)
-    environment = {
-        **os.environ,
-        'PYTHONPATH': os.pathsep.join(str(ROOT / name) for name in ('', 'tests', 'dev')),
-        'OMP_NUM_THREADS': '1',
-        'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': str(free_port()),
-        'WORLD_SIZE': '2',
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path)],
-            env={**environment, 'RANK': rank, 'LOCAL_RANK': rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ('0', '1')
-    ]
-    try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
+    code = f'import test_cpu as test; test.train(test.Path({str(tmp_path)!r}))'
+    environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), WORLD_SIZE='2')
+    with (
+        Started(code, **environment, RANK='0', LOCAL_RANK='0') as one,
+        Started(code, **environment, RANK='1', LOCAL_RANK='1') as other,
+    ):
+        done = [process.wait() for process in (one, other)]
+    for result in done:
+        assert result.returncode == 0, result.stderr
+    said = done[0].stdout + done[0].stderr
     first, second = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
     torch.testing.assert_close(first['parameters'], second['parameters'], rtol=0, atol=0)
     assert first['moved']
@@ -105,8 +89,8 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert first['sync_bn'] == 0
     # 12 images, 2 processes, 3 batches of 2: each image is seen once, by one of them.
     assert len(set(first['images'] + second['images'])) == 12
-    assert outputs[0].count("using 'gloo'") == 1
-    assert outputs[0].count('it becomes BN') == 1
+    assert said.count("using 'gloo'") == 1
+    assert said.count('it becomes BN') == 1
 
 
 @pytest.fixture
@@ -181,7 +165,3 @@ def test_amp_fails_without_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, 'is_cuda_available', is_cuda_available)
     with pytest.raises(AssertionError, match='only available training on gpu'):
         AmpOptimWrapper(optimizer=torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1))
-
-
-if __name__ == '__main__':
-    train(Path(sys.argv[1]))

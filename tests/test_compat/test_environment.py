@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import mmengine.runner.runner as runner
 import pytest
-from scripts import ROOT
+from processes import run_ok
 
 from ddf_seg.ops import is_native_available, native
-
-
-def run(code: str, **environment: str) -> list[str | None]:
-    """What the code puts into its list `lines`."""
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', f'{code}\nimport json; print(json.dumps(lines))'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 @pytest.mark.skipif(not is_native_available(), reason='the operators are not compiled here')
 def test_says_which_instruction_set_is_used() -> None:
     """Wherever mmengine asks, also in modules that were imported before; mmseg's own, too."""
     code = """
+import json
 import mmengine.runner.runner as runner, mmengine._strategy.base as strategy
 lines = [runner.collect_env().get('DDF operators')]
 import ddf_seg.openmmlab, ddf_seg._compat, mmengine.utils.dl_utils as utils, mmseg.utils
 ddf_seg._compat.apply()
 lines += [where.collect_env()['DDF operators'] for where in (runner, strategy, utils, mmseg.utils)]
+print(json.dumps(lines))
 """
-    before, *after = run(code, DDF_SEG_CPU_CAPABILITY='default')
+    before, *after = run_ok(code, DDF_SEG_CPU_CAPABILITY='default')
     assert before is None
     assert after == ['compiled (CPU, default)'] * 4
 

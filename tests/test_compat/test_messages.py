@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processes import run
+from processes import run_loaded
 
 CODE = """
 import logging
@@ -22,11 +22,13 @@ print_log('to the log', 'current', logging.ERROR)
 def test_messages_for_developers_are_not_printed() -> None:
     """What the maintained forks say on import, and mmengine prints."""
     lines = [
-        line for line in run(CODE.format(before='')).stdout.splitlines() if 'ERROR' not in line
+        line
+        for line in run_loaded(CODE.format(before='')).stdout.splitlines()
+        if 'ERROR' not in line
     ]
     assert lines == ['Could not import OneDL', 'Could not import that', 'for the user', 'a warning']
     # Nor is anything on import, on either family of packages.
-    mended = run(CODE.format(before='import mmengine.runner, ddf_seg.openmmlab'))
+    mended = run_loaded(CODE.format(before='import mmengine.runner, ddf_seg.openmmlab'))
     assert mended.returncode == 0, mended.stderr
     *lines, logged = mended.stdout.splitlines()
     assert lines == ['for the user', 'a warning']

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from openmmlab_toy import MMCV_HAS_OPS
-from processes import run, run_ok
+from processes import run_loaded, run_ok
 
 from ddf_seg._compat import mmcv_ops
 
 
 @pytest.mark.skipif(MMCV_HAS_OPS, reason='this mmcv has its compiled operators')
 def test_missing_ops() -> None:
-    result = run('import mmcv.ops')  # as mmseg.models does
+    result = run_loaded('import mmcv.ops')  # as mmseg.models does
     assert "No module named 'mmcv._ext'" in result.stderr
 
     import mmseg.models  # noqa: F401

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from mmengine.fileio import LocalBackend, get_file_backend, put, put_text
-from scripts import ROOT
+from processes import run_loaded
 
 import ddf_seg.openmmlab  # noqa: F401
 from ddf_seg._compat import writing
@@ -33,12 +31,8 @@ def test_a_file_that_cannot_be_written_whole(tmp_path: Path, mended: bool) -> No
     path = tmp_path / 'iter_2.pth'
     path.write_bytes(b'whole')
     mend = 'from ddf_seg._compat.writing import mend_writing; mend_writing()' if mended else ''
-    code = WRITE.format(mend=mend, path=str(path))
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code],
-        capture_output=True, text=True, timeout=300, check=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )  # fmt: skip
+    result = run_loaded(WRITE.format(mend=mend, path=str(path)))
+    assert result.returncode == 0, result.stderr
     wanted = ', 5,000 bytes wanted' if mended else ''
     assert result.stdout.strip() == f'File too large{wanted}'
     # Without the mend, a part of the new one is all there is.

@@ -6,15 +6,17 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch.distributed
 from mmengine.config import Config
+from processes import Started
 from tool_runs import TOOLS, Run
+from torch.distributed.run import parse_args
 
 # Seconds; on a busy machine importing mmseg alone may take a minute.
 TIMEOUT = 400
@@ -80,24 +82,26 @@ def test_the_screen_shows_what_a_person_reads(roads: Path, tmp_path: Path, run: 
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(
-    roads: Path, tmp_path: Path, environment: dict[str, str], run: Run
+    roads: Path, tmp_path: Path, run: Run
 ) -> None:
-    command = [sys.executable, TOOLS / 'train.py', roads / 'config.py', '--work-dir', tmp_path]
     options = ['--cfg-options', 'train_cfg.max_iters=100000', 'val_dataloader=None']
     options += ['val_cfg=None', 'val_evaluator=None']
-    with open(tmp_path / 'log', 'w') as log:
-        process = subprocess.Popen(
-            [*map(str, command), *options], env=environment, stdout=log, stderr=log
-        )
-    try:
+    arguments = [roads / 'config.py', '--work-dir', tmp_path, *options]
+    code = f"""
+        import runpy
+        from plain_configs import leave_configs_plain
+        leave_configs_plain()
+        script = {str(TOOLS / 'train.py')!r}
+        sys.argv = [script, *{[*map(str, arguments)]}]
+        runpy.run_path(script, run_name='__main__')
+    """
+    with Started(code) as process:
         deadline = time.monotonic() + TIMEOUT
         while not (tmp_path / 'iter_4.pth').exists():
-            assert process.poll() is None, (tmp_path / 'log').read_text()
+            assert process.process.is_alive(), process.said()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    finally:
-        process.kill()  # SIGKILL
-        process.wait()
+        # SIGKILL, as every process that goes on is ended
     last = Path((tmp_path / 'last_checkpoint').read_text())
     done = int(last.stem.removeprefix('iter_'))
     options[1] = f'train_cfg.max_iters={done + 2}'
@@ -148,12 +152,64 @@ def run_script(environment: dict[str, str], *command: object) -> tuple[int, str,
     return process.returncode, out, error
 
 
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
+
+
+def test_scripts_start_the_tools_by_torchs_launcher(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """What they ask of it, as its own parser understands that."""
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    environment |= {'PYTHON': str(python), 'PORT': '1234', 'NNODES': '3', 'NODE_RANK': '2'}
+    files = {'train': ['a config.py'], 'test': ['a config.py', 'a.pth']}
+    for name, positional in files.items():
+        script = TOOLS / f'dist_{name}.sh'
+        code, out, _ = run_script(environment, script, *positional, 2, '--work-dir', 'a b')
+        assert code == 0
+        option, module, *words = out.splitlines()
+        assert [option, module] == ['-m', 'torch.distributed.run']
+        asked = parse_args(words)
+        assert (asked.nnodes, asked.node_rank, asked.nproc_per_node) == ('3', 2, '2')
+        assert (asked.master_addr, asked.master_port) == ('127.0.0.1', 1234)
+        assert asked.training_script == str(TOOLS / f'{name}.py')
+        given = [*positional, '--launcher', 'pytorch', '--work-dir', 'a b']
+        assert asked.training_script_args == given
+
+
+def test_a_launchers_process_trains_and_tests(
+    roads: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {'RANK': '0', 'WORLD_SIZE': '1', 'MASTER_ADDR': '127.0.0.1'}.items():
+        monkeypatch.setenv(name, value)
+    common = ['--work-dir', tmp_path, '--launcher', 'pytorch']
+    checkpoint = tmp_path / 'iter_5.pth'
+    try:
+        monkeypatch.setenv('MASTER_PORT', free_port())
+        assert run('train', roads / 'config.py', *common, '--amp') == (0, '')
+        monkeypatch.setenv('MASTER_PORT', free_port())
+        code, error = run('test', roads / 'config.py', checkpoint, *common)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'Distributed training: True' in log.read_text()
+    assert (tmp_path / 'iter_4.pth').exists()
+    assert code == 1
+    assert 'iter_5.pth does not exist' in error
+    assert 'holds iter_4.pth' in error
+
+
+# By the launcher itself, which takes half a minute
+@pytest.mark.slow
 def test_two_processes_train_and_test(
     roads: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        environment['PORT'] = str(free.getsockname()[1])
+    environment['PORT'] = free_port()
     del environment['LOCAL_RANK']
     common = ['--work-dir', tmp_path]
     script, config = TOOLS / 'dist_train.sh', roads / 'config.py'
