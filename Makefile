@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-onedl test-integrations cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere compile-oldest clean
+.PHONY: help setup test setup-onedl test-onedl test-integrations cuda-check gpu-check demo lint format docs wheel check-wheel check-installed sanitize compile-elsewhere compile-oldest clean
 
 PYTHON ?= python3
 # The torch to install, as pip understands it: make setup TORCH=torch==2.14.1
@@ -61,6 +61,8 @@ $(ONEDL_STAMP): $(STAMP)
 	$(ONEDL_VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt \
 	  onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmsegmentation==1.4.2
 	touch $@
+
+setup-onedl: $(ONEDL_STAMP)
 
 test-onedl: $(ONEDL_STAMP)  ## run the tests on the maintained forks, in .venv-onedl
 	OMP_NUM_THREADS=1 $(ONEDL_VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)

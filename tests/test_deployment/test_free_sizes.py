@@ -153,6 +153,7 @@ class Step(nn.Module):
         return self.up(x, guide)
 
 
+@pytest.mark.slow
 def test_a_step_between_levels_that_double() -> None:
     """In ONNX Runtime: tiles of 2×2 parents, whose sizes are free."""
     torch.manual_seed(0)

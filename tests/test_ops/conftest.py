@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from cuda_emulated import SANITIZED, SANITIZERS, Emulation, build_once, compiler_missing
+from cuda_emulated import (
+    DTYPES,
+    SANITIZED,
+    SANITIZERS,
+    SLOW_DTYPES,
+    Emulation,
+    build_once,
+    compiler_missing,
+)
 from implementations import IMPLEMENTATIONS, Implementation
 
 import ddf_seg.ops
@@ -29,16 +37,24 @@ def kernels(request: pytest.FixtureRequest) -> Implementation:
 
 
 @pytest.fixture(scope='session')
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CUDA kernels, compiled for the CPU."""
-    if compiler_missing():
-        pytest.skip(compiler_missing())
-    return build_once(tmp_path_factory, 'cuda_emulation')
+def emulated_dtypes(request: pytest.FixtureRequest) -> list[torch.dtype]:
+    """All, where slow tests run, too."""
+    slow = any(item.get_closest_marker('slow') for item in request.session.items)
+    return [dtype for dtype in DTYPES if slow or dtype not in SLOW_DTYPES]
 
 
 @pytest.fixture(scope='session')
-def emulation(library: Path) -> Emulation:
-    return Emulation(library)
+def library(emulated_dtypes: list[torch.dtype], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CUDA kernels, compiled for the CPU."""
+    if compiler_missing():
+        pytest.skip(compiler_missing())
+    names = [DTYPES[dtype] for dtype in emulated_dtypes]
+    return build_once(tmp_path_factory, 'cuda_emulation', names)
+
+
+@pytest.fixture(scope='session')
+def emulation(library: Path, emulated_dtypes: list[torch.dtype]) -> Emulation:
+    return Emulation(library, emulated_dtypes)
 
 
 @pytest.fixture(scope='session')

@@ -31,6 +31,9 @@ DTYPES = {
     torch.float16: 'float16',
     torch.bfloat16: 'bfloat16',
 }
+# The loops are those of another type: float64 has float32's, float16 has bfloat16's, with other
+# reads and writes. Compiling and running them is left to the slow tests.
+SLOW_DTYPES = (torch.float64, torch.float16)
 SANITIZED = ('float32', 'float16')  # element types
 SANITIZERS = ('-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g')
 
@@ -47,6 +50,27 @@ BY_EMULATION = pytest.param(
     'emulation', marks=pytest.mark.skipif(bool(compiler_missing()), reason=compiler_missing())
 )
 BY_GPU = pytest.param('GPU', marks=on_gpu)
+
+
+def slow_marks(dtype: torch.dtype) -> list[pytest.MarkDecorator]:
+    """Of what is emulated in this type."""
+    return [pytest.mark.slow] if dtype in SLOW_DTYPES else []
+
+
+EACH_DTYPE = pytest.mark.parametrize(
+    'dtype', [pytest.param(d, marks=slow_marks(d), id=str(d)) for d in DTYPES]
+)
+
+
+def in_each_dtype(*places: str | pytest.ParameterSet) -> pytest.MarkDecorator:
+    """Parameters of the fixture `run` together with `dtype`."""
+    each = []
+    for place in places:
+        name, marks = (place, []) if isinstance(place, str) else (place.values[0], [*place.marks])
+        for dtype in DTYPES:
+            further = slow_marks(dtype) if place is BY_EMULATION else []
+            each.append(pytest.param(name, dtype, marks=[*marks, *further], id=f'{name}-{dtype}'))
+    return pytest.mark.parametrize(('run', 'dtype'), each, indirect=['run'])
 
 
 def build(
@@ -278,9 +302,10 @@ class Request:
 
 
 class Emulation:
-    """The launchers on the emulated device."""
+    """The launchers on the emulated device, for some element types."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtypes: Sequence[torch.dtype] = tuple(DTYPES)) -> None:
+        self.dtypes = dtypes
         self.library = ctypes.CDLL(str(path))
         self.library.emulation_barriers.restype = ctypes.c_int64
         self.library.emulation_launched.restype = ctypes.c_char_p

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cuda_emulated import BY_EMULATION, BY_GPU, DTYPES, Emulation, Request, run_program
+from cuda_emulated import (
+    BY_EMULATION,
+    BY_GPU,
+    Emulation,
+    Request,
+    in_each_dtype,
+    run_program,
+)
 from on_gpu import need_kernels
 from torch import Tensor
 from torch.func import grad, vmap
@@ -76,7 +83,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     return emulated
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@in_each_dtype('plain torch', 'operator', BY_EMULATION, BY_GPU)
 @pytest.mark.parametrize('name', WEIGHTS)
 def test_agrees_with_the_formula(run: Run, name: str, dtype: torch.dtype) -> None:
     weights = weights_of(name, dtype)
@@ -151,6 +158,7 @@ def test_emulation_shows_a_missing_barrier(emulation: Emulation) -> None:
     assert wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tensor', [None, 0, 1, 2], ids=['whole', 'weight', 'after', 'gain'])
 def test_sanitizer_finds_access_past_a_tensor_emulated(watched: Path, tensor: int | None) -> None:
     request = Request.of_gain(*weights_of('odd sizes', torch.float32))

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from cuda_emulated import BY_EMULATION, BY_GPU, DTYPES, SANITIZED, Emulation, Request, run_program
+from cuda_emulated import (
+    BY_EMULATION,
+    BY_GPU,
+    DTYPES,
+    SANITIZED,
+    Emulation,
+    Request,
+    in_each_dtype,
+    run_program,
+)
 from on_gpu import need_kernels, on_gpu, to_device
 from softmax_cases import LAYOUTS
 from torch import Tensor
@@ -91,7 +100,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     return emulated
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@in_each_dtype(BY_EMULATION, BY_GPU)
 @pytest.mark.parametrize('learned', LEARNED)
 @pytest.mark.parametrize('shape', SHAPES)
 def test_agrees_with_float64(run: Run, shape: str, learned: str, dtype: torch.dtype) -> None:
@@ -112,7 +121,7 @@ def test_agrees_with_float64(run: Run, shape: str, learned: str, dtype: torch.dt
         torch.testing.assert_close(gradient.double(), want, check_stride=True, **close)
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@in_each_dtype(BY_EMULATION, BY_GPU)
 @pytest.mark.parametrize('taps', [9, 25, 4, 49])
 def test_constant_filters(run: Run, taps: int, dtype: torch.dtype) -> None:
     """They become nothing, and an equal gradient of all taps, too; an offset alone remains."""
@@ -199,7 +208,7 @@ def launched(emulation: Emulation, arguments: Any, above: Tensor | None = None) 
 def test_emulated_calls_reach_every_kernel(emulation: Emulation, library: Path) -> None:
     emulation.launched()
     with emulation.options(dry=True):
-        for dtype in DTYPES:
+        for dtype in emulation.dtypes:
             for shape in SHAPES:
                 for learned in LEARNED:
                     arguments = arguments_of(shape, dtype, learned=learned)
@@ -209,7 +218,7 @@ def test_emulated_calls_reach_every_kernel(emulation: Emulation, library: Path) 
         ['nm', '--dynamic', str(library)], capture_output=True, text=True, check=True
     )
     compiled = set(re.findall(r'\b_ZN3ddf4cuda\w+EvNS0_8NormWorkE\b', symbols.stdout))
-    assert len(compiled) == 10 * len(DTYPES)
+    assert len(compiled) == 10 * len(emulation.dtypes)
     assert compiled == emulation.launched()
 
 
@@ -260,6 +269,7 @@ def watched_requests(dtype: torch.dtype) -> list[Request]:
     return [Request.of_norm(*a, above) for a in calls for above in (None, upstream_of(a))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SANITIZED)
 def test_sanitizers_find_nothing_emulated(watched: Path, name: str) -> None:
     dtype = next(d for d, n in DTYPES.items() if n == name)
@@ -267,6 +277,7 @@ def test_sanitizers_find_nothing_emulated(watched: Path, name: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'tensor', range(6), ids=['filters', 'upstream', 'output', 'scale', 'std', 'mean']
 )

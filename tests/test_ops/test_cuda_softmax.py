@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from cuda_emulated import BY_EMULATION, BY_GPU, DTYPES, SANITIZED, Emulation, Request, run_program
+from cuda_emulated import (
+    BY_EMULATION,
+    BY_GPU,
+    DTYPES,
+    SANITIZED,
+    Emulation,
+    Request,
+    in_each_dtype,
+    run_program,
+)
 from on_gpu import need_kernels, on_gpu, to_device
 from softmax_cases import IN_LAYOUTS, LAYOUTS, SHAPES, Shape
 from torch import Tensor
@@ -74,7 +83,7 @@ IN_CUDA_LAYOUTS = IN_LAYOUTS + [
 ]
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@in_each_dtype(BY_EMULATION, BY_GPU)
 @pytest.mark.parametrize(('shape', 'layout'), IN_CUDA_LAYOUTS)
 def test_agrees_with_plain_torch(run: Run, shape: str, layout: str, dtype: torch.dtype) -> None:
     """Filters and gradient, against float64."""
@@ -92,7 +101,7 @@ def test_agrees_with_plain_torch(run: Run, shape: str, layout: str, dtype: torch
     torch.testing.assert_close(gradient.double(), expected, check_stride=True, **close)
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@in_each_dtype(BY_EMULATION, BY_GPU)
 @pytest.mark.parametrize('kernel', [3, 7])
 def test_large_logits(run: Run, kernel: int, dtype: torch.dtype) -> None:
     """Their exponentials would not fit, and differences leave nothing of the others."""
@@ -202,7 +211,7 @@ def launched(emulation: Emulation, arguments: Any, above: Tensor | None) -> str:
 def test_emulated_calls_reach_every_kernel(emulation: Emulation, library: Path) -> None:
     emulation.launched()
     with emulation.options(dry=True):
-        for dtype in DTYPES:
+        for dtype in emulation.dtypes:
             for shape, layout in IN_CUDA_LAYOUTS:
                 arguments = CUDA_SHAPES[shape].arguments(dtype, layout)
                 emulation.run(Request.of_softmax(*arguments))
@@ -211,7 +220,7 @@ def test_emulated_calls_reach_every_kernel(emulation: Emulation, library: Path) 
         ['nm', '--dynamic', str(library)], capture_output=True, text=True, check=True
     )
     compiled = set(re.findall(r'\b_ZN3ddf4cuda\w+EvNS0_11SoftmaxWorkE\b', symbols.stdout))
-    assert len(compiled) == 2 * (2 * 3 + 1) * len(DTYPES)
+    assert len(compiled) == 2 * (2 * 3 + 1) * len(emulation.dtypes)
     assert compiled == emulation.launched()
 
 
@@ -281,6 +290,7 @@ def watched_requests(dtype: torch.dtype) -> list[Request]:
     return [Request.of_softmax(*a, above) for a in calls for above in (None, upstream_of(a))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SANITIZED)
 def test_sanitizers_find_nothing_emulated(watched: Path, name: str) -> None:
     dtype = next(d for d, n in DTYPES.items() if n == name)
@@ -288,6 +298,7 @@ def test_sanitizers_find_nothing_emulated(watched: Path, name: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'tensor', range(7), ids=['logits', 'query', 'key', 'rows', 'columns', 'output', 'gradient']
 )

@@ -100,8 +100,8 @@ def test_forced_instruction_set_is_used(capability: str) -> None:
 
 
 @needs_library
-@pytest.mark.parametrize('wanted', ['sse9', 'AVX2', 'avx512 '])
-def test_unknown_instruction_set_is_an_error(wanted: str) -> None:
+def test_unknown_instruction_set_is_an_error() -> None:
+    wanted = 'avx512 '
     result = run_python('-c', 'import ddf_seg.ops', **{native.CAPABILITY_VARIABLE: wanted})
     assert result.returncode == 1
     (message,) = result.stderr.strip().splitlines()[-1:]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
 )
 # More of them: DDF_SEG_FUZZ_EXAMPLES=5000
-EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '200'))
+EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '100'))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -264,7 +264,12 @@ def test_rows_do_not_see_their_neighbours_in_memory(
 
 # The first is a multiple of every vector, the second of none.
 @pytest.mark.parametrize(
-    ('view', 'width'), [('contiguous', 512), ('contiguous', 515), ('channels_last', 515)]
+    ('view', 'width'),
+    [
+        pytest.param('contiguous', 512, marks=pytest.mark.slow),
+        ('contiguous', 515),
+        ('channels_last', 515),
+    ],
 )
 def test_results_larger_than_the_caches(view: str, width: int) -> None:
     """From 32 MiB on, they are streamed to memory."""
