@@ -81,18 +81,30 @@ class Carafe(_Reassembly):
 
 
 class Sapa(_Reassembly):
-    """SAPA (Lu et al., NeurIPS 2022): softmax of the affinity of finer level and coarse map."""
+    """SAPA (Lu et al., NeurIPS 2022): softmax of the affinity of finer level and coarse map.
+
+    The base form (SAPA-B), which starts as an average of the window, nearly.
+    """
 
     def __init__(
-        self, channels: int, guide_channels: int, scale_factor: int = 2, embedded: int = 32
+        self, channels: int, guide_channels: int, scale_factor: int = 2, embedded: int = 64
     ) -> None:
         super().__init__(channels, guide_channels, scale_factor)
-        self.norms = nn.ModuleList(nn.GroupNorm(1, c) for c in (guide_channels, channels))
-        self.query = nn.Conv2d(guide_channels, embedded, 1)
-        self.key = nn.Conv2d(channels, embedded, 1)
+        self.embed_guide, self.embed = (
+            nn.Sequential(nn.LayerNorm(c), nn.Linear(c, embedded))
+            for c in (guide_channels, channels)
+        )
+        for _, linear in (self.embed_guide, self.embed):
+            nn.init.trunc_normal_(linear.weight, std=0.02)  # type: ignore[arg-type]
+            nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
 
     def prepare(self, x: Tensor, guide: Tensor | None) -> Tensor:
-        query, key = self.query(self.norms[0](guide)), self.key(self.norms[1](x))
+        assert guide is not None
+        # Each pixel is normalised on its own.
+        query, key = (
+            embed(values.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            for embed, values in ((self.embed_guide, guide), (self.embed, x))
+        )
         return affinity(query, key, self.kernel_size, self.scale_factor).softmax(1)
 
     def shared(self, maps: Sequence[Tensor], guide: Tensor) -> list[Tensor]:

@@ -55,16 +55,14 @@ def test_sapa() -> None:
     out = layer(x, guide)
     assert out.shape == (1, C, 2 * H - 1, 2 * W)
 
-    def embedded(conv: torch.nn.Conv2d, norm: torch.nn.GroupNorm, y: Tensor) -> Tensor:
-        normed = (y - y.mean()) / (y.var(correction=0) + norm.eps).sqrt()
+    def embedded(parts: torch.nn.Sequential, y: Tensor) -> Tensor:
+        norm, linear = parts
+        normed = (y - y.mean(1)) / (y.var(1, correction=0) + norm.eps).sqrt()
         normed = normed * norm.weight[:, None, None] + norm.bias[:, None, None]
-        return (
-            torch.einsum('oc,chw->ohw', conv.weight[:, :, 0, 0], normed[0])
-            + (conv.bias[:, None, None])
-        )
+        return torch.einsum('oc,chw->ohw', linear.weight, normed[0]) + linear.bias[:, None, None]
 
-    query = embedded(layer.query, layer.norms[0], guide)
-    key = F.pad(embedded(layer.key, layer.norms[1], x), (2, 2, 2, 2))
+    query = embedded(layer.embed_guide, guide)
+    key = F.pad(embedded(layer.embed, x), (2, 2, 2, 2))
     padded = F.pad(x[0], (2, 2, 2, 2))
     for row in range(2 * H - 1):
         for column in range(2 * W):
