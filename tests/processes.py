@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,15 @@ class Started:
         """What is in its stdout and stderr by now."""
         out, err = (Path(file.name).read_text() for file in self._files)
         return out, err
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Until stdout holds it."""
+        end = time.monotonic() + TIMEOUT
+        while not (found := re.search(pattern, self.said()[0])):
+            assert self.process.is_alive(), self.said()
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.02)
+        return found
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         """What became of it."""

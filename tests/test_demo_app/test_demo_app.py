@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import urllib.error
@@ -24,6 +24,7 @@ pytest.importorskip('tornado', reason='Tornado is not installed')
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 from mmseg.apis import inference_model
+from processes import Started
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -59,19 +60,17 @@ def drawing_of(backend: Any) -> Drawing:
 
 @pytest.fixture(scope='module')
 def address() -> Iterator[str]:
-    command = [sys.executable, '-m', 'ddf_seg', 'demo-app', '--port', '0', '--max-size', '160']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            # mmengine says before what it loads.
-            line = next(line for line in process.stdout if line.startswith('open '))
-            assert line.startswith('open http://127.0.0.1:'), line
-            yield line.split()[1]
-            # As at a terminal, with the exit code of all commands
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == INTERRUPTED
-        finally:
-            process.kill()
+    code = """
+        from ddf_seg.cli import main
+        sys.argv = ['ddf-seg', 'demo-app', '--port', '0', '--max-size', '160']
+        sys.exit(main())
+    """
+    with Started(code) as process:
+        # mmengine says before what it loads.
+        yield process.wait_for(r'(?m)^open (http://127\.0\.0\.1:\S+)\s')[1]
+        # As at a terminal, with the exit code of all commands
+        os.kill(process.process.pid, signal.SIGINT)
+        assert process.wait().returncode == INTERRUPTED
 
 
 def form(content: bytes, name: str) -> tuple[bytes, dict[str, str]]:

@@ -2,30 +2,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from tool_runs import TOOLS, Run
+from processes import run_loaded
+from tool_runs import Run
 
 from ddf_seg.cli.check import main
 from ddf_seg.command_line import show_usage_errors
 
 
-def check(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
-    command = [sys.executable, TOOLS / 'check_dataset.py', *arguments]
-    result = subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=400
-    )
-    return result.returncode, result.stdout, result.stderr
-
-
-def test_it_reports_to_people_and_programs(
-    roads: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures('environment')
+def test_it_reports_to_people_and_programs(roads: Path, tmp_path: Path) -> None:
     folder = tmp_path / 'labels/town'
     folder.mkdir(parents=True)
     for index in range(4):
@@ -36,8 +27,13 @@ def test_it_reports_to_people_and_programs(
     file = tmp_path / 'result.json'
     options = [f'train_dataloader.dataset.data_prefix.seg_map_path={tmp_path / "labels"}']
     arguments = [roads / 'config.py', '--json', file, '--jobs', '2', '--cfg-options', *options]
-    code, out, error = check(environment, *arguments)
-    assert code == 4, error
+    done = run_loaded(f"""
+        from ddf_seg.cli import main
+        sys.argv = ['ddf-seg', 'check', *{[*map(str, arguments)]}]
+        sys.exit(main())
+    """)
+    out = done.stdout
+    assert done.returncode == 4, done.stderr
     assert 'ERROR train: 1 label with ids that are no class: 19 (8192 pixels)' in out
     assert 'town_2_gtFine_labelTrainIds.png' in out
     assert 'caf\\udce9_gtFine_labelTrainIds.png' in out

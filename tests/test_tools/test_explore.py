@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from processes import Started
 
 from ddf_seg.cli import explore
 from ddf_seg.command_line import INTERRUPTED, show_usage_errors
 
-ROOT = Path(__file__).resolve().parents[2]
 NETWORK = ['ddf_seg::ddf_camvid_trainval_finetune.py', 'ddf_seg::ddf_camvid.pth']
 
 
@@ -31,25 +31,20 @@ def fetch(address: str, host: str | None = None) -> bytes:
     return content
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, ROOT / 'tools' / 'explore.py', *NETWORK, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+def start(*arguments: object) -> Started:
+    return Started(f"""
+        from ddf_seg.cli import main
+        sys.argv = ['ddf-seg', 'explore', *{[*NETWORK, *map(str, arguments)]}]
+        sys.exit(main())
+    """)
 
 
 def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)
     assert cv2.imwrite(str(tmp_path / 'a <street>.png'), image)
-    process = start(tmp_path, '--port', 0, '--device', 'cpu')
-    try:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, '')
-        matches = (re.search(r'1 image at (http://127\.0\.0\.1:\d+/)', line) for line in lines)
-        found = next(filter(None, matches), None)
-        assert found is not None
-        address = found[1]
+    with start(tmp_path, '--port', 0, '--device', 'cpu') as process:
+        address = process.wait_for(r'1 image at (http://127\.0\.0\.1:\d+/)')[1]
         listed = fetch(address).decode()
         assert 'a &lt;street&gt;.png' in listed
         assert '<h1>Filters of 1 image</h1>' in listed
@@ -78,15 +73,14 @@ def test_pages_on_demand_until_ctrl_c(tmp_path: Path) -> None:
         # Under another name, as a foreign web page might try
         with pytest.raises(urllib.error.HTTPError, match='403'):
             fetch(address, 'example.org:80')
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-        assert process.returncode == INTERRUPTED
+        os.kill(process.process.pid, signal.SIGINT)
+        done = process.wait()
+        said = done.stderr
+        assert done.returncode == INTERRUPTED
         assert said.endswith('\ninterrupted\n')
         assert 'Traceback' not in said
         # It says which image took how long.
         assert re.search(r'a <street>\.png: \d+\.\d s', said)
-    finally:
-        process.kill()
 
 
 def test_a_port_that_is_taken(

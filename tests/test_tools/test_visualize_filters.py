@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import re
 import signal
@@ -80,6 +81,19 @@ def write_image(path: Path, height: int = 45, width: int = 61) -> Path:
     return path
 
 
+@pytest.fixture
+def overview_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pictures of the layers, which take their time."""
+    monkeypatch.setattr(visualizing, 'layer_pictures', lambda *_: iter(()))
+
+
+@pytest.fixture
+def classes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kind of picture of each layer."""
+    some = functools.partial(visualizing.layer_pictures, names=['classes'])
+    monkeypatch.setattr(visualizing, 'layer_pictures', some)
+
+
 def test_a_folder_with_a_page_of_each_image(tmp_path: Path, run: Run) -> None:
     write_image(tmp_path / 'in' / 'a.png')
     write_image(tmp_path / 'in' / 'b.jpg', 33, 90)
@@ -99,6 +113,7 @@ def test_a_folder_with_a_page_of_each_image(tmp_path: Path, run: Run) -> None:
         assert '"truth":null' in page
 
 
+@pytest.mark.usefixtures('classes_alone')
 def test_the_datasets_own_image_has_its_ground_truth(
     tmp_path: Path, roads: Path, network: Path, run: Run
 ) -> None:
@@ -110,12 +125,6 @@ def test_the_datasets_own_image_has_its_ground_truth(
     assert 'before.pth and after.pth' in page
     layer = tmp_path / 'out' / scene.stem / 'decode_head.refinements.0.depthwise'
     assert (layer / 'classes-B.png').exists()
-
-
-@pytest.fixture
-def overview_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the pictures of the layers, which take their time."""
-    monkeypatch.setattr(visualizing, 'layer_pictures', lambda *_: iter(()))
 
 
 @pytest.mark.usefixtures('overview_alone')
@@ -250,6 +259,7 @@ def test_repeated_options_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert args.ground_truth == [Path('x'), Path('y')]
 
 
+@pytest.mark.usefixtures('classes_alone')
 def test_a_cascade(tmp_path: Path, network: Path, run: Run) -> None:
     """Its decode_head is a list; the last one says what the classes are."""
     config = tmp_path / 'cascade.py'
@@ -261,6 +271,7 @@ def test_a_cascade(tmp_path: Path, network: Path, run: Run) -> None:
     assert (tmp_path / 'out' / 'street' / 'decode_head.1.ddf_refinement').is_dir()
 
 
+@pytest.mark.usefixtures('overview_alone')
 def test_large_images_are_shrunk_and_points_with_them(tmp_path: Path, run: Run) -> None:
     image = write_image(tmp_path / 'large.png', 90, 120)
     label = np.zeros((90, 120), np.uint8)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from io import BytesIO
 
@@ -15,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from networks import EXACT, HEAD, PAPER, build_segmentor, forget_the_start, make_inspection
 from PIL import Image
+from processes import run_loaded
 
 from ddf_seg.visualization import Point, pick_points, pictures
 from ddf_seg.visualization.basis import FilterBasis
@@ -54,7 +53,8 @@ def figures(inspection, exact):
         drawn = pictures.layer_pictures([exact], layer, POINTS)
         found |= {f'{name}/{n}': f for n, f in drawn}
     found['pair/overview'] = pictures.draw_overview(pair, POINTS)
-    found |= {f'pair/{n}': f for n, f in pictures.layer_pictures(pair, UP, POINTS[:2])}
+    drawn = pictures.layer_pictures(pair, UP, POINTS[:2], names=['phases', 'classes'])
+    found |= {f'pair/{n}': f for n, f in drawn}
     for figure in found.values():
         figure.canvas.draw()
     return found
@@ -65,7 +65,9 @@ def test_which_pictures_there_are(figures):
         'last/points', 'last/maps', 'last/classes', 'last/channels',
     }  # fmt: skip
     assert 'up/phases' in figures
-    assert 'pair/phases-B' in figures
+    assert {name for name in figures if name.startswith('pair/')} == {
+        'pair/overview', 'pair/phases-A', 'pair/phases-B', 'pair/classes-A', 'pair/classes-B',
+    }  # fmt: skip
 
 
 def test_the_legend_has_every_class_that_is_shown(inspection):
@@ -263,23 +265,23 @@ def test_phases_beside_bilinear_weights(inspection, figures):
         np.testing.assert_allclose(cells(grid[0, 3])[window], difference, atol=1e-6)
 
 
-def test_spatial_filters_that_all_channels_share_stand_alone(image):
+def test_spatial_filters_that_all_channels_share_stand_alone(exact, figures):
     """Effective filters and channel filters would show the same again, or ones."""
-    inspection = make_inspection(build_segmentor(EXACT), image)
-    found = dict(pictures.layer_pictures([inspection], UP, POINTS))
+    parts = {name: name.partition('/')[::2] for name in figures}
+    found = {part: figures[name] for name, (of, part) in parts.items() if of == 'exact'}
     assert set(found) == {'points', 'phases', 'footprint', 'maps', 'classes'}
-    call = inspection.call(UP)
+    call = exact.call(UP)
     for name, heads in (
         ('points', ['image', 'under the taps', 'effective', 'interpolation', 'difference']),
         ('phases', ['image', 'effective', 'interpolation', 'difference']),
     ):
         titles = [axes.get_title() for axes in found[name].axes if axes.images]
         assert [title for title in titles if title] == heads
-    y, x = inspection.pixel(call, POINTS[0].x, POINTS[0].y)
+    y, x = exact.pixel(call, POINTS[0].x, POINTS[0].y)
     for channel in (0, 5):
         effective = call.effective_filter(y, x, channel)
         np.testing.assert_array_equal(cells(found['points'].axes[2]), effective)
-    asked = dict(pictures.layer_pictures([inspection], UP, POINTS, channels=[1]))
+    asked = dict(pictures.layer_pictures([exact], UP, POINTS, channels=[1], names=['points']))
     assert any(axes.get_title() == 'effective, ch. 1' for axes in asked['points'].axes)
 
 
@@ -301,7 +303,7 @@ def test_gated_filters_are_added_to_static_ones(exact, figures):
 
 def test_before_training_upsampling_shows_interpolation_and_gates_nothing(image):
     inspection = make_inspection(build_segmentor(EXACT), image)
-    found = dict(pictures.layer_pictures([inspection], UP, POINTS))
+    found = dict(pictures.layer_pictures([inspection], UP, POINTS, names=['phases']))
     _, shown, expected = (axes for axes in found['phases'].axes[:3])
     np.testing.assert_allclose(cells(shown), cells(expected), atol=1e-6)
     maps = dict(pictures.layer_pictures([inspection], GATED, POINTS, names=['maps']))['maps']
@@ -314,8 +316,9 @@ def test_groups_of_channels_are_told_apart(image):
     """Without channel filters, too, a pixel's groups differ."""
     of_groups = {**HEAD, 'ddf_cfg': {**PAPER, 'branches': 'spatial'}}
     inspection = make_inspection(build_segmentor(of_groups), image)
-    found = dict(pictures.layer_pictures([inspection], LAST, POINTS))
-    assert 'channels' not in found
+    names = ['points', 'channels']
+    found = dict(pictures.layer_pictures([inspection], LAST, POINTS, names=names))
+    assert list(found) == ['points']
     assert sum('effective' in axes.get_title() for axes in found['points'].axes) == 3
 
 
@@ -346,7 +349,7 @@ def test_maps_of_a_padded_input_stand_where_they_stand_in_the_image(image):
     """Of an image of 45×61 padded to 64×64, a map shows its part of 45×61, not all of it."""
     options = dict(preprocessor=dict(test_cfg=dict(size_divisor=32)))
     inspection = make_inspection(build_segmentor(HEAD, **options), image)
-    (maps,) = (f for n, f in pictures.layer_pictures([inspection], LAST, POINTS) if n == 'maps')
+    ((_, maps),) = pictures.layer_pictures([inspection], LAST, POINTS, names=['maps'])
     overview = pictures.draw_overview([inspection], POINTS)
     for figure, beside, title in (
         (maps, 'image', 'filter colours'),
@@ -413,8 +416,8 @@ def test_limits():
 
 def test_ddf_seg_does_without_matplotlib():
     """The hook is registered with the rest; only drawing needs the extra."""
-    code = (
-        'import sys; import ddf_seg.openmmlab; import ddf_seg.visualization.hook;'
-        'sys.exit(any(n in sys.modules for n in ("matplotlib", "ddf_seg.visualization.pictures")))'
-    )
-    assert subprocess.run([sys.executable, '-c', code], timeout=120).returncode == 0
+    done = run_loaded("""
+        import ddf_seg.openmmlab, ddf_seg.visualization.hook
+        print([n for n in ('matplotlib', 'ddf_seg.visualization.pictures') if n in sys.modules])
+    """)
+    assert done.stdout.splitlines()[-1] == '[]', done.stderr
