@@ -116,7 +116,7 @@ def test_it_stands_alone_in_an_empty_folder(built: Built, tmp_path: Path) -> Non
         os.environ.pop('DDF_DATA_ROOT', None)
         from ddf_seg.cli import main, predict
         # Plain torch takes its time.
-        predict.DEMO_SCENES = 2
+        predict.DEMO_SCENES, predict.DEMO_SIZE = 2, (180, 240)
         sys.argv = ['ddf-seg', 'predict', '--demo', '--device', 'cpu']
         assert main() == 0
         site = Path(sys.path[0]).resolve()

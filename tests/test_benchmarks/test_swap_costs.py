@@ -8,6 +8,7 @@ from typing import Any
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
 import pytest
 from mmseg.registry import MODELS
+from openmmlab_toy import make_resnets_shallow
 from scripts import load_script
 
 from ddf_seg.command_line import show_usage_errors
@@ -50,7 +51,8 @@ def test_a_line_for_each_config(
 def test_heads_in_a_row_are_all_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = 'mmseg::ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'
+    make_resnets_shallow(monkeypatch)
+    config = 'mmseg::ocrnet/ocrnet_r101-d8_4xb2-40k_cityscapes-512x1024.py'
     arguments = [config, '--shape', '64', '96', '--seconds', '0.01']
     monkeypatch.setattr(sys, 'argv', ['swap_costs.py', *arguments])
     assert show_usage_errors(tool.main) == 0

@@ -49,7 +49,9 @@ def test_parameters_are_the_papers(depth, se_ratio, millions):
     assert round(sum(p.numel() for p in net.parameters()) / 1e6, 1) == millions
 
 
-@pytest.mark.parametrize(('depth', 'billions'), [(50, 2.3), (101, 4.1)])
+@pytest.mark.parametrize(
+    ('depth', 'billions'), [(50, 2.3), pytest.param(101, 4.1, marks=pytest.mark.slow)]
+)
 def test_multiply_adds_are_the_papers(depth, billions):
     net = Classifier(depth=depth)
     net.eval()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from networks import HEAD, build_segmentor, make_inspection
+from pages import open_browser
 
 from ddf_seg.visualization import Inspection
 
@@ -29,3 +30,9 @@ def image() -> np.ndarray:
 @pytest.fixture(scope='session')
 def inspection(segmentor, image) -> Inspection:
     return make_inspection(segmentor, image)
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory):
+    with open_browser(tmp_path_factory.mktemp('profile')) as driver:
+        yield driver

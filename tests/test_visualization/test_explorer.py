@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from networks import CLASSES, EXACT, build_segmentor, forget_the_start, make_inspection
-from pages import SIZES, Page, needs_browser, open_browser
+from pages import SIZES, Page, needs_browser
 from scipy import ndimage
 
 from ddf_seg.engine.predicting.drawing import clear_palette
@@ -20,12 +20,6 @@ from ddf_seg.visualization.maps import filter_maps
 
 UP, LAST = 'decode_head.upsamples.0.ddf_up', 'decode_head.refinements.0.ddf'
 GATED = 'decode_head.refinements.0.depthwise'
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-    with open_browser(tmp_path_factory.mktemp('profile')) as driver:
-        yield driver
 
 
 @pytest.fixture(scope='module')
@@ -126,8 +120,15 @@ def check_filters(page, inspection, call, x, y, point='pointer', view=0):
 
 
 @needs_browser
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize(('name', 'layers'), [('paper', [LAST, UP]), ('exact', [UP, GATED])])
+@pytest.mark.parametrize(
+    ('size', 'name', 'layers'),
+    [
+        ('desk', 'paper', [LAST, UP]),
+        ('phone', 'exact', [UP, GATED]),
+        pytest.param('phone', 'paper', [LAST, UP], marks=pytest.mark.slow),
+        pytest.param('desk', 'exact', [UP, GATED], marks=pytest.mark.slow),
+    ],
+)
 def test_pointing_shows_the_pixels_filters(open_page, inspection, exact, size, name, layers):
     run = {'paper': inspection, 'exact': exact}[name]
     page = open_page(name, size)

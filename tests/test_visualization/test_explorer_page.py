@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 import torch
 from networks import CLASSES, make_inspection
-from pages import SIZES, Page, needs_browser, open_browser
+from pages import SIZES, Page, needs_browser
 
 from ddf_seg.visualization import FilterCall, Inspection
 from ddf_seg.visualization.explorer import build_page
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-    with open_browser(tmp_path_factory.mktemp('profile')) as driver:
-        yield driver
 
 
 @pytest.fixture(scope='module')

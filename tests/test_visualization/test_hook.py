@@ -87,7 +87,7 @@ def test_pictures_while_the_training_goes_on_as_without(data, tmp_path):
     plain = make_runner(data, tmp_path / 'plain')
     plain.train()
     hook = dict(
-        type='FilterVisualizationHook', interval=2, images=2, pictures=('overview', 'points')
+        type='FilterVisualizationHook', interval=2, images=2, pictures=('overview', 'channels')
     )
     runner = make_runner(data, tmp_path / 'drawn', hook)
     # The training loop would set all modes right before its next step, and hide what drawing left.
@@ -98,7 +98,7 @@ def test_pictures_while_the_training_goes_on_as_without(data, tmp_path):
         assert torch.equal(runner.model.state_dict()[name], value), name
     assert watch.number == 4
     layer = 'decode_head.refinements.0.depthwise'
-    names = [f'filters_{i}_{n}' for i in (0, 1) for n in ('overview', f'{layer}_points')]
+    names = [f'filters_{i}_{n}' for i in (0, 1) for n in ('overview', f'{layer}_channels')]
     assert [(name, step) for name, _, step in Recorder.images] == [
         *((name, 2) for name in names), *((name, 4) for name in names),
     ]  # fmt: skip

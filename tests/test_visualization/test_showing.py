@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from networks import CLASSES
-from pages import Page, needs_browser, open_browser
+from pages import Page, needs_browser
 
 from ddf_seg.visualization import capture_filters, explore
 from ddf_seg.visualization.basis import FilterBasis
@@ -42,23 +42,23 @@ def exploration(segmentor, image):
 
 
 @needs_browser
-def test_a_notebook_shows_the_page(exploration, tmp_path):
+def test_a_notebook_shows_the_page(exploration, browser, tmp_path):
     """In a frame, without an address of its own."""
     shown = exploration._repr_html_()
     source = re.search(r'srcdoc="([^"]*)"', shown)[1]
     assert html.unescape(source) == exploration.page
     file = tmp_path / 'notebook.html'
     file.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body>{shown}', encoding='utf-8')
-    with open_browser(tmp_path / 'profile') as browser:
-        browser.get(file.as_uri())
-        browser.switch_to.frame(0)
-        page = Page.__new__(Page)
-        page.browser = browser
-        page.wait('window.explorer?.ready')
-        page.run('explorer.point({x: 3, y: 4})')
-        page.wait("document.getElementById('place').textContent === '3, 4'")
-        page.wait('explorer.hash')
-        assert not page.errors()
+    browser.get(file.as_uri())
+    browser.switch_to.frame(0)
+    page = Page.__new__(Page)
+    page.browser = browser
+    page.wait('window.explorer?.ready')
+    page.run('explorer.point({x: 3, y: 4})')
+    page.wait("document.getElementById('place').textContent === '3, 4'")
+    page.wait('explorer.hash')
+    assert not page.errors()
+    browser.switch_to.default_content()
 
 
 def test_the_page_of_a_file(exploration, segmentor, image, tmp_path):
