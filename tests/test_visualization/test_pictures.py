@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
 
@@ -42,32 +43,52 @@ def exact(image):
     return make_inspection(forget_the_start(build_segmentor(EXACT)), image)
 
 
+class Figures(Mapping):
+    """Pictures by 'what/name', drawn when one of their kind is asked for: they take seconds."""
+
+    def __init__(self, inspection, exact):
+        pair = [inspection, inspection]
+        self.make = {
+            'last': lambda: pictures.layer_pictures([inspection], LAST, POINTS),
+            'up': lambda: pictures.layer_pictures([inspection], UP, POINTS),
+            'gated': lambda: pictures.layer_pictures([exact], GATED, POINTS),
+            'exact': lambda: pictures.layer_pictures([exact], UP, POINTS),
+            'pair': lambda: pictures.layer_pictures(
+                pair, UP, POINTS[:2], names=['phases', 'classes']
+            ),
+            'overview': lambda: [('one', pictures.draw_overview([inspection], POINTS)),
+                                 ('pair', pictures.draw_overview(pair, POINTS))],
+        }  # fmt: skip
+        self.drawn = {}
+
+    def of(self, what):
+        if what not in self.drawn:
+            self.drawn[what] = dict(self.make[what]())
+            for figure in self.drawn[what].values():
+                figure.canvas.draw()
+        return self.drawn[what]
+
+    def __getitem__(self, key):
+        what, _, name = key.partition('/')
+        return self.of(what)[name]
+
+    def __iter__(self):
+        return (f'{what}/{name}' for what in self.make for name in self.of(what))
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+
 @pytest.fixture(scope='module')
 def figures(inspection, exact):
-    """All pictures by name; a comparison, too."""
-    pair = [inspection, inspection]
-    found = {'overview': pictures.draw_overview([inspection], POINTS)}
-    found |= {f'last/{n}': f for n, f in pictures.layer_pictures([inspection], LAST, POINTS)}
-    found |= {f'up/{n}': f for n, f in pictures.layer_pictures([inspection], UP, POINTS)}
-    for name, layer in {'gated': GATED, 'exact': UP}.items():
-        drawn = pictures.layer_pictures([exact], layer, POINTS)
-        found |= {f'{name}/{n}': f for n, f in drawn}
-    found['pair/overview'] = pictures.draw_overview(pair, POINTS)
-    drawn = pictures.layer_pictures(pair, UP, POINTS[:2], names=['phases', 'classes'])
-    found |= {f'pair/{n}': f for n, f in drawn}
-    for figure in found.values():
-        figure.canvas.draw()
-    return found
+    """Of all kinds; of a comparison, too."""
+    return Figures(inspection, exact)
 
 
 def test_which_pictures_there_are(figures):
-    assert {name for name in figures if name.startswith('last/')} == {
-        'last/points', 'last/maps', 'last/classes', 'last/channels',
-    }  # fmt: skip
-    assert 'up/phases' in figures
-    assert {name for name in figures if name.startswith('pair/')} == {
-        'pair/overview', 'pair/phases-A', 'pair/phases-B', 'pair/classes-A', 'pair/classes-B',
-    }  # fmt: skip
+    assert set(figures.of('last')) == {'points', 'maps', 'classes', 'channels'}
+    assert 'phases' in figures.of('up')
+    assert set(figures.of('pair')) == {'phases-A', 'phases-B', 'classes-A', 'classes-B'}
 
 
 def test_the_legend_has_every_class_that_is_shown(inspection):
@@ -103,7 +124,7 @@ def test_numbers_of_points_stand_apart_and_inside():
 
 
 def test_prediction_with_outlines(inspection, figures):
-    panels = {axes.get_title(loc='left'): axes for axes in figures['overview'].axes}
+    panels = {axes.get_title(loc='left'): axes for axes in figures['overview/one'].axes}
     shown = cells(panels['prediction'])
     labels = inspection.prediction
     inside = np.ones(labels.shape, bool)
@@ -267,8 +288,7 @@ def test_phases_beside_bilinear_weights(inspection, figures):
 
 def test_spatial_filters_that_all_channels_share_stand_alone(exact, figures):
     """Effective filters and channel filters would show the same again, or ones."""
-    parts = {name: name.partition('/')[::2] for name in figures}
-    found = {part: figures[name] for name, (of, part) in parts.items() if of == 'exact'}
+    found = figures.of('exact')
     assert set(found) == {'points', 'phases', 'footprint', 'maps', 'classes'}
     call = exact.call(UP)
     for name, heads in (
@@ -287,8 +307,7 @@ def test_spatial_filters_that_all_channels_share_stand_alone(exact, figures):
 
 def test_gated_filters_are_added_to_static_ones(exact, figures):
     """A channel's effective filter is its convolution's, and the pixel's own."""
-    found = {name for name in figures if name.startswith('gated/')}
-    assert found == {'gated/points', 'gated/maps', 'gated/classes', 'gated/channels'}
+    assert set(figures.of('gated')) == {'points', 'maps', 'classes', 'channels'}
     call = exact.call(GATED)
     grid = np.array(figures['gated/points'].axes[: 6 * len(POINTS)]).reshape(len(POINTS), 6)
     for row in range(len(POINTS)):
@@ -381,7 +400,7 @@ def test_channels_are_sorted(inspection, figures):
 
 
 def test_the_overview_shows_prediction_and_error(inspection, figures):
-    panels = {axes.get_title(loc='left'): axes for axes in figures['overview'].axes}
+    panels = {axes.get_title(loc='left'): axes for axes in figures['overview/one'].axes}
     known = inspection.truth >= 0
     share = 100 * (inspection.prediction != inspection.truth)[known].mean()
     assert f'error: {share:.1f} %' in panels
