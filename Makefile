@@ -16,6 +16,8 @@ HOSTS_VENV ?= .venv-hosts
 CUDA_TORCH ?= torch==2.14.1
 CUDA_VENV ?= .venv-cuda
 PYTEST_ARGS ?=
+# Each worker gets a run of files, so that what a file sets up is set up once.
+WORKERS := -n 2 --dist worksteal
 
 BIN := $(VENV)/bin
 # Tests that compile the CUDA kernels for the CPU: tests/test_ops/test_cuda_….py
@@ -50,7 +52,7 @@ $(STAMP): $(SOURCES)
 	@rm -f $(VENV)/.setup-* && touch $@
 
 test: $(STAMP)  ## run the tests (PYTEST_ARGS='-k …' for some of them)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 # The files of .venv, by hard links where the disk has them; pip replaces files, and edits none.
 $(ONEDL_STAMP): $(STAMP)
@@ -65,7 +67,7 @@ $(ONEDL_STAMP): $(STAMP)
 setup-onedl: $(ONEDL_STAMP)
 
 test-onedl: $(ONEDL_STAMP)  ## run the tests on the maintained forks, in .venv-onedl
-	OMP_NUM_THREADS=1 $(ONEDL_VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(ONEDL_VENV)/bin/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 # $(call extras,NAMES): what extras of setup.cfg ask for
 extras = $$($(BIN)/python -c "import configparser as c; f = c.ConfigParser(); f.read('setup.cfg'); \

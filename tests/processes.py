@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,13 @@ LOADED = [
 _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(LOADED)
 TIMEOUT = 300
+
+
+def free_port() -> str:
+    """Of this machine, for MASTER_PORT."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
 
 
 def run(code: str, path: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from openmmlab_toy import toy_config, write_cityscapes
 from plain_configs import leave_configs_plain
-from processes import Started
+from processes import Started, free_port
 from torch import distributed, nn
 
 from ddf_seg._compat import cpu
@@ -64,16 +63,10 @@ def train(folder: Path) -> None:
     torch.save(result, folder / f'rank{runner.rank}.pth')
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     write_cityscapes(tmp_path / 'data', num_train=12)
     code = f'import test_cpu as test; test.train(test.Path({str(tmp_path)!r}))'
-    environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), WORLD_SIZE='2')
+    environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
     with (
         Started(code, **environment, RANK='0', LOCAL_RANK='0') as one,
         Started(code, **environment, RANK='1', LOCAL_RANK='1') as other,
@@ -101,7 +94,7 @@ def one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         'LOCAL_RANK': '0',
         'WORLD_SIZE': '1',
         'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': str(free_port()),
+        'MASTER_PORT': free_port(),
     }.items():
         monkeypatch.setenv(name, value)
     yield

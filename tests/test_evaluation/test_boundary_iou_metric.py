@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
+from processes import free_port
 from scipy import ndimage
 from torch import multiprocessing
 
@@ -210,7 +210,7 @@ def make_data_sample(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     return {key: PixelData(**value) for key, value in sample.items()}
 
 
-def _count_share(rank: int, port: int, file: str) -> None:
+def _count_share(rank: int, port: str, file: str) -> None:
     """What a process of two does with its share of 5 images, the first of which is repeated."""
     torch.distributed.init_process_group(
         'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
@@ -224,12 +224,8 @@ def _count_share(rank: int, port: int, file: str) -> None:
 
 
 def test_two_processes_count_every_image_once(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    multiprocessing.start_processes(
-        _count_share, (port, str(tmp_path / 'scores')), nprocs=2, start_method='fork'
-    )
+    arguments = (free_port(), str(tmp_path / 'scores'))
+    multiprocessing.start_processes(_count_share, arguments, nprocs=2, start_method='fork')
     pairs = [make_maps(seed) for seed in range(5)]
     expected = naive_boundary_ious(pairs, 0.02).mean()
     for rank in range(2):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch.distributed
 from mmengine.config import Config
-from processes import Started
+from processes import Started, free_port
 from tool_runs import TOOLS, Run
 from torch.distributed.run import parse_args
 
@@ -150,12 +149,6 @@ def run_script(environment: dict[str, str], *command: object) -> tuple[int, str,
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
     return process.returncode, out, error
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
 
 
 def test_scripts_start_the_tools_by_torchs_launcher(
