@@ -42,9 +42,9 @@ struct BackwardBuffers {
 };
 
 // Both parts, a block of channels at a time.
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
-DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes, kCombine>& filters,
-                             FeatureGradient<T, E, kPixelLanes, kCombine>& features) {
+template <typename T, typename E, bool kPixelLanes>
+DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes>& filters,
+                             FeatureGradient<T, E, kPixelLanes>& features) {
   const Problem& p = filters.p;
   constexpr int64_t kBlock = FilterGradientBuffers<T, kPixelLanes>::kBlock;
   features.begin();
@@ -71,7 +71,7 @@ DDF_INLINE void run_together(FilterGradients<T, E, kPixelLanes, kCombine>& filte
   filters.finish();
 }
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 void backward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
   const int64_t tiles = plan.tiles_y * plan.tiles_x, index = unit % tiles;
   const int64_t group = unit / tiles % p.groups, image = unit / tiles / p.groups;
@@ -82,15 +82,15 @@ void backward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memor
     if (runs_jointly<T>(p)) {
       // The last one fetches itself.
       const int64_t next = smaller(index + 1, tiles - 1);
-      JointGradients<T, E, kPixelLanes, kCombine> joint{p,
-                                                        image,
-                                                        group,
-                                                        tile,
-                                                        tile_at(plan, next, p.height, p.width),
-                                                        Readers(p, tile),
-                                                        plan.stream,
-                                                        partial,
-                                                        {}};
+      JointGradients<T, E, kPixelLanes> joint{p,
+                                              image,
+                                              group,
+                                              tile,
+                                              tile_at(plan, next, p.height, p.width),
+                                              Readers(p, tile),
+                                              plan.stream,
+                                              partial,
+                                              {}};
       Scratch scratch(memory);
       joint.buffers.allocate(scratch, p, tile);
       joint.run();
@@ -98,8 +98,8 @@ void backward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memor
       return;
     }
   }
-  FilterGradients<T, E, kPixelLanes, kCombine> filters{p, image, group, tile, partial, {}};
-  FeatureGradient<T, E, kPixelLanes, kCombine> features{p, image, group, input_tile(p, tile), {}};
+  FilterGradients<T, E, kPixelLanes> filters{p, image, group, tile, partial, {}};
+  FeatureGradient<T, E, kPixelLanes> features{p, image, group, input_tile(p, tile), {}};
   BackwardBuffers<T, kPixelLanes> buffers;
   Scratch scratch(memory);
   buffers.allocate(scratch, p, plan, tile);

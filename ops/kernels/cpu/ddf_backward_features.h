@@ -15,7 +15,7 @@ struct FeatureGradientBuffers {
   Patch<T, kPixelLanes> gradient;
   T *weights, *filter, *output;
 
-  void allocate(Scratch& scratch, const Problem& p, const Tile& tile) {
+  DDF_SHARED void allocate(Scratch& scratch, const Problem& p, const Tile& tile) {
     gradient.y = make_axis(tile.rows.begin, tile.rows.size(), 1, p.kernel_y, p.dilation_y, false);
     gradient.x = make_axis(tile.columns.begin, tile.columns.size(), 1, p.kernel_x, p.dilation_x,
                            kPixelLanes);
@@ -54,7 +54,7 @@ DDF_SHARED bool any_not_finite(const T* values, int64_t n) {
 }
 
 // One value of the features' gradient, straight from the formula.
-template <typename T, typename E, Combine kCombine>
+template <typename T, typename E>
 T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, int64_t y,
                      int64_t x) {
   T sum = 0;
@@ -77,16 +77,18 @@ T grad_feature_value(const Problem& p, int64_t image, int64_t group, int64_t c, 
         column /= p.stride_x;
         if (!rows.contains(row) || !columns.contains(column)) continue;
         T filter = 0, weight = 0;
-        if (kHasChannel<kCombine>) filter = load_scalar<T>(f + ty * view.y + tx * view.x);
-        if (kHasSpatial<kCombine>)
+        if (has_channel(p.combine)) filter = load_scalar<T>(f + ty * view.y + tx * view.x);
+        if (has_spatial(p.combine))
           weight = load_scalar<T>(s.data + tap * s.c + row * s.y + column * s.x);
-        sum += weigh<kCombine>(filter, weight) * load_scalar<T>(g.data + row * g.y + column * g.x);
+        const T both =
+            with_combine(p.combine, [&](auto combine) { return weigh<combine()>(filter, weight); });
+        sum += both * load_scalar<T>(g.data + row * g.y + column * g.x);
       }
     }
   return sum;
 }
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 struct FeatureGradient {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -110,7 +112,7 @@ struct FeatureGradient {
                                         buffers.walk ? Order::walk : Order::block);
         weights.reversed = true;
         weights.data = buffers.weights + used;
-        if (kHasSpatial<kCombine>) used += weights.elements();
+        if (has_spatial(p.combine)) used += weights.elements();
         body(py, px, weights);
       }
   }
@@ -130,12 +132,12 @@ struct FeatureGradient {
       run_block(c, smaller(buffers.block, end - c), false);
   }
 
-  void begin() {
+  DDF_SHARED void begin() {
     const int64_t reach_y = p.kernel_y / 2 * p.dilation_y, reach_x = p.kernel_x / 2 * p.dilation_x;
     auto& gradient = buffers.gradient;
     gradient.y.valid = gradient.x.valid = {};
     each_phase([&](int64_t py, int64_t px, Weights<T, kPixelLanes> weights) {
-      if (!kHasSpatial<kCombine>) return;
+      if (!has_spatial(p.combine)) return;
       weights.fill(
           Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, py, px), p.kernel_x,
           Shift{tile.rows.begin + reach_y, -p.dilation_y, p.stride_y, gradient.y.valid},
@@ -144,7 +146,7 @@ struct FeatureGradient {
   }
 
   // `filled`: buffers.gradient already holds these channels (one phase only).
-  void run_block(int64_t c, int64_t channels, bool filled) {
+  DDF_SHARED void run_block(int64_t c, int64_t channels, bool filled) {
     const Map<E> map = Map<E>::of(p.grad_features, image, c);
     const int64_t padded = kPixelLanes ? channels : round_up(channels, L);
     bool add = false, finite = true;
@@ -155,15 +157,15 @@ struct FeatureGradient {
         buffers.gradient.fill(Map<const E>::of(p.output, image, c, p.scale, py, px), channels);
       const T* f = filter_of<T, E, kPixelLanes>(p, image, filter_index(py, px, p.scale), c,
                                                 channels, buffers.filter);
-      if (kHasChannel<kCombine>) finite = finite && !any_not_finite(f, padded * p.taps());
+      if (has_channel(p.combine)) finite = finite && !any_not_finite(f, padded * p.taps());
       d = strides_of(gradient, weights);
       const Block<T, E, kPixelLanes> block{
-          channels,     gradient.data,      weights,    f,         d,
+          channels,     gradient.data,      weights,    f,         p.combine, d,
           buffers.walk, gradient.y.per_tap, p.kernel_y, p.kernel_x};
       if (p.scale == 1) {
-        filter_to_tensor<T, E, kPixelLanes, kCombine>(block, map, tile, buffers.output);
+        filter_to_tensor<T, E, kPixelLanes>(block, map, tile, buffers.output);
       } else {
-        filter_to_buffer<T, E, kPixelLanes, kCombine>(block, buffers.output, add);
+        filter_to_buffer<T, E, kPixelLanes>(block, buffers.output, add);
       }
       add = true;
     });
@@ -172,7 +174,7 @@ struct FeatureGradient {
         for (int64_t y = tile.rows.begin; y < tile.rows.end; ++y)
           for (int64_t x = tile.columns.begin; x < tile.columns.end; ++x)
             store_scalar<T>(map.data + k * map.c + y * map.y + x * map.x,
-                            grad_feature_value<T, E, kCombine>(p, image, group, c + k, y, x));
+                            grad_feature_value<T, E>(p, image, group, c + k, y, x));
     } else if (p.scale != 1) {
       unpack<T, kPixelLanes>(buffers.output, d, map, tile, 0, channels);
     }

@@ -16,8 +16,8 @@ struct FilterGradientBuffers {
   T *weights, *grad_weights, *filter, *grad_filter;
 
   // `channels` of the features at a time. Without `own_gradient` the gradient comes from elsewhere.
-  void allocate(Scratch& scratch, const Problem& p, const Tile& tile, int64_t channels = kBlock,
-                bool own_gradient = true) {
+  DDF_SHARED void allocate(Scratch& scratch, const Problem& p, const Tile& tile,
+                           int64_t channels = kBlock, bool own_gradient = true) {
     features.channels = channels;
     gradient.channels = kBlock;
     features.y =
@@ -38,26 +38,6 @@ struct FilterGradientBuffers {
   }
 };
 
-template <typename T, bool kPixelLanes, Combine kCombine>
-DDF_INLINE void sweep_vectors(int64_t vectors, const T* x, const T* g, const T* s, const T* f,
-                              T* grad_s, T* grad_f, const Strides& d, const Strides& dg,
-                              int64_t rows, int64_t positions) {
-  const auto run = [&](auto n) __attribute__((always_inline)) {
-    sweep<T, kPixelLanes, kCombine, n()>(x, g, s, f, grad_s, grad_f, d, dg.x_row, dg.x_position,
-                                         dg.x_vector, rows, positions);
-  };
-  switch (vectors) {
-    case 1:
-      return run(std::integral_constant<int, 1>());
-    case 2:
-      return run(std::integral_constant<int, 2>());
-    case 3:
-      return run(std::integral_constant<int, 3>());
-    default:
-      return run(std::integral_constant<int, 4>());
-  }
-}
-
 // grad_filter[tap][vector][lane] and grad_s, laid out as the weights, of one block of channels.
 template <typename T, bool kPixelLanes, Combine kCombine>
 __attribute__((noinline)) void filter_gradients(int64_t vectors, const T* x, const T* g,
@@ -76,9 +56,12 @@ __attribute__((noinline)) void filter_gradients(int64_t vectors, const T* x, con
     const T* ft = f;
     for (int64_t ty = 0; ty < kernel_y; ++ty)
       for (int64_t tx = 0; tx < kernel_x; ++tx) {
-        sweep_vectors<T, kPixelLanes, kCombine>(
-            vectors, x + row * d.x_row + ty * d.x_tap_row + tx * d.x_tap_column, g + row * dg.x_row,
-            s, ft, gs, gf, d, dg, rows, positions);
+        const T* x_tap = x + row * d.x_row + ty * d.x_tap_row + tx * d.x_tap_column;
+        with_vectors(vectors, [&](auto n) __attribute__((always_inline)) {
+          sweep<T, kPixelLanes, kCombine, n()>(x_tap, g + row * dg.x_row, s, ft, gs, gf, d,
+                                               dg.x_row, dg.x_position, dg.x_vector, rows,
+                                               positions);
+        });
         s += weights.per_tap;
         gs += weights.per_tap * kSpread;
         gf += kVectors * L;
@@ -112,7 +95,7 @@ T grad_filter_value(const Problem& p, const Phase& phase, int64_t image, int64_t
   return sum;
 }
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 struct FilterGradients {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -125,7 +108,7 @@ struct FilterGradients {
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
     Weights<T, kPixelLanes> weights(phase.rows(), phase.columns(), p.taps(), Order::sweep);
     weights.data = buffers.weights + used;
-    if (kHasSpatial<kCombine>) used += weights.elements();
+    if (has_spatial(p.combine)) used += weights.elements();
     return weights;
   }
   T* gradient_of(const T* weights) {
@@ -150,14 +133,14 @@ struct FilterGradients {
     finish();
   }
 
-  void begin() {
+  DDF_SHARED void begin() {
     const int64_t first = group * p.group_channels();
     buffers.features.start();
     for (int64_t phase = 0; partial != nullptr && phase < p.phases(); ++phase)
       std::memset(partial + (phase * p.channels + first) * p.taps(), 0,
                   static_cast<size_t>(p.group_channels() * p.taps()) * sizeof(T));
     for_each_phase(p, tile, [&](const Phase& phase) {
-      if (!kHasSpatial<kCombine>) return;
+      if (!has_spatial(p.combine)) return;
       const Range rows = phase.tile.rows, columns = phase.tile.columns;
       weights_of(phase).fill(
           Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
@@ -166,7 +149,7 @@ struct FilterGradients {
     std::memset(buffers.grad_weights, 0, static_cast<size_t>(used * buffers.kSpread) * sizeof(T));
   }
 
-  void finish() {
+  DDF_SHARED void finish() {
     used = 0;
     if (p.grad_spatial.data != nullptr)
       for_each_phase(p, tile, [&](const Phase& phase) { write_spatial(phase); });
@@ -174,19 +157,20 @@ struct FilterGradients {
 
   // At most kBlock channels from c on. `x` and `g` hold the features and the gradient at the tile's
   // first position, as `layout` says for the gradient.
-  void add_block(const Phase& phase, int64_t c, int64_t channels, const T* x, const T* g,
-                 const Patch<T, kPixelLanes>& layout) {
+  DDF_SHARED void add_block(const Phase& phase, int64_t c, int64_t channels, const T* x, const T* g,
+                            const Patch<T, kPixelLanes>& layout) {
     const auto weights = weights_of(phase);
     const T* f = filter_of<T, E, kPixelLanes>(p, image, phase.filter, c, channels, buffers.filter);
     std::memset(buffers.grad_filter, 0, static_cast<size_t>(p.taps() * kVectors * L) * sizeof(T));
     const Strides d = strides_of(buffers.features, weights), dg = strides_of(layout, weights);
     const int64_t row = phase.tile.rows.begin - tile.rows.begin;
     const int64_t column = phase.tile.columns.begin - tile.columns.begin;
-    filter_gradients<T, kPixelLanes, kCombine>(
-        kPixelLanes ? channels : ceil_div(channels, L),
-        x + row * d.x_row + column * buffers.features.per_column(),
-        g + row * dg.x_row + column * layout.per_column(), d, dg, weights, f,
-        gradient_of(weights.data), buffers.grad_filter, p.kernel_y, p.kernel_x);
+    const auto add_gradients = with_combine(
+        p.combine, [](auto combine) { return &filter_gradients<T, kPixelLanes, combine()>; });
+    add_gradients(kPixelLanes ? channels : ceil_div(channels, L),
+                  x + row * d.x_row + column * buffers.features.per_column(),
+                  g + row * dg.x_row + column * layout.per_column(), d, dg, weights, f,
+                  gradient_of(weights.data), buffers.grad_filter, p.kernel_y, p.kernel_x);
     if (partial == nullptr) return;
     T* sums = partial + ((p.phases() == 1 ? 0 : phase.filter) * p.channels + c) * p.taps();
     for (int64_t k = 0; k < channels; ++k)

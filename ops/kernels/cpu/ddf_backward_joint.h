@@ -9,7 +9,7 @@
 
 namespace ddf::DDF_NAMESPACE {
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 struct JointGradients {
   static constexpr int L = kLanes<T>;
   using Buffers = JointBuffers<T, kPixelLanes>;
@@ -43,7 +43,7 @@ struct JointGradients {
   void begin() {
     buffers.gradient.start();
     at_edge = readers.at_edge();
-    if constexpr (kHasSpatial<kCombine>) {
+    if (has_spatial(p.combine)) {
       const auto map = Map<const E>::of(p.spatial_filter, image, group * kTaps);
       std::memset(buffers.grad_weights, 0,
                   static_cast<size_t>(rows() * positions() * Buffers::kPerPosition) * sizeof(T));
@@ -62,12 +62,12 @@ struct JointGradients {
     gradient.fill(Map<const E>::of(p.output, image, c), channels);
     const T* filter = channel_filter(c, channels);
     const int64_t filter_elements = kTaps * (kPixelLanes ? channels : vectors(channels) * L);
-    const bool finite = !kHasChannel<kCombine> || !any_not_finite(filter, filter_elements);
+    const bool finite = !has_channel(p.combine) || !any_not_finite(filter, filter_elements);
     const int64_t filled = kPixelLanes ? gradient.plane() * channels : gradient.elements();
     const bool block_unsure =
         at_edge && (weights_unsure || !finite || any_not_finite(gradient.data, filled));
     unsure = unsure || block_unsure;
-    if (kHasChannel<kCombine>)
+    if (has_channel(p.combine))
       std::memset(buffers.grad_filter, 0,
                   static_cast<size_t>(filter_elements * (kPixelLanes ? L : 1)) * sizeof(T));
 
@@ -110,6 +110,11 @@ struct JointGradients {
     if (partial != nullptr) add_channel(c, channels, block_unsure);
   }
 
+  auto gradient_pass() const {
+    return with_combine(p.combine,
+                        [](auto combine) { return &gradient_strip<T, kPixelLanes, combine()>; });
+  }
+
   // Pixel lanes: a strip of a few rows or a part of one, channel after channel.
   void pass_channels(const Place<const T>& x, const T* g, const T* filter, const Place<T>& out,
                      const E* fetched, const Map<const E>& later, GradientStrip<T> strip,
@@ -120,6 +125,7 @@ struct JointGradients {
     strip.x_step = strip.g_step = strip.out_step = L;
     strip.x_ahead = wide < all ? wide * L : high * strip.x_row;
     T exact[L];
+    const auto pass = gradient_pass();
     for (int64_t row = 0; row < rows(); row += high)
       for (int64_t begin = 0; begin < all; begin += wide) {
         const int64_t n = smaller(high, rows() - row), steps = smaller(wide, all - begin);
@@ -131,14 +137,13 @@ struct JointGradients {
         for (int64_t k = 0; k < channels; ++k) {
           T* to = out.data + k * out.vector + row * out.row + begin * L;
           T* last = to + (n - 1) * out.row + (steps - 1) * L;
-          gradient_strip<T, kPixelLanes, kCombine>(
-              x.data + k * x.vector + row * x.row + begin * L,
-              g + k * buffers.gradient.per_vector() + row * strip.g_row + begin * L,
-              filter + k * kTaps, buffers.grad_filter + k * kTaps * L, buffers.weights + at,
-              buffers.grad_weights + at, to, ends ? exact : last,
-              reinterpret_cast<const char*>(fetched + k * later.c + row * later.y +
-                                            begin * L * later.x),
-              strip, n, steps);
+          pass(x.data + k * x.vector + row * x.row + begin * L,
+               g + k * buffers.gradient.per_vector() + row * strip.g_row + begin * L,
+               filter + k * kTaps, buffers.grad_filter + k * kTaps * L, buffers.weights + at,
+               buffers.grad_weights + at, to, ends ? exact : last,
+               reinterpret_cast<const char*>(fetched + k * later.c + row * later.y +
+                                             begin * L * later.x),
+               strip, n, steps);
           for (int64_t i = 0; ends && i < L - excess; ++i) last[i] = exact[i];
         }
       }
@@ -157,6 +162,7 @@ struct JointGradients {
     strip.x_ahead = 4 * x.position;
     strip.tail = first_lanes<T>(L);
     GradientStrip<T> at_border = strip;
+    const auto pass = gradient_pass();
     for (int t = 0; t < kTaps; ++t) {
       strip.kept[t] = t * s.c - readers.shift_y(t) * s.y - readers.shift_x(t) * s.x;
       at_border.kept[t] = t;
@@ -167,7 +173,7 @@ struct JointGradients {
         const GradientStrip<T>* here = &at_border;
         T weights[kTaps];
         const T* kept = weights;
-        if constexpr (kHasSpatial<kCombine>) {
+        if (has_spatial(p.combine)) {
           const E* from = s.data + y * s.y + at * s.x;
           const bool inside = y >= p.dilation_y && y + p.dilation_y < p.height &&
                               at >= p.dilation_x && at + p.dilation_x < p.width;
@@ -180,12 +186,12 @@ struct JointGradients {
           if (kept == weights) weights_of_pixel(weights, s, y, at);
         }
         T* to = out.data + row * out.row + column * out.position;
-        gradient_strip<T, kPixelLanes, kCombine>(
-            x.data + row * x.row + column * x.position,
-            g + row * strip.g_row + column * gradient.per_position(), kept,
-            buffers.grad_weights + (row * columns() + column) * Buffers::kPerPosition, filter,
-            buffers.grad_filter, to, to + (n - 1) * out.vector,
-            reinterpret_cast<const char*>(fetched + row * later.y + column * later.x), *here, 1, n);
+        pass(x.data + row * x.row + column * x.position,
+             g + row * strip.g_row + column * gradient.per_position(), kept,
+             buffers.grad_weights + (row * columns() + column) * Buffers::kPerPosition, filter,
+             buffers.grad_filter, to, to + (n - 1) * out.vector,
+             reinterpret_cast<const char*>(fetched + row * later.y + column * later.x), *here, 1,
+             n);
       }
   }
 
@@ -203,7 +209,7 @@ struct JointGradients {
   const T* channel_filter(int64_t c, int64_t channels) {
     if constexpr (!kPixelLanes && std::is_same_v<T, E>) {
       const FilterView& f = p.channel_filter;
-      if (kHasChannel<kCombine> && f.x == 1 && f.y == 3 && f.c == kTaps && channels % L == 0) {
+      if (has_channel(p.combine) && f.x == 1 && f.y == 3 && f.c == kTaps && channels % L == 0) {
         const T* from = static_cast<const T*>(f.data) + image * f.b + c * f.c;
         for (int64_t k = 0; k < channels; k += L)
           taps_to_lanes<T>(buffers.filter + k * kTaps, from + k * kTaps);
@@ -267,7 +273,7 @@ struct JointGradients {
       for (int64_t y = tile.rows.begin; y < tile.rows.end; ++y)
         for (int64_t x = tile.columns.begin; x < tile.columns.end; ++x)
           store_scalar<T>(map.data + k * map.c + y * map.y + x * map.x,
-                          grad_feature_value<T, E, kCombine>(p, image, group, c + k, y, x));
+                          grad_feature_value<T, E>(p, image, group, c + k, y, x));
   }
 
   // The tile's share of the channel filter's gradient.
@@ -306,9 +312,8 @@ struct JointGradients {
       E* const plane = map.data + tap * map.c;
       if (at_edge)
         readers.each_outside(tap, [&](int64_t y, int64_t x) {
-          store_scalar<T>(
-              plane + y * map.y + x * map.x,
-              unsure ? outside_value<T, E, kCombine>(p, image, group, tap, y, x) : T(0));
+          store_scalar<T>(plane + y * map.y + x * map.x,
+                          unsure ? outside_value<T, E>(p, image, group, tap, y, x) : T(0));
         });
       const Tile in = readers.inner(tap);
       const int64_t first = in.columns.begin + readers.shift_x(tap) - tile.columns.begin;

@@ -53,6 +53,7 @@ struct Block {
   const T* x;  // in a packed tile
   Weights<T, kPixelLanes> weights;
   const T* f;
+  Combine combine;
   Strides d;
   bool walk;
   int64_t dilation;  // rows between tap rows, if walk
@@ -78,8 +79,8 @@ struct Target {
 };
 
 // Columns `columns` of positions of some of the block's vectors.
-template <typename T, typename X, typename O, bool kPixelLanes, Combine kCombine>
-DDF_INLINE void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, Range columns,
+template <typename T, typename X, typename O, bool kPixelLanes>
+DDF_SHARED void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, Range columns,
                              Target<O> to, bool add = false) {
   static_assert(kWalks<T>);
   const int64_t rows = b.weights.rows, d = b.dilation;
@@ -104,54 +105,48 @@ DDF_INLINE void walk_columns(const Block<T, X, kPixelLanes>& b, Range vectors, R
     O* const last = is_last ? to.last : final + row * to.row;
     const int64_t last_vector = is_last ? to.last_vector : to.vector;
     if (b.source == nullptr) {
-      walk_strip<T, T, O, kPixelLanes, kCombine, false>(b.x + offset + start * b.d.x_row,
-                                                        s + start * b.d.s_row, f, out, last,
-                                                        last_vector, strip, add);
+      const auto walk = with_combine(b.combine, [](auto combine) {
+        return &walk_strip<T, T, O, kPixelLanes, combine(), false>;
+      });
+      walk(b.x + offset + start * b.d.x_row, s + start * b.d.s_row, f, out, last, last_vector,
+           strip, add);
       continue;
     }
     const int64_t column = b.tile.columns.begin + columns.begin * (kPixelLanes ? kLanes<T> : 1);
     const int64_t first = b.tile.rows.begin + start;
     strip.border = {first < d, first + strip.rows * d >= b.height, column, b.width - column,
                     b.dilation_x};
-    walk_strip<T, X, O, kPixelLanes, kCombine, true>(b.source + offset + start * b.d.x_row,
-                                                     s + start * b.d.s_row, f, out, last,
-                                                     last_vector, strip, add);
+    const auto walk = with_combine(
+        b.combine, [](auto combine) { return &walk_strip<T, X, O, kPixelLanes, combine(), true>; });
+    walk(b.source + offset + start * b.d.x_row, s + start * b.d.s_row, f, out, last, last_vector,
+         strip, add);
   }
 }
 
 // `rows` rows from `row` on, to out[vector][row][position].
-template <typename T, typename X, typename O, bool kPixelLanes, Combine kCombine>
+template <typename T, typename X, typename O, bool kPixelLanes>
 DDF_SHARED void filter_blocks(const Block<T, X, kPixelLanes>& b, int64_t row, int64_t rows, O* out,
                               const Strides& d, bool add) {
-  const T* x = b.x + row * d.x_row;
-  const T* s = b.weights.data + row * d.s_row;
-  const auto run = [&](auto vectors) __attribute__((always_inline)) {
-    filter_rows<T, O, kPixelLanes, kCombine, vectors()>(
-        x, s, b.first_tap(), out, d, rows, b.weights.positions(), b.kernel_y, b.kernel_x, add);
-  };
-  switch (b.vectors()) {
-    case 1:
-      return run(std::integral_constant<int, 1>());
-    case 2:
-      return run(std::integral_constant<int, 2>());
-    case 3:
-      return run(std::integral_constant<int, 3>());
-    default:
-      return run(std::integral_constant<int, 4>());
-  }
+  const auto filter = with_combine(b.combine, [&](auto combine) {
+    return with_vectors(b.vectors(), [](auto vectors) {
+      return &filter_rows<T, O, kPixelLanes, decltype(combine)::value, vectors()>;
+    });
+  });
+  filter(b.x + row * d.x_row, b.weights.data + row * d.s_row, b.first_tap(), out, d, rows,
+         b.weights.positions(), b.kernel_y, b.kernel_x, add);
 }
 
 // To buffer[vector][row][position].
-template <typename T, typename X, bool kPixelLanes, Combine kCombine>
+template <typename T, typename X, bool kPixelLanes>
 DDF_SHARED void filter_to_buffer(const Block<T, X, kPixelLanes>& b, T* buffer, bool add) {
   const Strides& d = b.d;
   if constexpr (kWalks<T>) {
     if (b.walk)
-      return walk_columns<T, X, T, kPixelLanes, kCombine>(
+      return walk_columns<T, X, T, kPixelLanes>(
           b, {0, b.vectors()}, {0, b.weights.positions()},
           Target<T>{buffer, d.out_row, d.out_position, d.out_vector}, add);
   }
-  filter_blocks<T, X, T, kPixelLanes, kCombine>(b, 0, b.weights.rows, buffer, d, add);
+  filter_blocks<T, X, T, kPixelLanes>(b, 0, b.weights.rows, buffer, d, add);
 }
 
 // Writes rows of buffer[vector][row][position], from `row` of the tile on, to the tensor.
@@ -181,7 +176,7 @@ constexpr int64_t weight_bytes() {  // of a position
 
 // The walking loop's part of filter_to_tensor(). Whole vectors go straight to the tensor, after the
 // others: what those spill lies in them.
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map, E* corner,
                                bool dense, bool spills, T* buffer) {
   constexpr int L = kLanes<T>;
@@ -192,8 +187,7 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   const int64_t whole_positions = !dense ? 0 : kPixelLanes ? columns / L : positions;
   const int64_t whole_vectors = kPixelLanes ? b.vectors() : b.channels / L;
   const auto by_way_of_buffer = [&](int64_t v, int64_t p) {
-    walk_columns<T, E, T, kPixelLanes, kCombine>(b, {v, v + 1}, {p, p + 1},
-                                                 Target<T>{buffer, L, L, 0});
+    walk_columns<T, E, T, kPixelLanes>(b, {v, v + 1}, {p, p + 1}, Target<T>{buffer, L, L, 0});
     const int64_t used = kPixelLanes ? columns - p * L : b.channels - v * L;
     for (int64_t row = 0; row < rows; ++row)
       copy_out<T>(corner + v * vector + p * position + row * map.y, kPixelLanes ? map.x : map.c,
@@ -202,8 +196,8 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   if (dense && spills && excess > 0 && (positions > 1 || b.dilation == 1)) {
     E* exact = reinterpret_cast<E*>(buffer);
     E* const out = corner + (positions - 1) * position;
-    walk_columns<T, E, E, kPixelLanes, kCombine>(b, {0, b.vectors()}, {positions - 1, positions},
-                                                 Target<E>{out, map.y, position, vector, exact, L});
+    walk_columns<T, E, E, kPixelLanes>(b, {0, b.vectors()}, {positions - 1, positions},
+                                       Target<E>{out, map.y, position, vector, exact, L});
     for (int64_t v = 0; v < b.vectors(); ++v)
       for (int64_t k = 0; k < L - excess; ++k)
         out[v * vector + (rows - 1) * map.y + k] = exact[v * L + k];
@@ -215,7 +209,7 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
   // Strips of columns whose weights stay in the L1 cache while the block's vectors pass by.
   const int64_t strip = larger(1, kStripBytes / (rows * weight_bytes<T, kPixelLanes>()));
   for (int64_t begin = 0; begin < whole_positions; begin += strip)
-    walk_columns<T, E, E, kPixelLanes, kCombine>(
+    walk_columns<T, E, E, kPixelLanes>(
         b, {0, whole_vectors}, {begin, smaller(begin + strip, whole_positions)},
         Target<E>{corner + begin * position, map.y, position, vector});
 }
@@ -224,8 +218,8 @@ DDF_INLINE void walk_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& 
 //
 // What a vector writes past the end of its row is the beginning of the next row, if the tile is as
 // wide as the image; this thread writes that afterwards. Only the last row must end exactly.
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
-DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map,
+template <typename T, typename E, bool kPixelLanes>
+DDF_SHARED void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>& map,
                                  const Tile& tile, T* buffer) {
   constexpr int L = kLanes<T>;
   const int64_t rows = b.weights.rows, columns = b.weights.columns;
@@ -235,8 +229,7 @@ DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>
   const bool spills = kPixelLanes && map.y == columns && excess <= columns;
   E* const corner = map.data + tile.rows.begin * map.y + tile.columns.begin * map.x;
   if constexpr (kWalks<T>) {
-    if (b.walk)
-      return walk_to_tensor<T, E, kPixelLanes, kCombine>(b, map, corner, dense, spills, buffer);
+    if (b.walk) return walk_to_tensor<T, E, kPixelLanes>(b, map, corner, dense, spills, buffer);
   }
   const int64_t direct = !dense ? 0 : excess == 0 ? rows : spills ? rows - 1 : 0;
   if (direct > 0) {
@@ -244,10 +237,10 @@ DDF_INLINE void filter_to_tensor(const Block<T, E, kPixelLanes>& b, const Map<E>
     to.out_row = map.y;
     to.out_position = kPixelLanes ? L : map.x;
     to.out_vector = kPixelLanes ? map.c : L;
-    filter_blocks<T, E, E, kPixelLanes, kCombine>(b, 0, direct, corner, to, false);
+    filter_blocks<T, E, E, kPixelLanes>(b, 0, direct, corner, to, false);
   }
   if (direct == rows) return;
-  filter_blocks<T, E, T, kPixelLanes, kCombine>(b, direct, rows - direct, buffer, b.d, false);
+  filter_blocks<T, E, T, kPixelLanes>(b, direct, rows - direct, buffer, b.d, false);
   unpack<T, kPixelLanes>(buffer, b.d, map, tile, direct, b.channels);
 }
 

@@ -31,7 +31,7 @@ struct ForwardBuffers {
   T *weights, *filter = nullptr, *output = nullptr;
   int64_t output_elements = 0;  // for one phase
 
-  void allocate(Scratch& scratch, const Problem& p, const Tile& tile, const Plan& plan) {
+  DDF_SHARED void allocate(Scratch& scratch, const Problem& p, const Tile& tile, const Plan& plan) {
     patch.y =
         make_axis(tile.rows.begin, tile.rows.size(), p.stride_y, p.kernel_y, p.dilation_y, false);
     patch.x = make_axis(tile.columns.begin, tile.columns.size(), p.stride_x, p.kernel_x,
@@ -87,7 +87,7 @@ DDF_SHARED void interleave(const T* from, int64_t phase_stride, const Strides& d
     }
 }
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 struct ForwardUnit {
   static constexpr int L = kLanes<T>;
   const Problem& p;
@@ -101,7 +101,8 @@ struct ForwardUnit {
 
   // Whether the taps of a pixel are neighbours in memory, as the inner loops want them.
   bool weights_in_place() const {
-    return !kPixelLanes && kHasSpatial<kCombine> && std::is_same_v<T, E> && p.spatial_filter.c == 1;
+    return !kPixelLanes && has_spatial(p.combine) && std::is_same_v<T, E> &&
+           p.spatial_filter.c == 1;
   }
 
   Weights<T, kPixelLanes> weights_of(const Phase& phase) {
@@ -118,12 +119,12 @@ struct ForwardUnit {
       }
     }
     weights.data = buffers.weights + used;
-    if (kHasSpatial<kCombine>) used += weights.elements();
+    if (has_spatial(p.combine)) used += weights.elements();
     return weights;
   }
 
   void pack_weights(const Phase& phase) {
-    if (!kHasSpatial<kCombine> || weights_in_place()) return;
+    if (!has_spatial(p.combine) || weights_in_place()) return;
     const Range rows = phase.tile.rows, columns = phase.tile.columns;
     weights_of(phase).fill(
         Map<const E>::of(p.spatial_filter, image, group * p.taps(), p.scale, phase.py, phase.px),
@@ -136,9 +137,11 @@ struct ForwardUnit {
     const T* x = patch.data + (phase.tile.rows.begin - tile.rows.begin) * patch.per_row() +
                  (phase.tile.columns.begin - tile.columns.begin) * patch.per_column();
     const auto weights = weights_of(phase);
-    Block<T, E, kPixelLanes> block{
-        channels,        x,          weights,   f, strides_of(patch, weights), buffers.walk,
-        patch.y.per_tap, p.kernel_y, p.kernel_x};
+    Block<T, E, kPixelLanes> block{channels,     x,
+                                   weights,      f,
+                                   p.combine,    strides_of(patch, weights),
+                                   buffers.walk, patch.y.per_tap,
+                                   p.kernel_y,   p.kernel_x};
     if (direct) {
       const auto map = Map<const E>::of(p.features, image, c);
       block.tile = phase.tile;
@@ -184,13 +187,13 @@ struct ForwardUnit {
     const auto map = Map<E>::of(p.output, image, c, p.scale, phase.py, phase.px);
     const int64_t rows = phase.rows(), columns = phase.columns();
     if (!kPixelLanes || !stream || map.x != 1 || map.y != columns)
-      return filter_to_tensor<T, E, kPixelLanes, kCombine>(block, map, phase.tile, buffers.output);
+      return filter_to_tensor<T, E, kPixelLanes>(block, map, phase.tile, buffers.output);
     // The tile's rows of a channel are one run of memory.
     E* run = reinterpret_cast<E*>(buffers.output);
     T* rest = buffers.output + block.channels * run_elements(tile);
     const int64_t plane = run_elements(tile);
-    filter_to_tensor<T, E, kPixelLanes, kCombine>(block, Map<E>{run, plane, columns, 1, 0, 0},
-                                                  {{0, rows}, {0, columns}}, rest);
+    filter_to_tensor<T, E, kPixelLanes>(block, Map<E>{run, plane, columns, 1, 0, 0},
+                                        {{0, rows}, {0, columns}}, rest);
     const auto next = Map<const E>::of(p.features, image, c + channels);
     for (int64_t k = 0; k < channels; ++k)
       ddf::DDF_NAMESPACE::stream(map.data + k * map.c + phase.tile.rows.begin * map.y,
@@ -213,8 +216,8 @@ struct ForwardUnit {
       if (px == 0) d = block.d;
       same.d.out_row = d.out_row;
       same.d.out_vector = d.out_vector;
-      filter_to_buffer<T, E, kPixelLanes, kCombine>(
-          same, buffers.output + px * buffers.output_elements, false);
+      filter_to_buffer<T, E, kPixelLanes>(same, buffers.output + px * buffers.output_elements,
+                                          false);
     }
     if (!leftmost.empty())
       interleave<T, E>(buffers.output, buffers.output_elements, d,
@@ -262,11 +265,9 @@ struct ForwardUnit {
         started = true;
         buffers.patch.fill(Map<const E>::of(p.features, image, c), channels);
       }
-      if constexpr (kCombine == Combine::spatial) {
-        if (buffers.four_phases) {
-          filter_all_phases(c, channels);
-          continue;
-        }
+      if (buffers.four_phases) {
+        filter_all_phases(c, channels);
+        continue;
       }
       each_phase([&](const Phase& phase) { filter(phase, c, channels); },
                  [&](int64_t py) { filter_row_of_phases(py, c, channels); });
@@ -274,7 +275,7 @@ struct ForwardUnit {
   }
 };
 
-template <typename T, typename E, bool kPixelLanes, Combine kCombine>
+template <typename T, typename E, bool kPixelLanes>
 void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory) {
   // Tiles vary fastest: the planes of a chunk of channels are finished one after the other.
   const int64_t tiles = plan.tiles_y * plan.tiles_x, chunk = unit / tiles % plan.chunks;
@@ -283,7 +284,7 @@ void forward_unit(const Problem& p, const Plan& plan, int64_t unit, void* memory
   const int64_t first = group * p.group_channels() + chunk * plan.chunk_channels;
   const int64_t end = smaller((group + 1) * p.group_channels(), first + plan.chunk_channels);
   const Tile tile = tile_at(plan, unit % tiles, p.grid_height(), p.grid_width());
-  ForwardUnit<T, E, kPixelLanes, kCombine> work{p, image, group, tile, first, end, {}, plan.stream};
+  ForwardUnit<T, E, kPixelLanes> work{p, image, group, tile, first, end, {}, plan.stream};
   Scratch scratch(memory);
   work.buffers.allocate(scratch, p, tile, plan);
   work.run();

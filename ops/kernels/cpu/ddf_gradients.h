@@ -13,11 +13,6 @@ namespace ddf::DDF_NAMESPACE {
 // One filter stays in registers along a strip, and so do the sums of its gradient: where lanes are
 // pixels that of the channel, where lanes are channels that of the pixel. The other one passes by
 // in memory, with its gradient.
-template <bool kPixelLanes, Combine kCombine>
-inline constexpr bool kHasKept = kPixelLanes ? kHasChannel<kCombine> : kHasSpatial<kCombine>;
-template <bool kPixelLanes, Combine kCombine>
-inline constexpr bool kHasPassing = kPixelLanes ? kHasSpatial<kCombine> : kHasChannel<kCombine>;
-
 // Rows of steps, each a vector of X. Distances in elements; the passing filter and its gradient
 // have kTaps vectors a step.
 template <typename T>
@@ -41,9 +36,10 @@ __attribute__((noinline)) void gradient_strip(const T* x, const T* g, const T* k
                                               const char* fetched, const GradientStrip<T>& strip,
                                               int64_t rows, int64_t steps) {
   constexpr int L = kLanes<T>;
-  constexpr bool kKept = kHasKept<kPixelLanes, kCombine>;
-  constexpr bool kPassing = kHasPassing<kPixelLanes, kCombine>;
+  constexpr bool kKept = kPixelLanes ? has_channel(kCombine) : has_spatial(kCombine);
+  constexpr bool kPassing = kPixelLanes ? has_spatial(kCombine) : has_channel(kCombine);
   constexpr bool kMultiply = kCombine == Combine::multiply;
+  if constexpr (!kPixelLanes) rows = 1;  // the vectors of a pixel
   Vec<T> weight[kTaps]{}, sum_kept[kTaps]{};
   if constexpr (kKept) {
 #pragma GCC unroll 9

@@ -27,7 +27,7 @@ struct JointBuffers {
   Patch<T, kPixelLanes> gradient, features;
   T *weights, *grad_weights, *filter, *grad_filter, *output;
 
-  void allocate(Scratch& scratch, const Problem& p, const Tile& tile) {
+  DDF_SHARED void allocate(Scratch& scratch, const Problem& p, const Tile& tile) {
     const int64_t rows = tile.rows.size(), columns = tile.columns.size();
     block = kPixelLanes ? kWalkChannels
                         : smaller(kJointChannels, round_up(larger(1, p.group_channels()), L));

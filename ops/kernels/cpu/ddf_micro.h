@@ -24,21 +24,35 @@ DDF_INLINE Vec<T> operand(const T* p) {
     return broadcast<T>(*p);
 }
 
-// Which filters a loop reads.
-template <Combine kCombine>
-inline constexpr bool kHasChannel = kCombine != Combine::spatial;
-template <Combine kCombine>
-inline constexpr bool kHasSpatial = kCombine != Combine::channel;
+// Which filters there are.
+DDF_INLINE constexpr bool has_channel(Combine combine) { return combine != Combine::spatial; }
+DDF_INLINE constexpr bool has_spatial(Combine combine) { return combine != Combine::channel; }
+
+// body(the same as a constant): what it returns. The inner loops are compiled for each, and chosen
+// here; all other code asks while it runs.
+template <typename Body>
+DDF_INLINE auto with_combine(Combine combine, const Body& body) {
+  switch (combine) {
+    case Combine::multiply:
+      return body(std::integral_constant<Combine, Combine::multiply>());
+    case Combine::add:
+      return body(std::integral_constant<Combine, Combine::add>());
+    case Combine::spatial:
+      return body(std::integral_constant<Combine, Combine::spatial>());
+    default:
+      return body(std::integral_constant<Combine, Combine::channel>());
+  }
+}
 
 template <typename T, bool kPixelLanes, Combine kCombine>
 DDF_INLINE Vec<T> channel_operand(const T* f) {
-  if constexpr (kHasChannel<kCombine>) return operand<T, !kPixelLanes>(f);
+  if constexpr (has_channel(kCombine)) return operand<T, !kPixelLanes>(f);
   (void)f;
   return Vec<T>{};
 }
 template <typename T, bool kPixelLanes, Combine kCombine>
 DDF_INLINE Vec<T> spatial_operand(const T* s) {
-  if constexpr (kHasSpatial<kCombine>) return operand<T, kPixelLanes>(s);
+  if constexpr (has_spatial(kCombine)) return operand<T, kPixelLanes>(s);
   (void)s;
   return Vec<T>{};
 }
@@ -49,6 +63,22 @@ DDF_INLINE V weigh(V of_channel, V of_pixel) {
   if constexpr (kCombine == Combine::spatial) return of_pixel;
   if constexpr (kCombine == Combine::channel) return of_channel;
   return combine<kCombine == Combine::multiply>(of_channel, of_pixel);
+}
+
+// body(the number of vectors of a block as a constant), likewise.
+template <typename Body>
+DDF_INLINE auto with_vectors(int64_t vectors, const Body& body) {
+  switch (vectors) {
+    case 1:
+      return body(std::integral_constant<int, 1>());
+    case 2:
+      return body(std::integral_constant<int, 2>());
+    case 3:
+      return body(std::integral_constant<int, 3>());
+    default:
+      static_assert(kVectors == 4);
+      return body(std::integral_constant<int, 4>());
+  }
 }
 
 // Keeps the compiler from computing the addresses of all taps ahead: they do not fit in registers.
@@ -145,7 +175,7 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
 #pragma GCC unroll 4
   for (int v = 0; v < kV; ++v) {
     filter[v] = channel_operand<T, kPixelLanes, kCombine>(f + v * d.f_vector);
-    if constexpr (kHasChannel<kCombine>) sum_f[v] = load<T>(grad_f + v * L);
+    if constexpr (has_channel(kCombine)) sum_f[v] = load<T>(grad_f + v * L);
   }
   int64_t x_position = d.x_position;
   if (positions == 1 || d.x_row == positions * x_position) {  // one long row
@@ -162,15 +192,15 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
     for (int64_t p = 0; p < positions; ++p) {
       const Vec<T> weight = spatial_operand<T, kPixelLanes, kCombine>(s);
       Vec<T> sum_s{};
-      if constexpr (kHasSpatial<kCombine>) sum_s = load<T>(grad_s);
+      if constexpr (has_spatial(kCombine)) sum_s = load<T>(grad_s);
 #pragma GCC unroll 4
       for (int v = 0; v < kV; ++v) {
         const Vec<T> product = load<T>(xp + v * d.x_vector) * load<T>(gp + v * g_vector);
         constexpr bool kMultiply = kCombine == Combine::multiply;
-        if constexpr (kHasSpatial<kCombine>) sum_s += kMultiply ? product * filter[v] : product;
-        if constexpr (kHasChannel<kCombine>) sum_f[v] += kMultiply ? product * weight : product;
+        if constexpr (has_spatial(kCombine)) sum_s += kMultiply ? product * filter[v] : product;
+        if constexpr (has_channel(kCombine)) sum_f[v] += kMultiply ? product * weight : product;
       }
-      if constexpr (kHasSpatial<kCombine>) store<T>(grad_s, sum_s);
+      if constexpr (has_spatial(kCombine)) store<T>(grad_s, sum_s);
       xp += x_position;
       gp += g_position;
       s += kWidth;
@@ -179,7 +209,7 @@ DDF_INLINE void sweep(const T* x, const T* g, const T* s, const T* f, T* grad_s,
       hide(gp);
     }
   }
-  if constexpr (kHasChannel<kCombine>) {
+  if constexpr (has_channel(kCombine)) {
 #pragma GCC unroll 4
     for (int v = 0; v < kV; ++v) store<T>(grad_f + v * L, sum_f[v]);
   }

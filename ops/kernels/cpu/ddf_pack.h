@@ -104,7 +104,7 @@ struct Patch {
   int64_t per_tap_column() const { return kPixelLanes ? x.per_tap : x.per_tap * channels; }
   int64_t per_vector() const { return kPixelLanes ? plane() : L; }  // along channels
 
-  void allocate(Scratch& scratch) {
+  DDF_SHARED void allocate(Scratch& scratch) {
     data = scratch.take<T>(elements() + 2 * L);
     row_sources = scratch.take<int64_t>(y.count);
     column_sources = scratch.take<int64_t>(x.count);

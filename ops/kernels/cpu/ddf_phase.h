@@ -51,8 +51,8 @@ struct Axis {
 };
 
 // `dense`: index must grow by 1 per position (vectors along this axis).
-inline Axis make_axis(int64_t start, int64_t size, int64_t stride, int64_t taps, int64_t dilation,
-                      bool dense) {
+DDF_SHARED inline Axis make_axis(int64_t start, int64_t size, int64_t stride, int64_t taps,
+                                 int64_t dilation, bool dense) {
   Axis axis;
   axis.positions = size;
   axis.origin = start * stride + tap_shift<int64_t>(0, taps, dilation);

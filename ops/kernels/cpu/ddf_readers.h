@@ -76,7 +76,7 @@ struct Readers {
 };
 
 // The spatial filter's gradient where X counts as 0: 0 or NaN.
-template <typename T, typename E, Combine kCombine>
+template <typename T, typename E>
 DDF_SHARED T outside_value(const Problem& p, int64_t image, int64_t group, int64_t tap, int64_t y,
                            int64_t x) {
   const int64_t first = group * p.group_channels();
@@ -87,7 +87,7 @@ DDF_SHARED T outside_value(const Problem& p, int64_t image, int64_t group, int64
   T sum = 0;
   for (int64_t c = 0; c < p.group_channels(); ++c) {
     T product = T(0) * load_scalar<T>(g.data + c * g.c + y * g.y + x * g.x);
-    if constexpr (kCombine == Combine::multiply) product *= load_scalar<T>(f + c * view.c);
+    if (p.combine == Combine::multiply) product *= load_scalar<T>(f + c * view.c);
     sum += product;
   }
   return sum;

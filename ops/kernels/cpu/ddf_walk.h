@@ -137,7 +137,8 @@ DDF_INLINE void walk_column(const X* x, const T* s, const Vec<T>* filter, O* out
   const auto third = [&](O* to, Vec<T> sum, const Taps& w, const Three<T>& row)
                          __attribute__((always_inline)) {
                            sum = add_tap_row<T, kCombine>(sum, filter + 6, w.get(), row);
-                           store<T>(to, add ? sum + load<T>(to) : sum);
+                           const bool adds = kReading == Reading::packed && add;
+                           store<T>(to, adds ? sum + load<T>(to) : sum);
                          };
   Taps w0(s), w1(s + kTaps), w2(s);
   outer_row(strip.border.top, [&](int v, const Three<T>& row)

@@ -119,10 +119,11 @@ enum class Ends { past, at };
 inline constexpr int64_t kRightElements = 4 << 10;
 
 // And all of `rows` rows.
-template <typename T, Ends kEnds = Ends::past>
-DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int64_t rows,
+template <typename T>
+DDF_SHARED void multiply(const T* left, int64_t left_row, int64_t left_step, int64_t rows,
                          int64_t depth, const T* right, int64_t right_pitch, T* out,
-                         int64_t out_pitch, int64_t columns, const T* start) {
+                         int64_t out_pitch, int64_t columns, const T* start,
+                         Ends ends = Ends::past) {
   const int64_t block = larger(1, kRightElements / (depth * kPixelStep<T>)) * kPixelStep<T>;
   for (int64_t begin = 0; begin < columns; begin += block) {
     const int64_t end = smaller(columns, begin + block);
@@ -137,7 +138,7 @@ DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int
         panel(x, std::integral_constant<int, kPair>{});
       const bool one = end - x <= kLanes<T>;
       if (x == end) return;
-      if (kEnds == Ends::at) x = end - (one ? kLanes<T> : kPixelStep<T>);
+      if (ends == Ends::at) x = end - (one ? kLanes<T> : kPixelStep<T>);
       if (one) {
         panel(x, std::integral_constant<int, 1>{});
       } else {
@@ -150,35 +151,39 @@ DDF_INLINE void multiply(const T* left, int64_t left_row, int64_t left_step, int
 // body(x, take) for each vector of a row, where take(from) loads it. In the last vector, what does
 // not belong to the columns, or has been taken before, counts as 0: in both factors of a product,
 // or an infinite one makes it a NaN.
-template <typename T, Ends kEnds = Ends::past, typename Body>
-DDF_INLINE void each_vector(int64_t columns, const Body& body) {
+template <typename T, typename Body>
+DDF_INLINE void each_vector(int64_t columns, const Body& body, Ends ends = Ends::past) {
   int64_t x = 0;
   for (; x + kLanes<T> <= columns; x += kLanes<T>)
     body(x, [](const T* from) __attribute__((always_inline)) { return load<T>(from); });
   if (x == columns) return;
   const int64_t left = columns - x;
   const Mask<T> inside =
-      kEnds == Ends::past ? first_lanes<T>(left) : ~first_lanes<T>(kLanes<T> - left);
-  body(kEnds == Ends::past ? x : columns - kLanes<T>,
+      ends == Ends::past ? first_lanes<T>(left) : ~first_lanes<T>(kLanes<T> - left);
+  body(ends == Ends::past ? x : columns - kLanes<T>,
        [&](const T* from)
            __attribute__((always_inline)) { return select<T>(inside, load<T>(from)); });
 }
 
 // sums[m * sums_row + n * sums_other] += Σ rows[m, x] * others[n, x] over the columns.
-template <typename T, int kRows, int kOthers, Ends kEnds = Ends::past>
+template <typename T, int kRows, int kOthers>
 DDF_INLINE void dot_rows(const T* rows, int64_t pitch, const T* others, int64_t others_pitch,
-                         int64_t columns, Vec<T>* sums, int64_t sums_row, int64_t sums_other) {
+                         int64_t columns, Vec<T>* sums, int64_t sums_row, int64_t sums_other,
+                         Ends ends = Ends::past) {
   Vec<T> held[kRows][kOthers];
   for (int m = 0; m < kRows; ++m)
     for (int n = 0; n < kOthers; ++n) held[m][n] = sums[m * sums_row + n * sums_other];
-  each_vector<T, kEnds>(columns, [&](int64_t x, const auto& take) __attribute__((always_inline)) {
-    Vec<T> values[kOthers];
-    for (int n = 0; n < kOthers; ++n) values[n] = take(others + n * others_pitch + x);
-    for (int m = 0; m < kRows; ++m) {
-      const Vec<T> row = take(rows + m * pitch + x);
-      for (int n = 0; n < kOthers; ++n) held[m][n] += row * values[n];
-    }
-  });
+  each_vector<T>(
+      columns,
+      [&](int64_t x, const auto& take) __attribute__((always_inline)) {
+        Vec<T> values[kOthers];
+        for (int n = 0; n < kOthers; ++n) values[n] = take(others + n * others_pitch + x);
+        for (int m = 0; m < kRows; ++m) {
+          const Vec<T> row = take(rows + m * pitch + x);
+          for (int n = 0; n < kOthers; ++n) held[m][n] += row * values[n];
+        }
+      },
+      ends);
   for (int m = 0; m < kRows; ++m)
     for (int n = 0; n < kOthers; ++n) sums[m * sums_row + n * sums_other] = held[m][n];
 }
@@ -187,14 +192,15 @@ inline constexpr int64_t kBlockChannels = 8;                        // of the in
 inline constexpr int kOutputRows = DDF_VECTOR_BYTES == 64 ? 9 : 5;  // whose sums fit into registers
 
 // sums[o * kBlockChannels + c] += Σ upstream[o, x] * maps[c, x], for `count` channels.
-template <typename T, Ends kEnds = Ends::past>
-DDF_INLINE void dot_all(const T* upstream, int64_t pitch, int64_t outputs, const T* maps,
-                        int64_t maps_pitch, int64_t count, int64_t columns, Vec<T>* sums) {
+template <typename T>
+DDF_SHARED void dot_all(const T* upstream, int64_t pitch, int64_t outputs, const T* maps,
+                        int64_t maps_pitch, int64_t count, int64_t columns, Vec<T>* sums,
+                        Ends ends = Ends::past) {
   in_runs<2>(count, [&](int64_t c, auto some) {
     in_runs<kOutputRows>(outputs, [&](int64_t o, auto length) {
-      dot_rows<T, length(), some(), kEnds>(upstream + o * pitch, pitch, maps + c * maps_pitch,
-                                           maps_pitch, columns, sums + o * kBlockChannels + c,
-                                           kBlockChannels, 1);
+      dot_rows<T, length(), some()>(upstream + o * pitch, pitch, maps + c * maps_pitch, maps_pitch,
+                                    columns, sums + o * kBlockChannels + c, kBlockChannels, 1,
+                                    ends);
     });
   });
 }

@@ -72,7 +72,7 @@ struct Centered {
 };
 
 // A run of one row: unit counts images, filters, rows and runs.
-template <typename T, typename E, bool kGradient>
+template <typename T, typename E>
 void filter_norm_unit(const FilterNormProblem& p, int64_t unit, void* memory) {
   Scratch scratch(memory);
   Vec<T>* const taps = scratch.take<Vec<T>>(p.taps);
@@ -84,7 +84,8 @@ void filter_norm_unit(const FilterNormProblem& p, int64_t unit, void* memory) {
     return static_cast<E*>(view.data) + image * view.b + filter * p.taps * view.c + y * view.y;
   };
   const E* const x_row = row_of(p.x);
-  const E* const upstream_row = kGradient ? row_of(p.grad_output) : nullptr;
+  const bool forward = p.grad_output.data == nullptr;
+  const E* const upstream_row = forward ? nullptr : row_of(p.grad_output);
   E* const to_row = row_of(p.to);
   const Vec<T> gain = broadcast(static_cast<T>(p.gain));
   const Vec<T> eps = broadcast(static_cast<T>(p.scale == nullptr ? p.eps : p.eps * *p.scale));
@@ -99,7 +100,7 @@ void filter_norm_unit(const FilterNormProblem& p, int64_t unit, void* memory) {
     for (int64_t t = 0; t < p.taps; ++t) taps[t] = load_some<T>(from + t * p.x.c, p.x.x, n);
     const Centered<T> statistics(taps, p.taps);
     const Vec<T> inverse = broadcast(T(1)) / (statistics.deviation + eps);
-    if constexpr (!kGradient) {
+    if (forward) {
       Vec<T> scale = inverse * gain;
       if (p.deviations != nullptr || p.means != nullptr) {
         for (int64_t t = 0; t < p.taps; ++t) {

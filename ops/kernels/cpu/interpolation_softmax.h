@@ -154,7 +154,7 @@ DDF_INLINE void add_products(const InterpolationSoftmaxProblem& p, const Vec<T>*
 }
 
 // Rows y to y + kRows, which have one parent.
-template <typename T, typename E, bool kGradient, int kRows>
+template <typename T, typename E, int kRows>
 void interpolation_softmax_rows(const InterpolationSoftmaxProblem& p,
                                 const InterpolationSoftmaxTile<T>& b, const Tile& tile,
                                 int64_t image, int64_t group, int64_t y, int64_t step) {
@@ -205,7 +205,7 @@ void interpolation_softmax_rows(const InterpolationSoftmaxProblem& p,
         sum += raised[t];
       }
       const Vec<T> inverse = broadcast(T(1)) / sum;
-      if constexpr (kGradient) {
+      if (p.grad_logits.data != nullptr) {
         Vec<T> along = {};
         for (int64_t t = 0; t < taps; ++t) {
           raised[t] *= inverse;
@@ -252,7 +252,7 @@ inline Tile softmax_tile(const InterpolationSoftmaxProblem& p, const Plan& plan,
   return tile;
 }
 
-template <typename T, typename E, bool kGradient>
+template <typename T, typename E>
 void interpolation_softmax_unit(const InterpolationSoftmaxProblem& p, const Plan& plan,
                                 int64_t unit, void* memory) {
   Scratch scratch(memory);
@@ -269,8 +269,8 @@ void interpolation_softmax_unit(const InterpolationSoftmaxProblem& p, const Plan
   for (int64_t y = tile.rows.begin; y < tile.rows.end;) {
     const bool two = y + 1 < tile.rows.end && p.depth > 0 &&
                      parent_of(p, y, p.low_height) == parent_of(p, y + 1, p.low_height);
-    (two ? interpolation_softmax_rows<T, E, kGradient, 2>
-         : interpolation_softmax_rows<T, E, kGradient, 1>)(p, b, tile, image, group, y, step);
+    (two ? interpolation_softmax_rows<T, E, 2>
+         : interpolation_softmax_rows<T, E, 1>)(p, b, tile, image, group, y, step);
     y += two ? 2 : 1;
   }
 }

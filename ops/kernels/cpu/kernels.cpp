@@ -14,49 +14,14 @@ namespace {
 using E = ElementOf<DType::DDF_DTYPE>::type;
 using T = Sum<E>;
 
-// Calls body with whether lanes are pixels, and what weights are.
-template <typename Body>
-void for_kind(const Problem& p, const Plan& plan, const Body& body) {
-  const auto with = [&](auto combine) {
-    if (plan.lanes_are_channels) {
-      body(std::false_type{}, combine);
-    } else {
-      body(std::true_type{}, combine);
-    }
-  };
-  switch (p.combine) {
-    case Combine::multiply:
-      return with(std::integral_constant<Combine, Combine::multiply>{});
-    case Combine::add:
-      return with(std::integral_constant<Combine, Combine::add>{});
-    case Combine::spatial:
-      return with(std::integral_constant<Combine, Combine::spatial>{});
-    case Combine::channel:
-      return with(std::integral_constant<Combine, Combine::channel>{});
-  }
-}
-
 void run_forward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
-  for_kind(p, plan, [&](auto pixel_lanes, auto combine) {
-    forward_unit<T, E, pixel_lanes(), combine()>(p, plan, unit, scratch);
-  });
+  (plan.lanes_are_channels ? forward_unit<T, E, false> : forward_unit<T, E, true>)(p, plan, unit,
+                                                                                   scratch);
 }
 
 void run_backward(const Problem& p, const Plan& plan, int64_t unit, void* scratch) {
-  for_kind(p, plan, [&](auto pixel_lanes, auto combine) {
-    backward_unit<T, E, pixel_lanes(), combine()>(p, plan, unit, scratch);
-  });
-}
-
-void run_filter_norm(const FilterNormProblem& p, int64_t unit, void* scratch) {
-  (p.grad_output.data != nullptr ? filter_norm_unit<T, E, true>
-                                 : filter_norm_unit<T, E, false>)(p, unit, scratch);
-}
-
-void run_interpolation_softmax(const InterpolationSoftmaxProblem& p, const Plan& plan, int64_t unit,
-                               void* scratch) {
-  (p.grad_logits.data != nullptr ? interpolation_softmax_unit<T, E, true>
-                                 : interpolation_softmax_unit<T, E, false>)(p, plan, unit, scratch);
+  (plan.lanes_are_channels ? backward_unit<T, E, false> : backward_unit<T, E, true>)(p, plan, unit,
+                                                                                     scratch);
 }
 
 void run_depthwise_pointwise(const DepthwisePointwise& p, const Plan& plan, int64_t unit,
@@ -74,9 +39,9 @@ constexpr Kernels kKernels{DDF_STRING(DDF_CAPABILITY),
                            run_backward,
                            reduce_channel<T, E>,
                            filter_norm_scratch<T>,
-                           run_filter_norm,
+                           filter_norm_unit<T, E>,
                            plan_interpolation_softmax<T>,
-                           run_interpolation_softmax,
+                           interpolation_softmax_unit<T, E>,
                            plan_depthwise_pointwise<T>,
                            run_depthwise_pointwise,
                            reduce_parameters<T, E>};

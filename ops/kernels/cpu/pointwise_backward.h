@@ -78,10 +78,11 @@ struct ChannelRows {
   T* grad_x;  // null: not wanted
   int64_t grad_pitch;
   int64_t count, columns;
+  Ends ends;
 };
 
 // The gradients of such rows, of both factors for some pixels at a time.
-template <typename T, Ends kEnds>
+template <typename T>
 DDF_SHARED void row_gradients(const DepthwisePointwiseBackward<T>& b, const T* upstream,
                               int64_t outputs, const ChannelRows<T>& rows, bool of_weights) {
   constexpr T zeros[kBlockChannels] = {};
@@ -90,11 +91,11 @@ DDF_SHARED void row_gradients(const DepthwisePointwiseBackward<T>& b, const T* u
   for (int64_t begin = 0; begin < rows.columns; begin += step) {
     const int64_t n = smaller(step, rows.columns - begin);
     if (rows.grad_x != nullptr)
-      multiply<T, kEnds>(b.weights, 1, kBlockChannels, rows.count, outputs, upstream + begin,
-                         b.upstream.size(), rows.grad_x + begin, rows.grad_pitch, n, zeros);
+      multiply<T>(b.weights, 1, kBlockChannels, rows.count, outputs, upstream + begin,
+                  b.upstream.size(), rows.grad_x + begin, rows.grad_pitch, n, zeros, rows.ends);
     if (of_weights)
-      dot_all<T, kEnds>(upstream + begin, b.upstream.size(), outputs, rows.x + begin, rows.x_pitch,
-                        rows.count, n, b.sums);
+      dot_all<T>(upstream + begin, b.upstream.size(), outputs, rows.x + begin, rows.x_pitch,
+                 rows.count, n, b.sums, rows.ends);
   }
 }
 
@@ -121,16 +122,16 @@ void pointwise_gradients(const DepthwisePointwise& p, const DepthwisePointwiseBa
               of_weights ? first_pixel<E>(p.x, image, tile) + first * p.x.c : nullptr;
           T* const grad_x =
               of_x ? first_pixel<E>(p.grad_x, image, tile) + first * p.grad_x.c : nullptr;
-          row_gradients<T, Ends::at>(b, upstream, outputs,
-                                     {x, p.x.c, grad_x, p.grad_x.c, count, columns}, of_weights);
+          row_gradients<T>(b, upstream, outputs,
+                           {x, p.x.c, grad_x, p.grad_x.c, count, columns, Ends::at}, of_weights);
         }
         continue;
       }
       if (of_weights) b.x.template fill<E>(p.x, image, first, count, tile, p.height, p.width);
-      row_gradients<T, Ends::past>(b, upstream, outputs,
-                                   {b.x.row(0, 0), b.x.size(), of_x ? b.grad_x.row(0, 0) : nullptr,
-                                    b.grad_x.size(), count, columns},
-                                   of_weights);
+      row_gradients<T>(b, upstream, outputs,
+                       {b.x.row(0, 0), b.x.size(), of_x ? b.grad_x.row(0, 0) : nullptr,
+                        b.grad_x.size(), count, columns, Ends::past},
+                       of_weights);
       if (of_x)
         for (int64_t c = 0; c < count; ++c)
           b.grad_x.template write<E>(p.grad_x, image, first + c, c, tile);

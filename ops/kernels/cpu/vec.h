@@ -23,7 +23,11 @@
 #define DDF_INLINE inline __attribute__((always_inline))
 // Compiled once for all callers: what is called once for many pixels costs the compiler more time
 // than it saves.
+#if defined(__clang__)
 #define DDF_SHARED __attribute__((noinline))
+#else
+#define DDF_SHARED __attribute__((noinline, noclone))
+#endif
 
 namespace ddf::DDF_NAMESPACE {
 
@@ -206,7 +210,7 @@ DDF_INLINE void store_scalar(E* p, T value) {
 // holds. Each line written is paired with one of `ahead` that is fetched: memory then does both at
 // once.
 template <typename E>
-DDF_INLINE void stream(E* to, const E* from, int64_t n, const E* ahead) {
+DDF_SHARED void stream(E* to, const E* from, int64_t n, const E* ahead) {
   const char* fetched = reinterpret_cast<const char*>(ahead);
 #if defined(__SSE2__)
   char* out = reinterpret_cast<char*>(to);
