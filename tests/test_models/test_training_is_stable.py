@@ -1,4 +1,4 @@
-"""DDFHead over a hundred steps: finite, the same in bfloat16 autocast, filters bounded."""
+"""DDFHead over some hundred steps: finite, the same in bfloat16 autocast, filters bounded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ddf_seg.layers import DDFUpPack, GatedDDFConv2d
 from ddf_seg.visualization import capture_filters
 from road_scenes import CLASSES, render_scene
 
-STEPS = 100
+STEPS = 150
 RATE = 2e-3
 CLIP = 5.0
 
@@ -130,7 +130,7 @@ def mean_and_most_deviation(layer: nn.Module) -> tuple[float, float]:
     ],
     ids=['default', 'paper, spatial', 'paper, both'],
 )
-def test_a_hundred_steps(scenes: tuple[Tensor, Tensor], ddf_cfg: dict[str, Any]) -> None:
+def test_some_hundred_steps(scenes: tuple[Tensor, Tensor], ddf_cfg: dict[str, Any]) -> None:
     torch.manual_seed(0)
     start = Network(ddf_cfg).train()
     before = extremes(start, scenes[0])
@@ -139,8 +139,8 @@ def test_a_hundred_steps(scenes: tuple[Tensor, Tensor], ddf_cfg: dict[str, Any])
     for bfloat16, network in networks.items():
         losses = train(network, scenes, bfloat16)
         assert all(np.isfinite(losses))
-        ends[bfloat16] = statistics.fmean(losses[-30:])
-        assert ends[bfloat16] < 0.5 * losses[0], 'it does not learn'
+        ends[bfloat16] = statistics.fmean(losses[-50:])
+        assert ends[bfloat16] < 0.4 * losses[0], 'it does not learn'
         for name, (least, largest, deviation, channel) in extremes(network, scenes[0]).items():
             mean, most = mean_and_most_deviation(network.get_submodule(name))
             assert least == pytest.approx(mean, abs=1e-5), name

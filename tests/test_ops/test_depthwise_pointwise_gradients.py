@@ -27,7 +27,7 @@ from ddf_seg.ops import depthwise_pointwise as module
 from ddf_seg.ops.depthwise_pointwise import depthwise_pointwise
 
 # More of them: DDF_SEG_FUZZ_EXAMPLES=5000
-EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '100'))
+EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '200'))
 MASKS = list(itertools.product((False, True), repeat=3))
 
 

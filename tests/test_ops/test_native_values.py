@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     not ddf_seg.ops.is_native_available(), reason='the operators are not compiled here'
 )
 # More of them: DDF_SEG_FUZZ_EXAMPLES=5000
-EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '100'))
+EXAMPLES = int(os.environ.get('DDF_SEG_FUZZ_EXAMPLES', '200'))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 

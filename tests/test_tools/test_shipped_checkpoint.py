@@ -42,26 +42,13 @@ def test_its_size_is_what_is_said_of_it() -> None:
     reason='no CamVid in $DDF_DATA_ROOT/camvid',
 )
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
-@pytest.mark.parametrize(
-    ('every', 'within'),
-    [
-        # Other instruction sets round differently, and move a pixel here and there.
-        pytest.param(1, 0.1, marks=pytest.mark.slow),
-        # The score of a part is another, but as near as this, unless the weights are others.
-        (5, 1.0),
-    ],
-)
-def test_score(
-    model: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, within: float
-) -> None:
+def test_score(model: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By mmseg's own test.py and metrics: weights and code belong together.
 
     It says nothing of quality, for these images were trained on.
     """
     files = [ROOT / 'tools/test.py', ROOT / model['Config'], model['Weights']]
-    indices = ','.join(map(str, range(0, 101, every)))
-    options = ['--cfg-options', f'test_dataloader.dataset.indices=[{indices}]']
-    monkeypatch.setattr(sys, 'argv', [*map(str, files), '--work-dir', str(tmp_path), *options])
+    monkeypatch.setattr(sys, 'argv', [*map(str, files), '--work-dir', str(tmp_path)])
     # mmseg's tool sets it for the whole process.
     monkeypatch.setenv('LOCAL_RANK', '0')
     forget_visualizers()
@@ -69,4 +56,5 @@ def test_score(
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob('*/*.json'))
     for result in model['Results']:
         for metric, published in result['Metrics'].items():
-            assert scores[metric] == pytest.approx(published, abs=within), metric
+            # Other instruction sets round differently, and move a pixel here and there.
+            assert scores[metric] == pytest.approx(published, abs=0.1), metric
