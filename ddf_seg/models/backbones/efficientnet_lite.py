@@ -12,6 +12,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .depthwise import depthwise_conv2d
+
 # Each level ends before a block of stride 2; level i has stride 2^(i + 1).
 _LEVELS = 5
 _CLASSIFIER = ('_conv_head.', '_bn1.', '_fc.')
@@ -26,12 +28,15 @@ class _SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         k, s = self.kernel_size[0], self.stride[0]
-        if s == 1:
-            return F.conv2d(x, self.weight, self.bias, padding=k // 2, groups=self.groups)
-        vertical, horizontal = ((n - 1) // s * s + k - n for n in x.shape[2:])
-        left, top = horizontal // 2, vertical // 2
-        x = F.pad(x, (left, horizontal - left, top, vertical - top))
-        return F.conv2d(x, self.weight, self.bias, s, groups=self.groups)
+        padding = k // 2
+        if s > 1:
+            vertical, horizontal = ((n - 1) // s * s + k - n for n in x.shape[2:])
+            left, top = horizontal // 2, vertical // 2
+            x = F.pad(x, (left, horizontal - left, top, vertical - top))
+            padding = 0
+        if self.groups > 1:
+            return depthwise_conv2d(x, self.weight, s, padding)
+        return F.conv2d(x, self.weight, self.bias, s, padding)
 
 
 @MODELS.register_module()
