@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[1]
-HOSTS = ('segformer', 'fpn')
+HOSTS = ('segformer', 'fpn', 'top-down')
 BLOCKS = [f'block-{block}/5' for block in range(5)]
 
 
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest='command', required=True)
     common = ToolParser(add_help=False)
-    common.add_argument('host', choices=HOSTS, help="mmseg's head that the rows upsample in")
+    common.add_argument('host', choices=HOSTS, help='head that the rows upsample in')
     common.add_argument(
         '--results', type=Path, default=ROOT / 'docs/study/runs', help='folder with the results'
     )

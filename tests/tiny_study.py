@@ -18,7 +18,7 @@ def make_image(name: str, seed: int = 0) -> Image:
     generator = torch.Generator().manual_seed(seed)
     levels = tuple(
         torch.randn(channels, H // stride, W // stride, generator=generator).half()
-        for channels, stride in zip((16, *CHANNELS), (2, 4, 8, 16, 32), strict=True)
+        for channels, stride in zip(CHANNELS, (2, 4, 8, 16, 32), strict=True)
     )
     areas = torch.randint(0, CLASSES, (H // 8, W // 8), generator=generator, dtype=torch.uint8)
     labels = areas.repeat_interleave(8, 0).repeat_interleave(8, 1)

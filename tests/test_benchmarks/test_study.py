@@ -91,7 +91,7 @@ class Beginnings:
         return 0.0
 
 
-@pytest.mark.parametrize('host', ['segformer', 'fpn'])
+@pytest.mark.parametrize('host', ['segformer', 'fpn', 'top-down'])
 def test_rows_start_alike_and_ddf_as_interpolation(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ class Strides(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(3, c, 1) for c in (8, *CHANNELS))
+        self.convs = nn.ModuleList(nn.Conv2d(3, c, 1) for c in CHANNELS)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [

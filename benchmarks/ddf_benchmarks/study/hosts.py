@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,14 @@ from mmseg.models.decode_heads.segformer_head import SegformerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ddf_seg.decoders.top_down import TopDownDecoder
+from ddf_seg.models.blocks import SeparableRefinement
+from ddf_seg.models.decode_heads.top_down_head import LevelsHead
+
 from ..upsamplers import UPSAMPLERS, Upsampler
 
-# EfficientNet-Lite0's levels of stride 4 to 32
-CHANNELS = (24, 40, 112, 320)
+# EfficientNet-Lite0's levels of stride 2 to 32
+CHANNELS = (16, 24, 40, 112, 320)
 WIDTH = 64
 CLASSES = 11
 
@@ -73,25 +78,99 @@ class SteppedFPNHead(FPNHead):
         return self.cls_seg(sum(maps[1:], start=maps[0]))
 
 
-def _arguments(**more: Any) -> dict[str, Any]:
-    return dict(
-        in_channels=list(CHANNELS),
-        # The backbone gives a level of stride 2, too.
-        in_index=[1, 2, 3, 4],
-        channels=WIDTH,
-        num_classes=CLASSES,
-        dropout_ratio=0.0,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss'),
-        **more,
-    )
+class _Projected(BaseModule):
+    """An `Upsampler` after a 1×1 convolution, where the finer level has another width."""
+
+    def __init__(self, step: type[Upsampler], coarse: int, fine: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(coarse, fine, 1, bias=False) if coarse != fine else None
+        self.step = step(fine, fine)
+
+    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        out: Tensor = self.step(x if self.project is None else self.project(x), guide)
+        return out
+
+
+class SteppedTopDownHead(LevelsHead):
+    """`TopDownHead` with an `Upsampler` in place of each interpolation by 2."""
+
+    def __init__(self, step: type[Upsampler], *, widths: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.take_over(
+            TopDownDecoder(
+                self.level_channels,
+                self.channels,
+                upsample=lambda coarse, fine, _: _Projected(step, coarse, fine),
+                refine=lambda width: SeparableRefinement(width, self.project),
+                project=self.project,
+                widths=widths,
+            )
+        )
 
 
 RESIDUAL = dict(normalization='filter_norm', branches='spatial')
-_HOSTS: dict[str, tuple[str, type[nn.Module], dict[str, Any]]] = {
-    'segformer': ('SegformerHead', SteppedSegformerHead, {}),
-    'fpn': ('FPNHead', SteppedFPNHead, dict(feature_strides=[4, 8, 16, 32])),
+_COMMON = dict(
+    num_classes=CLASSES,
+    dropout_ratio=0.0,
+    norm_cfg=dict(type='BN'),
+    align_corners=False,
+    loss_decode=dict(type='CrossEntropyLoss'),
+)
+# mmseg's heads decode to stride 4.
+_TO_4 = dict(_COMMON, in_channels=list(CHANNELS[1:]), in_index=[1, 2, 3, 4], channels=WIDTH)
+_TO_2 = dict(_COMMON, in_channels=list(CHANNELS), in_index=[0, 1, 2, 3, 4])
+
+
+def _widths(width: int) -> dict[str, Any]:
+    """Of the shipped network's decoder, in proportion to WIDTH."""
+    return dict(channels=width // 2, widths=[width // 2, *[width] * 4])
+
+
+@dataclass(frozen=True)
+class _Host:
+    """A head with interpolation, and its forms.
+
+    Attributes:
+        plain: type of the head with interpolation.
+        stepped: its form with an `Upsampler`.
+        ours: type of its form with dynamic filters.
+        wide: channels with which interpolation takes at least as long for an image as the row ddf
+            with WIDTH (`study time`).
+        arguments: what all three are built with, by the number of channels.
+        blocks: what `plain` is built with besides.
+    """
+
+    plain: str
+    stepped: type[nn.Module]
+    ours: str
+    wide: int
+    arguments: Callable[[int], dict[str, Any]]
+    blocks: dict[str, Any] = field(default_factory=dict)
+
+
+_HOSTS = {
+    'segformer': _Host(
+        'SegformerHead',
+        SteppedSegformerHead,
+        'DDFSegformerHead',
+        112,
+        lambda width: {**_TO_4, 'channels': width},
+    ),
+    'fpn': _Host(
+        'FPNHead',
+        SteppedFPNHead,
+        'DDFFPNHead',
+        112,
+        lambda width: {**_TO_4, 'channels': width, 'feature_strides': [4, 8, 16, 32]},
+    ),
+    'top-down': _Host(
+        'TopDownHead',
+        SteppedTopDownHead,
+        'DDFHead',
+        80,
+        lambda width: {**_TO_2, **_widths(width)},
+        dict(upsample=dict(type='PlainUpsample'), refine=dict(type='SeparableRefinement')),
+    ),
 }
 
 
@@ -100,28 +179,25 @@ def _build(kind: str, **arguments: Any) -> nn.Module:
     return built
 
 
-def rows(host: str) -> dict[str, Callable[[], nn.Module]]:
+def rows(name: str) -> dict[str, Callable[[], nn.Module]]:
     """What builds each row's head in a host.
 
     Args:
-        host: 'segformer' (SegformerHead) or 'fpn' (FPNHead), to stride 4 both.
+        name: 'segformer' (SegformerHead) or 'fpn' (FPNHead), to stride 4; 'top-down', the shipped
+            network's decoder, to stride 2.
     """
-    name, stepped, own = _HOSTS[host]
-    arguments = _arguments(**own)
-    wide = {**arguments, 'channels': WIDER[host]}
+    host = _HOSTS[name]
+    arguments = host.arguments(WIDTH)
+
+    def ours(**ddf_cfg: Any) -> Callable[[], nn.Module]:
+        return partial(_build, host.ours, ddf_cfg=ddf_cfg, **arguments)
+
     return {
-        'bilinear': lambda: _build(name, **arguments),
-        'bilinear-wide': lambda: _build(name, **wide),
-        **{key: partial(stepped, step, **arguments) for key, step in UPSAMPLERS.items()},
-        'ddf-residual': lambda: _build(f'DDF{name}', ddf_cfg=RESIDUAL, **arguments),
-        'ddf-3x3': lambda: _build(
-            f'DDF{name}', ddf_cfg=dict(kernel_size=3, context=False), **arguments
-        ),
-        'ddf-no-context': lambda: _build(f'DDF{name}', ddf_cfg=dict(context=False), **arguments),
-        'ddf': lambda: _build(f'DDF{name}', **arguments),
+        'bilinear': partial(_build, host.plain, **arguments, **host.blocks),
+        'bilinear-wide': partial(_build, host.plain, **host.arguments(host.wide), **host.blocks),
+        **{key: partial(host.stepped, step, **arguments) for key, step in UPSAMPLERS.items()},
+        'ddf-residual': ours(**RESIDUAL),
+        'ddf-3x3': ours(kernel_size=3, context=False),
+        'ddf-no-context': ours(context=False),
+        'ddf': ours(context=True),
     }
-
-
-# Channels with which interpolation takes at least as long for an image as ddf with WIDTH
-# (`study time`)
-WIDER = {'segformer': 112, 'fpn': 112}
