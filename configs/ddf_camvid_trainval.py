@@ -1,4 +1,4 @@
-# CamVid's train and val together, for a network that is to be used: twelve times as long, on larger
+# CamVid's train and val together, for a network that is to be used: three times as long, on larger
 # crops and in more kinds of light and weather than ddf_camvid.py. Its scores on val are no measure.
 _base_ = ['./ddf_camvid.py']
 
