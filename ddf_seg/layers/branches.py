@@ -74,6 +74,11 @@ def few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return depthwise_pointwise(x, None, weight.reshape(1, *weight.shape[:2]), bias)
 
 
+def add_bias(x: Tensor, bias: Tensor) -> Tensor:
+    """Adds a number a channel to (B, C, H, W), in x's type; under autocast bias has another."""
+    return x + bias.to(x.dtype).view(1, -1, 1, 1)
+
+
 class GlobalMean(nn.Module):
     """Mean over the pixels, (B, C, H, W) to (B, C, 1, 1), summed in float32 or wider.
 

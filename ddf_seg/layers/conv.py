@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.checks import check_int
+from .branches import add_bias
 from .checks import check_channels
 from .ddf_pack import DDFPack
 
@@ -73,9 +74,10 @@ class DDFConv2d(DDFPack):
 
     def __new__(
         cls,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
+        in_channels: int = 0,
+        out_channels: int = 0,
+        # Without one: copy and pickle make an object first, and fill it then.
+        kernel_size: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
         dilation: int | tuple[int, int] = 1,
@@ -83,7 +85,7 @@ class DDFConv2d(DDFPack):
         bias: bool = True,
         **_: Any,
     ) -> Any:
-        if _pair('kernel_size', kernel_size) == (1, 1):
+        if kernel_size is not None and _pair('kernel_size', kernel_size) == (1, 1):
             return nn.Conv2d(in_channels, out_channels, 1, stride, padding, dilation, groups, bias)
         return super().__new__(cls)
 
@@ -168,4 +170,4 @@ class DDFConv2d(DDFPack):
             x = x[:, :, first_row : first_row + size[0], first_column : first_column + size[1]]
         if self.pointwise is not None:
             x = self.pointwise(x)
-        return x if self.bias is None else x + self.bias.view(1, -1, 1, 1)
+        return x if self.bias is None else add_bias(x, self.bias)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import ddf
-from .branches import few_outputs
+from .branches import add_bias, few_outputs
 from .filter_norm import FilterNorm
 
 
@@ -85,4 +85,4 @@ class GatedDDFConv2d(nn.Conv2d):
         # Both are one filter a channel and pixel: the sum of a static and a dynamic one.
         static = self.weight.squeeze(1).to(x.dtype).expand(x.shape[0], -1, -1, -1)
         out = ddf(x, static, self.gated.filters(x), self.kernel_size[0], kernel_combine='add')
-        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+        return out if self.bias is None else add_bias(out, self.bias)

@@ -141,11 +141,11 @@ class NeighborhoodCrossAttention(nn.Module):
         inner = slice(edge, -edge)
         for first, last in ((slice(edge), slice(k)), (slice(-edge, None), slice(-k, None))):
             rows = _attend_along(q[:, :, first], by_head[:, :, last], v[:, :, last], r)
-            out[:, :, first] = rows.reshape(*out.shape[:2], edge, -1)
+            out[:, :, first] = rows.reshape(out[:, :, first].shape)
             columns = _attend_along(
                 q[:, :, inner, first].mT, by_head[..., last].mT, v[..., last].mT, r
             )
-            out[:, :, inner, first] = columns.mT.reshape(*out.shape[:2], -1, edge)
+            out[:, :, inner, first] = columns.mT.reshape(out[:, :, inner, first].shape)
         return out
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> int:
