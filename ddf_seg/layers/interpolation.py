@@ -70,7 +70,7 @@ def axis_weights(
         nearest = torch.div(fine * low, high, rounding_mode='floor')
         return (taps == nearest).float(), inside
     target, unit = _positions(low, high, align_corners)
-    plain = (unit - (taps * unit - target).abs()).clamp(min=0) / unit
+    plain = (unit - (taps * unit - target).abs()).clamp(min=0).float() / unit
     if is_known(source == low):
         return plain, inside
     continued, solved = _weights_on_a_line(
@@ -110,7 +110,7 @@ def _weights_on_a_line(
     second = distance.argmin(dim=0, keepdim=True)
     span = near - beyond.gather(0, second)
     is_line = distance.gather(0, second) < _FAR
-    part = near.where(is_line, 0) / span.where(is_line, 1)
+    part = near.where(is_line, 0).float() / span.where(is_line, 1)
     index = torch.arange(taps.shape[0])[:, None]
     weights = (1 - part).where(index == first, 0.0) + part.where(index == second, 0.0)
     return weights, is_line | (near == 0)

@@ -289,6 +289,18 @@ def test_tables_are_made_once_for_a_size(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(layer(logits.double(), (11, 13)).float(), first)
 
 
+def test_tables_of_another_default_type_serve_all() -> None:
+    interpolation._cached_table.cache_clear()
+    layer, logits = InterpolationSoftmax(1, 3, 2), torch.randn(1, 9, 14, 18)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        first = layer(logits, (7, 9))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    interpolation._cached_table.cache_clear()
+    assert torch.equal(layer(logits, (7, 9)), first)
+
+
 def test_tables_of_inference_mode_serve_training() -> None:
     layer = InterpolationSoftmax(1, 3, 2)
     with torch.inference_mode():
