@@ -73,7 +73,7 @@ class GuidedBranch(nn.Module):
                 zero_start=True,
             )
         self.reset_parameters()
-        self.register_load_state_dict_pre_hook(_without_context)
+        self.register_load_state_dict_pre_hook(_add_context)
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.guide.weight)
@@ -88,6 +88,28 @@ class GuidedBranch(nn.Module):
             nn.init.dirac_(self.around.weight, self.around.groups)
             nn.init.zeros_(cast(Tensor, self.around.bias))
             self.coarse.reset_parameters()
+
+    def add_context(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Adds to weights of a branch without context parts that change nothing, in place.
+
+        This branch's own are set to the same. Nothing happens where it has no context either, or
+        where the weights have a part of it, or lack another.
+
+        Args:
+            state_dict: of a network.
+            prefix: of this branch in it.
+        """
+        context, others = {}, set()
+        for name, parameter in self.named_parameters():
+            if name.startswith(('around.', 'coarse.')):
+                context[f'{prefix}{name}'] = parameter
+            else:
+                others.add(f'{prefix}{name}')
+        # On meta there are no values to give: what is missing is missing.
+        is_whole = others <= state_dict.keys() and context.keys().isdisjoint(state_dict)
+        if is_whole and not any(parameter.is_meta for parameter in context.values()):
+            self.reset_context()
+            state_dict.update({key: value.detach().clone() for key, value in context.items()})
 
     def forward(self, guide: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Logits without the products, Q g and K x / √d, these None where nothing is compared.
@@ -134,21 +156,8 @@ class GuidedBranch(nn.Module):
         return few_outputs(x, self.key.weight, None) * self.affinity_channels**-0.5
 
 
-def _without_context(
-    branch: GuidedBranch, state_dict: dict[str, Any], prefix: str, *_: Any
-) -> None:
-    """Gives a branch with context, from weights of one without, parts that change nothing."""
-    context, others = {}, set()
-    for name, parameter in branch.named_parameters():
-        if name.startswith(('around.', 'coarse.')):
-            context[f'{prefix}{name}'] = parameter
-        else:
-            others.add(f'{prefix}{name}')
-    # On meta there are no values to give: what is missing is missing.
-    is_whole = others <= state_dict.keys() and context.keys().isdisjoint(state_dict)
-    if is_whole and not any(parameter.is_meta for parameter in context.values()):
-        branch.reset_context()
-        state_dict.update({key: value.detach().clone() for key, value in context.items()})
+def _add_context(branch: GuidedBranch, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    branch.add_context(state_dict, prefix)
 
 
 def fitted(upsampled: Tensor, x: Tensor, joint_x: Tensor, scale_factor: int) -> Tensor:

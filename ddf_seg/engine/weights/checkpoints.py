@@ -16,6 +16,7 @@ from ...command_line import output_errors
 from ...errors import UsageError, in_a_line, listed
 from ...files import write_whole
 from ...layers import DDFPack, DDFUpPack
+from ...layers.guided_branch import GuidedBranch
 
 _LEGACY_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # What torch says of a class or function that weights_only=True does not call.
@@ -178,10 +179,12 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _misfits(model: nn.Module, weights: dict[str, Any]) -> list[str]:
     weights = dict(weights)
-    # DDF-Up takes others' keys, too.
+    # What layers take beside their own keys: others' names, and filters without context.
     for name, layer in model.named_modules():
         if isinstance(layer, DDFUpPack):
             layer.translate_keys(weights, f'{name}.')
+        elif isinstance(layer, GuidedBranch):
+            layer.add_context(weights, f'{name}.')
     expected = model.state_dict()
     misfits = []
     for key, value in expected.items():

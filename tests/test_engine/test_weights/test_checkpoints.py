@@ -127,3 +127,20 @@ def test_a_checkpoint_with_the_authors_keys_fits() -> None:
     del theirs['1.channel_branch.2.4.std']
     with pytest.raises(UsageError, match=r'lacks 1\.channel_branch\.4\.std'):
         check_fit(up, {'state_dict': theirs}, 'x.pth')
+
+
+def test_filters_without_context_fit_those_with_it() -> None:
+    def build(context: bool) -> DDFUpPack:
+        return DDFUpPack(
+            4, scale_factor=2, joint_channels=3, normalization='interpolation',
+            branches='spatial', affinity_channels=2, context=context,
+        )  # fmt: skip
+
+    older, newer = (torch.nn.Sequential(build(context)) for context in (False, True))
+    check_fit(newer, older.state_dict(), 'x.pth')
+    partial = {k: v for k, v in newer.state_dict().items() if 'around' not in k}
+    with pytest.raises(UsageError, match=r'it lacks .*around'):
+        check_fit(newer, partial, 'x.pth')
+    # A network without context would compute otherwise than what was trained.
+    with pytest.raises(UsageError, match='of a branch that the layer lacks'):
+        check_fit(older, newer.state_dict(), 'x.pth')
