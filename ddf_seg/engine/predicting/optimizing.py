@@ -24,7 +24,8 @@ def fold_normalization(model: Any) -> Any:
 
     mmcv folds what stands behind a convolution in the order of definition. Where a network
     computes in another order, that would change what it says: then it stays as it is, and a warning
-    says so.
+    says so. A convolution that has modules of its own, such as `GatedDDFConv2d`, is left out: its
+    weights are not all of it.
 
     Args:
         model: the segmentor, in evaluation mode; stays as it is.
@@ -35,7 +36,7 @@ def fold_normalization(model: Any) -> Any:
     # Not zeros, for which only biases would count
     image = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(0)).to(device)
     try:
-        folded = fuse_conv_bn(copy.deepcopy(model))
+        folded = _folded(copy.deepcopy(model))
         plain, quick = (_scores(each, 2 * image - 1) for each in (model, folded))
     except Exception as error:
         # It takes no such image (other channels, another size), so it cannot be compared.
@@ -44,6 +45,29 @@ def fold_normalization(model: Any) -> Any:
     if (plain - quick).abs().max() <= limit:
         return folded
     return _unfolded(model, 'it would change the scores')
+
+
+class _Hidden(nn.Module):
+    """A convolution that mmcv takes for none."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+
+def _folded(model: nn.Module) -> Any:
+    composite = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Conv2d) and any(True for _ in child.children())
+    ]
+    for parent, name, child in composite:
+        setattr(parent, name, _Hidden(child))
+    folded = fuse_conv_bn(model)
+    for parent, name, child in composite:
+        setattr(parent, name, child)
+    return folded
 
 
 def _unfolded(model: Any, reason: str) -> Any:

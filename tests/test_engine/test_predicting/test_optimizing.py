@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ddf_seg.engine.predicting.optimizing import compile_network, fold_normalization
 from ddf_seg.errors import UsageError
+from ddf_seg.layers import GatedDDFConv2d
 
 
 class Segmentor(nn.Module):
@@ -60,6 +62,20 @@ def test_batch_norm_is_folded() -> None:
     expected = scores(model, 2, 3, 20, 30)
     folded = fold_normalization(model)
     assert (norms(model), norms(folded)) == (2, 0)
+    torch.testing.assert_close(scores(folded, 2, 3, 20, 30), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_trained_gate_keeps_its_norm_and_no_other() -> None:
+    """The weights of a gated convolution are not all of it, so a BatchNorm cannot go into them."""
+    model = Segmentor().eval()
+    model.conv = GatedDDFConv2d(8)
+    model.conv.gated.factor.data.fill_(0.5)
+    expected = scores(model, 2, 3, 20, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        folded = fold_normalization(model)
+    assert norms(folded) == 1
+    assert type(folded.conv) is GatedDDFConv2d
     torch.testing.assert_close(scores(folded, 2, 3, 20, 30), expected, atol=1e-5, rtol=1e-5)
 
 
