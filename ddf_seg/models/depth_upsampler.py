@@ -122,7 +122,7 @@ class DepthUpsampler(BaseModel):
                 dict(depth=…, target=…, scored=…) of each image, (H, W).
 
         Raises:
-            ValueError: another mode, or no data_samples.
+            ValueError: another mode, no data_samples, or infinite depth where `farthest` is, too.
         """
         if data_samples is None or mode not in ('loss', 'predict'):
             raise ValueError(
@@ -133,6 +133,11 @@ class DepthUpsampler(BaseModel):
         inputs = inputs[:, :, :height, :width]
         target = torch.stack([sample.gt_depth_map.data for sample in data_samples])
         target = target[:, :, :height, :width].to(inputs.device).clamp(max=self.farthest)
+        if not target.isfinite().all():
+            raise ValueError(
+                'data_samples: expected finite depth, or farthest=… of the network to count other '
+                f'depth as, got farthest={self.farthest} and {target[~target.isfinite()][0].item()}'
+            )
         scored = target < self.farthest
         depth = self.upsample(inputs, low_resolution(target, self.factor))
         if mode == 'predict':
@@ -141,7 +146,7 @@ class DepthUpsampler(BaseModel):
                 dict(depth=d[0], target=t[0], scored=s[0]) for d, t, s in zip(*maps, strict=True)
             ]
         error = F.mse_loss(depth, target, reduction='none')
-        return dict(loss=(error * scored).sum() / scored.sum().clamp(min=1))
+        return dict(loss=error.where(scored, 0).sum() / scored.sum().clamp(min=1))
 
 
 def _convolutions(in_channels: int, channels: int, stride: int = 1) -> nn.Module:

@@ -146,3 +146,12 @@ def test_missing_data_ends_with_a_message(
     error = capsys.readouterr().err
     assert 'depth_scenes/leftImg8bit/train: expected the folder of img_path' in error
     assert 'Traceback' not in error
+
+
+def test_infinite_depth_wants_a_farthest() -> None:
+    depth = torch.rand(1, 16, 16) + 1
+    depth[0, 3, 2] = torch.inf
+    images = torch.randn(1, 3, 16, 16)
+    assert build(farthest=30.0)(images, [_Sample(depth)], 'loss')['loss'].isfinite()
+    with pytest.raises(ValueError, match='expected finite depth, or farthest=…'):
+        build()(images, [_Sample(depth)], 'loss')
