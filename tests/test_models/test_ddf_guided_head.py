@@ -283,3 +283,24 @@ def test_a_guide_of_another_stride_is_named():
     head = guided(dict(type='FCNHead', **ONE), guide_index=[0], guide_channels=[6])
     with pytest.raises(ValueError, match='strides: expected the finer'):
         head(levels((64, 64)))
+
+
+@both_forms
+@pytest.mark.parametrize('type', ['FCNHead', 'DDRHead'])
+def test_pretrained_weights_stay(form, type, tmp_path):
+    """DDRHead initialises all convolutions itself, and mmengine's initialisation never runs."""
+    cfg = dict(in_channels=16, channels=16, num_classes=CLASSES, ddf_cfg=form)
+    cfg = dict(_scope_='mmseg', type='DDFGuidedHead', head=type, **cfg)
+    trained = MODELS.build(cfg)
+    for parameter in trained.parameters():
+        parameter.data.normal_()
+    weights = {f'decode_head.{key}': value for key, value in trained.state_dict().items()}
+    torch.save(dict(state_dict=weights), tmp_path / 'trained.pth')
+    source = dict(
+        type='Pretrained', checkpoint=str(tmp_path / 'trained.pth'), prefix='decode_head.'
+    )
+    ours = MODELS.build(dict(cfg, init_cfg=source))
+    for _ in range(2):
+        ours.init_weights()
+        for key, value in trained.state_dict().items():
+            assert torch.equal(ours.state_dict()[key], value), key

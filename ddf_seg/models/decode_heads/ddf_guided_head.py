@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import BaseModule, ModuleList, PretrainedInit, initialize
 from mmseg.models.decode_heads.aspp_head import ASPPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fcn_head import FCNHead
@@ -39,10 +39,19 @@ class _OwnInitialisation(BaseModule):
     """Keeps the filter branches' initialisation where a head initialises every convolution."""
 
     def init_weights(self) -> None:
+        done = self.is_init
         super().init_weights()
+        if done:
+            # mmengine initialises nothing twice.
+            return
         for module in self.modules():
             if isinstance(module, (DDFPack, DDFUpPack)):
                 module.init_weights()
+        # Weights of a checkpoint come last, as in mmengine.
+        configs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
+        for cfg in configs:
+            if cfg['type'] in ('Pretrained', PretrainedInit):
+                initialize(self, cfg)
 
 
 def _climb(features: Tensor, guides: Sequence[Tensor], upsamples: Sequence[nn.Module]) -> Tensor:
