@@ -60,7 +60,8 @@ class Upgrade:
             return [
                 weights,
                 'predictions: those of the original, up to rounding (class scores differ by '
-                f'{self.difference:.0e} of the largest)',
+                f'{self.difference:.0e} of the largest), for images whose sides are multiples of '
+                'the coarsest stride',
             ]
         return [
             weights,
