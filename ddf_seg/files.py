@@ -73,10 +73,19 @@ def _walk(
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
-    # Several threads may write to a folder.
-    unfinished = path.with_name(f'.{os.getpid()}-{threading.get_ident()}.tmp')
+    unfinished = unfinished_beside(path)
     with replacing(path, unfinished):
         unfinished.write_bytes(content)
+
+
+def unfinished_beside(path: Path, suffix: str = '') -> Path:
+    """What a file is called until it is whole: no other thread or process uses the name.
+
+    Args:
+        path: the file.
+        suffix: that the name has to end in, with its dot.
+    """
+    return path.with_name(f'.{os.getpid()}-{threading.get_ident()}.tmp{suffix}')
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ddf_seg.files import files_below, mapped, write_whole
+from ddf_seg.files import files_below, mapped, unfinished_beside, write_whole
 
 SLEEPERS = """
 import multiprocessing, os, sys, time
@@ -93,3 +93,13 @@ def test_several_threads_write_to_a_folder(tmp_path: Path) -> None:
     for index in range(200):
         assert (tmp_path / f'{index}.txt').read_bytes() == b'%d' % index * 1000
     assert len(list(tmp_path.iterdir())) == 200
+
+
+def test_two_that_write_one_file_do_not_share_what_is_unfinished(tmp_path: Path) -> None:
+    path = tmp_path / 'network.xml'
+    with ThreadPoolExecutor(1) as other:
+        names = [unfinished_beside(path, '.xml'), other.submit(unfinished_beside, path).result()]
+    own = f'.{os.getpid()}-'
+    assert names[0] != names[1].with_suffix('.xml')
+    assert all(name.parent == tmp_path and name.name.startswith(own) for name in names)
+    assert [name.suffix for name in names] == ['.xml', '.tmp']

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from ..engine.predicting.optimizing import fold_normalization
 from ..errors import UsageError, in_a_line
-from ..files import replacing
+from ..files import replacing, unfinished_beside
 from ..layers.guided_upsampling import composed
 from ..runtime import import_openvino
 from .converting import cannot_follow, decomposed, drop_assertions, quick, quiet, to_onnx
@@ -150,7 +150,7 @@ def write_program(
             torch cannot compile it.
         OSError: the file cannot be written.
     """
-    unfinished = path.with_name(f'.{path.stem}.tmp{path.suffix}')
+    unfinished = unfinished_beside(path, path.suffix)
     if kind == 'pt2':
         program = decomposed(program, decomposition_table())
         with replacing(path, unfinished):
@@ -186,10 +186,12 @@ def convert_to_openvino(
     if precision == 'int8':
         model = quantize(model, images)
     model.set_rt_info(metadata.as_json(), METADATA)
-    unfinished = path.with_name(f'.{path.stem}.tmp.xml')
-    weights = path.with_suffix('.bin')
-    with replacing(weights, unfinished.with_suffix('.bin')), replacing(path, unfinished):
+    unfinished = unfinished_beside(path, '.xml')
+    weights = unfinished.with_suffix('.bin')
+    with replacing(path, unfinished), replacing(path.with_suffix('.bin'), weights):
         openvino.save_model(model, unfinished, compress_to_fp16=precision == 'fp16')
+        # What is killed between the two leaves no graph with another's weights.
+        path.unlink(missing_ok=True)
 
 
 def _write_onnx(program: ExportedProgram, path: Path, metadata: Metadata) -> None:

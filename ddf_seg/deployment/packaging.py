@@ -9,7 +9,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ..errors import UsageError, in_a_line
-from ..files import replacing
+from ..files import replacing, unfinished_beside
 from ..ops import is_native_available
 
 # The key of a package's metadata under which it has the schemas of the operators that it calls, one
@@ -52,7 +52,7 @@ def write_package(program: ExportedProgram, path: Path, metadata: dict[str, str]
     Raises:
         UsageError: it cannot be compiled.
     """
-    unfinished = path.with_name(f'.{path.stem}.tmp.pt2')
+    unfinished = unfinished_beside(path, '.pt2')
     about = {**metadata, SCHEMAS: '\n'.join(_schemas(program))}
     with replacing(path, unfinished):
         try:

@@ -19,6 +19,7 @@ from rich.progress import Progress
 
 from ...command_line import say
 from ...errors import counted
+from ...files import unfinished_beside
 from ..images.pictures import UnreadableError
 from .backend import Backend, Prediction, View
 from .background import Writer, read_ahead
@@ -197,7 +198,7 @@ def _writing(
 ) -> Iterator[cv2.VideoWriter]:
     """A writer of a video, which gets its name when it is finished."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f'.{os.getpid()}.tmp{target.suffix}')
+    unfinished = unfinished_beside(target, target.suffix)
     try:
         with plain_name(unfinished) as path:
             rate = encodable_rate(rate)
