@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[1]
-HOSTS = ('segformer', 'fpn', 'top-down')
+HOSTS = ('segformer', 'fpn', 'stride-8', 'top-down')
 BLOCKS = [f'block-{block}/5' for block in range(5)]
 
 

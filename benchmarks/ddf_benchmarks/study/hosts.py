@@ -108,6 +108,35 @@ class SteppedTopDownHead(LevelsHead):
         )
 
 
+class SteppedGuidedHead(SegformerHead):
+    """mmseg's SegformerHead whose fused map climbs by steps of an `Upsampler`, then is classified.
+
+    The guides are levels of the backbone, finest first.
+    """
+
+    def __init__(
+        self,
+        step: type[Upsampler],
+        *,
+        guide_index: Sequence[int],
+        guide_channels: Sequence[int],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.guide_index = guide_index
+        self.steps = ModuleList(step(self.channels, channels) for channels in guide_channels)
+        self._guides: Sequence[Tensor] = ()
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        self._guides = [inputs[i] for i in self.guide_index]
+        return super().forward(inputs)
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        for guide, step in zip(reversed(self._guides), reversed(self.steps), strict=True):
+            feat = step(feat, guide)
+        return super().cls_seg(feat)
+
+
 RESIDUAL = dict(normalization='filter_norm', branches='spatial')
 _COMMON = dict(
     num_classes=CLASSES,
@@ -118,6 +147,7 @@ _COMMON = dict(
 )
 # mmseg's heads decode to stride 4.
 _TO_4 = dict(_COMMON, in_channels=list(CHANNELS[1:]), in_index=[1, 2, 3, 4], channels=WIDTH)
+_TO_8 = dict(_COMMON, in_channels=list(CHANNELS[2:]), in_index=[2, 3, 4])
 _TO_2 = dict(_COMMON, in_channels=list(CHANNELS), in_index=[0, 1, 2, 3, 4])
 
 
@@ -138,6 +168,7 @@ class _Host:
             with WIDTH (`study time`).
         arguments: what all three are built with, by the number of channels.
         blocks: what `plain` is built with besides.
+        guides: what the others are built with besides.
     """
 
     plain: str
@@ -146,6 +177,7 @@ class _Host:
     wide: int
     arguments: Callable[[int], dict[str, Any]]
     blocks: dict[str, Any] = field(default_factory=dict)
+    guides: dict[str, Any] = field(default_factory=dict)
 
 
 _HOSTS = {
@@ -162,6 +194,14 @@ _HOSTS = {
         'DDFFPNHead',
         112,
         lambda width: {**_TO_4, 'channels': width, 'feature_strides': [4, 8, 16, 32]},
+    ),
+    'stride-8': _Host(
+        'SegformerHead',
+        SteppedGuidedHead,
+        'DDFGuidedHead',
+        112,
+        lambda width: {**_TO_8, 'channels': width},
+        guides=dict(guide_index=[0, 1], guide_channels=list(CHANNELS[:2])),
     ),
     'top-down': _Host(
         'TopDownHead',
@@ -183,19 +223,24 @@ def rows(name: str) -> dict[str, Callable[[], nn.Module]]:
     """What builds each row's head in a host.
 
     Args:
-        name: 'segformer' (SegformerHead) or 'fpn' (FPNHead), to stride 4; 'top-down', the shipped
+        name: 'segformer' (SegformerHead) or 'fpn' (FPNHead), to stride 4; 'stride-8', a
+            SegformerHead to stride 8, its map brought to stride 2; 'top-down', the shipped
             network's decoder, to stride 2.
     """
     host = _HOSTS[name]
     arguments = host.arguments(WIDTH)
+    plain = {**arguments, **host.blocks}
+    guided = {**arguments, **host.guides}
 
     def ours(**ddf_cfg: Any) -> Callable[[], nn.Module]:
-        return partial(_build, host.ours, ddf_cfg=ddf_cfg, **arguments)
+        # DDFGuidedHead has to be told of which head.
+        head = dict(head=host.plain) if host.guides else {}
+        return partial(_build, host.ours, ddf_cfg=ddf_cfg, **guided, **head)
 
     return {
-        'bilinear': partial(_build, host.plain, **arguments, **host.blocks),
-        'bilinear-wide': partial(_build, host.plain, **host.arguments(host.wide), **host.blocks),
-        **{key: partial(host.stepped, step, **arguments) for key, step in UPSAMPLERS.items()},
+        'bilinear': partial(_build, host.plain, **plain),
+        'bilinear-wide': partial(_build, host.plain, **{**plain, **host.arguments(host.wide)}),
+        **{key: partial(host.stepped, step, **guided) for key, step in UPSAMPLERS.items()},
         'ddf-residual': ours(**RESIDUAL),
         'ddf-3x3': ours(kernel_size=3, context=False),
         'ddf-no-context': ours(context=False),
