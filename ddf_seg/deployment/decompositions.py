@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .. import layers, ops  # noqa: F401  (define the operators)
 from ..ops.depthwise_pointwise import as_convolution
+from ..ops.filter_norm import LEAST_VARIANCE
 from ..ops.interpolation_softmax import as_torch as interpolation_softmax
 from ..ops.reference import strided_size, upsampled_size
 from ..ops.torch_internals import is_known
@@ -28,7 +29,6 @@ from .guided import guided_upsample
 from .tiles import Pair, Tiles
 
 _SIDE = 4  # of a tile, where the map keeps its size
-_LEAST_VARIANCE = 1e-24  # as in ops/filter_norm.py
 
 
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
@@ -148,7 +148,7 @@ def filter_norm(
     shifted = split - split[:, :, :1]
     centered = shifted - shifted.mean(dim=2, keepdim=True)
     variance = (centered * centered).sum(dim=2, keepdim=True) / (taps - 1)
-    deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
+    deviation = variance.clamp_min(LEAST_VARIANCE).sqrt()
     added = eps if scale is None else eps * scale
     normalized = (centered * (gain / (deviation + added))).flatten(1, 2)
     if std is not None:

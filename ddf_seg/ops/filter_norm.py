@@ -12,7 +12,7 @@ from .checks import check_filters, check_gradient
 from .definition import Arguments, call, define, empty_like_layout, operator
 
 # Below this a variance is rounding noise, and the square root's derivative would be infinite.
-_LEAST_VARIANCE = 1e-24
+LEAST_VARIANCE = 1e-24
 
 
 def filter_norm(
@@ -67,7 +67,7 @@ def _statistics(
     shifted = wide - wide[:, :, :1]
     centered = shifted - shifted.mean(dim=2, keepdim=True)
     variance = centered.square().sum(dim=2, keepdim=True) / (taps - 1)
-    deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
+    deviation = variance.clamp_min(LEAST_VARIANCE).sqrt()
     added = eps if scale is None else eps * scale.to(wide.dtype)
     return centered, variance, deviation, (deviation + added).reciprocal()
 
@@ -117,7 +117,7 @@ def _plain_backward(
     upstream = above.unflatten(1, (-1, taps)) * gain
     along = (upstream * centered).sum(dim=2, keepdim=True)
     of_deviation = along * inverse.square() / (deviation * (taps - 1))
-    of_deviation = of_deviation.where(variance > _LEAST_VARIANCE, 0)
+    of_deviation = of_deviation.where(variance > LEAST_VARIANCE, 0)
     gradient = (upstream - upstream.mean(dim=2, keepdim=True)) * inverse - centered * of_deviation
     return _in_layout_of(gradient.flatten(1, 2), filters)
 
@@ -146,7 +146,7 @@ def _bend(
     of v·(Jacobian g) to x, for v = `along`, in torch's own functions.
     """
     c, variance, d, inverse = _statistics(filters, taps, eps, scale)
-    varies, m = variance > _LEAST_VARIANCE, taps - 1
+    varies, m = variance > LEAST_VARIANCE, taps - 1
 
     def centered(x: Tensor) -> Tensor:
         split = x.to(c.dtype).unflatten(1, (-1, taps))
