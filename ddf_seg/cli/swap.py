@@ -64,16 +64,31 @@ def check_target(args: argparse.Namespace) -> None:
         raise UsageError(f'--out: expected a file name that ends in .py, got {args.out}')
     if args.out.is_dir():
         raise UsageError(f'--out: expected a file, {args.out} is a folder')
+    weights = _weights(args.out)
+    if args.checkpoint and _same(weights, args.checkpoint):
+        raise UsageError(
+            f'--out: {weights}, which the new weights would get, is --checkpoint itself, and that '
+            f'would be lost. Give the new config another name than {args.out.name}'
+        )
     check_folder(args.out.parent, '--out')
     if '::' not in args.config:
         source = Path(args.config)
-        if source.exists() and args.out.exists() and source.samefile(args.out):
+        if _same(source, args.out):
             raise UsageError(f'--out: {args.out} is CONFIG itself, which the new config inherits')
         if source.suffix == '.py' and source.exists() and Config._is_lazy_import(str(source)):
             raise UsageError(
                 f"{source} is a config of mmengine's pure Python style (read_base), which a config "
                 'with _base_ cannot inherit'
             )
+
+
+def _weights(out: Path) -> Path:
+    """Where the weights of a new config go."""
+    return out.with_suffix('.pth')
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def write(path: Path, content: bytes, force: bool) -> None:
@@ -105,7 +120,7 @@ def main() -> int:
         swap.options['work_dir'] = f'work_dirs/{args.out.stem}'
     files = {}
     if args.checkpoint:
-        weights = args.out.with_suffix('.pth')
+        weights = _weights(args.out)
         done = upgrade(original, swapped_config(original, swap), args.checkpoint)
         swap.notes += done.notes()
         if args.finetune:

@@ -133,6 +133,31 @@ def test_an_edited_config_is_not_overwritten(swap: Any, narrow: Path, tmp_path: 
     assert out.read_text() == written
 
 
+@pytest.fixture
+def weights(narrow: Path) -> Path:
+    """A checkpoint of the config, beside it under another name."""
+    path = narrow.with_name('new.pth')
+    torch.save({'state_dict': init_model(str(narrow), device='cpu').state_dict()}, path)
+    return path
+
+
+@pytest.mark.parametrize('linked', [False, True])
+def test_the_trained_network_is_never_overwritten(
+    swap: Any, narrow: Path, weights: Path, linked: bool
+) -> None:
+    before = weights.read_bytes()
+    out = weights.with_suffix('.py')
+    if linked:
+        out = narrow.with_name('link.py')
+        out.with_suffix('.pth').symlink_to(weights)
+    for force in ([], ['--force']):
+        code, _, error = swap(narrow, '--checkpoint', weights, '-o', out, *force)
+        assert code == 1
+        assert re.fullmatch(r'error: --out: \S+\.pth, .* is --checkpoint itself, .*\n', error)
+        assert weights.read_bytes() == before
+        assert not out.exists()
+
+
 def test_a_full_disk_leaves_nothing_and_loses_nothing(
     swap: Any, narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
