@@ -124,7 +124,8 @@ def main() -> int:
         done = upgrade(original, swapped_config(original, swap), args.checkpoint)
         swap.notes += done.notes()
         if args.finetune:
-            swap.options.update(load_from=str(weights), **done.schedule(args.finetune))
+            # By its whole path, as the config may be used from another folder.
+            swap.options.update(load_from=str(weights.resolve()), **done.schedule(args.finetune))
         files[weights] = checkpoint_bytes(done.checkpoint)
     files[args.out] = config_text(swap, args.config, args.out).encode()
     for path, content in files.items():

@@ -19,6 +19,7 @@ from tool_runs import Run
 from ddf_seg.cli.swap import main
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.config_file import load_config
+from ddf_seg.engine.weights.pretrained import check_pretrained
 
 PSP = 'pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
 NARROW = """
@@ -156,6 +157,21 @@ def test_the_trained_network_is_never_overwritten(
         assert re.fullmatch(r'error: --out: \S+\.pth, .* is --checkpoint itself, .*\n', error)
         assert weights.read_bytes() == before
         assert not out.exists()
+
+
+def test_the_new_network_trains_from_any_folder(
+    swap: Any, narrow: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output, error = swap(
+        'configs/narrow.py', '--checkpoint', 'configs/new.pth', '--finetune', 9, '-o', 'my/ddf.py'
+    )
+    assert (code, error) == (0, '')
+    assert output.splitlines()[-2:] == ['written: my/ddf.pth', 'written: my/ddf.py']
+    monkeypatch.chdir(tmp_path / 'configs')
+    cfg = load_config('../my/ddf.py')
+    assert Path(cfg.load_from).samefile(tmp_path / 'my' / 'ddf.pth')
+    check_pretrained(cfg)
 
 
 def test_a_full_disk_leaves_nothing_and_loses_nothing(
