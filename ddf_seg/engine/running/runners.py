@@ -115,4 +115,7 @@ def _build(cfg: Config, hooks: Sequence[Hook]) -> Runner:
 
 def is_first_process() -> bool:
     """Whether this is the only process of a run, or the one that speaks for all."""
-    return os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
+    # mmengine sets RANK, but not before it builds a runner; until then each launcher has its own.
+    # mpirun inside a job of Slurm passes on a SLURM_PROCID that several of its processes share.
+    ranks = map(os.environ.get, ('RANK', 'OMPI_COMM_WORLD_RANK', 'SLURM_PROCID'))
+    return next((rank for rank in ranks if rank is not None), '0') == '0'
