@@ -17,10 +17,13 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from openmmlab_toy import forget_visualizers
 from tool_runs import Run
 
 from ddf_seg._compat.writing import WholeFileBackend
 from ddf_seg.command_line import near
+from ddf_seg.engine.config_file import load_config
+from ddf_seg.engine.running.runners import build_runner
 
 BY_ITERATIONS = ['train_cfg.max_iters=6', 'train_cfg.val_interval=2']
 BY_EPOCHS = """
@@ -93,6 +96,21 @@ def test_a_resumed_training_equals_one_that_was_never_interrupted(
     before = torch.load(whole / f'{by}_{between}.pth', weights_only=True)
     assert len(differences(before['state_dict'], files[0]['state_dict'])) > 5
     assert differences(before['random_state'], files[0]['random_state'])
+
+
+@pytest.mark.parametrize(('given', 'expected'), [(None, 7), (0, 0), (1, 1)])
+def test_a_resumed_training_draws_images_by_the_seed_that_it_is_given(
+    roads: Path, trained: Path, environment: None, tmp_path: Path, given: int | None, expected: int
+) -> None:
+    checkpoint = torch.load(trained / 'iter_2.pth', weights_only=True)
+    checkpoint['meta']['seed'] = 7
+    torch.save(checkpoint, tmp_path / 'iter_2.pth')
+    cfg = load_config(str(roads / 'config.py'))
+    cfg.merge_from_dict(dict(work_dir=str(tmp_path), resume=True, randomness=dict(seed=given)))
+    forget_visualizers()
+    runner = build_runner('train', {}, cfg)
+    sampler = runner.build_dataloader(runner._train_dataloader, seed=runner.seed).sampler
+    assert sampler.seed == expected
 
 
 @HOOKS.register_module()

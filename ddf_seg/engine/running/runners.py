@@ -80,7 +80,7 @@ def _build_training(cfg: Config, options: dict[str, Any], request: TestRequest) 
     if found.checkpoint:
         # Not in the config, whose copy in the work dir should start as this training once did.
         runner._load_from = str(found.checkpoint)
-        if found.seed is not None and not (cfg.get('randomness') or {}).get('seed'):
+        if found.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
             # Before mmengine does, when the order of the images has been drawn.
             runner.set_randomness(**{**runner._randomness_cfg, 'seed': found.seed})
     return runner
