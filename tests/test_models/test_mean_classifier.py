@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmseg.registry import METRICS, MODELS
 from PIL import Image
+from processes import Started
 
 from ddf_seg.cli.classify import main
 from ddf_seg.command_line import show_usage_errors
@@ -137,6 +138,50 @@ def test_a_segmentor_starts_from_a_trained_classifier(
     assert not torch.equal(before, net.backbone.layer1[0].conv2.spatial_branch[0].weight)
     # Two batches in each of two epochs
     assert weights['backbone.bn1.num_batches_tracked'] == 4
+
+
+def test_a_training_goes_on_from_its_own_last_sound_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, work = write_cifar10(tmp_path / 'data'), tmp_path / 'work'
+    plain = CONFIGS / 'ddf_resnet29_1xb64_cifar10.py'
+    assert run(monkeypatch, plain, '--work-dir', work, *options(root, 2)) == 0
+    # Where the training once started: to go on from it would be to train for one epoch.
+    start = (work / 'epoch_2.pth').rename(tmp_path / 'start.pth')
+    (work / 'epoch_2.pth').write_bytes(start.read_bytes()[:1000])
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = '{plain.resolve()}'\nload_from = '{start}'\n")
+    seed = torch.load(work / 'epoch_1.pth', weights_only=True)['meta']['seed']
+    capsys.readouterr()
+    command = [config, '--work-dir', work, '--resume', *options(root, 3)]
+    assert run(monkeypatch, *command) == 0
+    assert f'note: going on from {work / "epoch_1.pth"}' in capsys.readouterr().err
+    logs = [file.read_text() for file in sorted(work.glob('*/*.log'))]
+    assert 'resumed epoch: 1, iter: 2' in logs[-1]
+    checkpoint = torch.load(work / 'epoch_3.pth', weights_only=True)
+    assert checkpoint['meta']['seed'] == seed
+    assert 'random_state' in checkpoint
+    # Two batches in each of three epochs
+    assert checkpoint['state_dict']['backbone.bn1.num_batches_tracked'] == 6
+
+
+def test_two_trainings_do_not_share_a_work_dir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_cifar10(tmp_path / 'data')
+    code = f"""
+        import time
+        from ddf_seg.engine.checks.output_folder import lock
+        file = lock({str(tmp_path)!r})
+        print('locked', flush=True)
+        time.sleep(1000)
+    """
+    with Started(code) as other:
+        other.wait_for('locked')
+        config = CONFIGS / 'ddf_resnet29_1xb64_cifar10.py'
+        assert run(monkeypatch, config, '--work-dir', tmp_path, *options(root, 1)) == 1
+    assert f'{tmp_path} is in use by process ' in capsys.readouterr().err
+    assert not list(tmp_path.glob('*.pth'))
 
 
 def test_missing_data_ends_with_a_message(

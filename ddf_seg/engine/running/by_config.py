@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmengine.runner import Runner
-
 from ..checks.output_folder import check_folder
 from ..config_file import read_config
 from ..explanations import explained
+from .runners import build_training
 
 
 def train_by_config(
@@ -21,10 +20,11 @@ def train_by_config(
         config: file, or a package's own.
         options: of --cfg-options.
         work_dir: for checkpoints and logs; None: the config's, or work_dirs/ and the config's name.
-        resume: go on from the last checkpoint in it.
+        resume: go on from the last sound checkpoint in it.
 
     Raises:
-        UsageError: something that the config names is missing, damaged, or does not fit.
+        UsageError: something that the config names is missing, damaged, or does not fit; or another
+            training uses the work dir.
     """
     cfg = read_config(config, options)
     name = Path(config.rpartition('::')[2]).stem
@@ -32,4 +32,4 @@ def train_by_config(
     check_folder(cfg.work_dir, '--work-dir')
     cfg.resume = resume
     with explained(cfg):
-        Runner.from_cfg(cfg).train()
+        build_training(cfg, options or {}).train()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -60,12 +60,40 @@ def _build_training(cfg: Config, options: dict[str, Any], request: TestRequest) 
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     check_dataset_folders(cfg, splits)
     check_class_weights(cfg)
+
+    def look_at_data() -> None:
+        if cfg.get('dataset_check', True):
+            for warning in check_quickly(cfg, splits):
+                sys.stderr.write(f'warning: {warning}\n')
+
+    return build_training(cfg, options, [LabelCheckHook()], look_at_data)
+
+
+def build_training(
+    cfg: Config,
+    options: dict[str, Any],
+    hooks: Sequence[Hook] = (),
+    check: Callable[[], object] = lambda: None,
+) -> Runner:
+    """Builds the runner of a training, of whatever network.
+
+    It has its work dir for itself. Where it resumes, it goes on from the last sound checkpoint of
+    its own, with random numbers where they stopped.
+
+    Args:
+        cfg: the config, with its work dir.
+        options: what `--cfg-options` changed in it; a `load_from` there is resumed from.
+        hooks: further ones.
+        check: what one process alone is to do first, as soon as the work dir is its own.
+
+    Raises:
+        UsageError: the work dir is in use, or there is no checkpoint to go on or start from.
+    """
     # One of several processes is enough; when it fails, the launcher ends the others.
     first = is_first_process()
     work_dir_lock = lock(cfg.work_dir) if first else None
-    if cfg.get('dataset_check', True) and first:
-        for warning in check_quickly(cfg, splits):
-            sys.stderr.write(f'warning: {warning}\n')
+    if first:
+        check()
     found = Found()
     if cfg.resume and 'load_from' not in options:
         # mmengine would resume from the config's load_from, where the training once started.
@@ -74,7 +102,7 @@ def _build_training(cfg: Config, options: dict[str, Any], request: TestRequest) 
         if found.note and first:
             sys.stderr.write(f'note: {found.note}\n')
     check_pretrained(cfg)
-    runner = _build(cfg, [LabelCheckHook(), RandomStateHook(), SummaryHook()])
+    runner = _build(cfg, [*hooks, RandomStateHook(), SummaryHook()])
     # As long as the runner lives
     runner.work_dir_lock = work_dir_lock
     if found.checkpoint:
