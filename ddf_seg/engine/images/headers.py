@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,18 +121,43 @@ def header_of(image: Image.Image) -> Header:
     return Header(size, image.mode, image.format or '', orientation)
 
 
+class _Lenient:
+    """Pillow without its limit and its warnings, from the first open image to the last.
+
+    Both belong to the process, and several threads may open images at a time: were each to put back
+    what it found, the last one would put back what another had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._images == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                # Of damaged EXIF data and the like, without the file's name
+                warnings.simplefilter('ignore')
+            self._images += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._images -= 1
+            if self._images == 0:
+                self._warnings.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_lenient = _Lenient()
+
+
 @contextmanager
 def open_image(path: str) -> Iterator[Image.Image]:
     """Opens an image with Pillow, whatever its size: Pillow's limit is 178,956,970 pixels."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            # Of damaged EXIF data and the like, without the file's name
-            warnings.simplefilter('ignore')
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _lenient, Image.open(path) as image:
+        yield image
 
 
 def decoder_of(step: Any) -> Decoder | None:
