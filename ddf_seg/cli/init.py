@@ -131,10 +131,11 @@ def _below(root: Path, folder: Path, option: str) -> Path:
     """A folder as the user names it, from FOLDER or from here, as one below FOLDER."""
     if (root / folder).is_dir() and not folder.is_absolute():
         return root / folder
-    try:
-        return root / folder.resolve().relative_to(root.resolve())
-    except ValueError as error:
-        raise UsageError(f'{option}: expected a folder below {root}, got {folder}') from error
+    # First by name: below FOLDER, links may lead out of it.
+    for whole in (os.path.abspath, os.path.realpath):
+        if (found := Path(whole(folder))).is_relative_to(whole(root)):
+            return root / found.relative_to(whole(root))
+    raise UsageError(f'{option}: expected a folder below {root}, got {folder}')
 
 
 def _ask(question: str) -> str | None:

@@ -198,12 +198,16 @@ def _write(
     recipe: Recipe,
 ) -> None:
     root, out = options.root.resolve(), options.out.resolve()
-    images = _common_folder(root, (pair.image for pairs in splits.values() for pair in pairs))
-    suffixes = {pair.image.suffix for pairs in splits.values() for pair in pairs}
+    # As the walk through the folder found them: links in it may lead out of it.
+    paths = {
+        pair: pair.image.relative_to(options.root) for pairs in splits.values() for pair in pairs
+    }
+    images = _common_folder(paths.values())
+    suffixes = {path.suffix for path in paths.values()}
     suffix = suffixes.pop() if len(suffixes) == 1 else ''
 
     def name(pair: Pair) -> str:
-        path = pair.image.resolve().relative_to(root / images).as_posix()
+        path = paths[pair].relative_to(images).as_posix()
         return path.removesuffix(suffix) if suffix else path
 
     inside = root in out.parents
@@ -230,8 +234,7 @@ def _write(
         labels = unfinished / _LABELS
         jobs = [
             Job((pair.mask, classes.indices, masks.coloured), labels / f'{name(pair)}.png')
-            for pairs in splits.values()
-            for pair in pairs
+            for pair in paths
         ]
         convert(relabel, jobs, options.jobs)
         for split, pairs in splits.items():
@@ -255,7 +258,6 @@ def _umask() -> int:
     return mask
 
 
-def _common_folder(root: Path, images: Iterable[Path]) -> str:
-    folders = {image.resolve().parent.relative_to(root).as_posix() for image in images}
-    common = os.path.commonpath(folders)
+def _common_folder(images: Iterable[Path]) -> str:
+    common = Path(os.path.commonpath([image.parent for image in images])).as_posix()
     return '' if common == '.' else common

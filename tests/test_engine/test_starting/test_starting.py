@@ -220,6 +220,49 @@ def test_a_test_set_stays_apart(plain: Path) -> None:
     assert sorted(labels_of(done.config, 'test')) == [4]
 
 
+@pytest.mark.parametrize('linked', ['images', 'a picture', 'masks', 'all'])
+def test_links_in_the_folder_may_lead_out_of_it(
+    plain: Path, scenes: Any, tmp_path_factory: Any, linked: str
+) -> None:
+    root, elsewhere = plain, tmp_path_factory.mktemp('elsewhere')
+    if linked == 'all':
+        root = elsewhere / 'link'
+        root.symlink_to(plain)
+    else:
+        path = plain / ('images/1.jpg' if linked == 'a picture' else linked)
+        path.rename(elsewhere / 'another name')
+        path.symlink_to(elsewhere / 'another name')
+    done = begin(root, classes=CLASSES)
+    found = {**labels_of(done.config, 'train'), **labels_of(done.config, 'val')}
+    assert sorted(found) == list(range(NUMBER))
+    for number, label in found.items():
+        np.testing.assert_array_equal(label, scenes[number][1])
+    errors = [
+        f
+        for f in check_all(Config.fromfile(done.config), 1).findings
+        if f.severity is Severity.ERROR
+    ]
+    assert errors == []
+
+
+@pytest.mark.parametrize('relative', [False, True])
+def test_options_name_linked_folders(
+    plain: Path, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    for name in ('images', 'masks'):
+        (plain / name).rename(elsewhere / name)
+        (plain / f'my {name}').symlink_to(elsewhere / name)
+    monkeypatch.chdir(plain.parent)
+    root = Path(plain.name) if relative else plain
+    given = [root, '--images', root / 'my images', '--masks', root / '..' / plain.name / 'my masks']
+    monkeypatch.setattr(sys, 'argv', ['ddf-seg init', *map(str, given), '--jobs', '1'])
+    assert init.main() == 0
+    assert Config.fromfile(plain / 'ddf_seg/config.py').dataset.data_prefix == dict(
+        img_path='my images', seg_map_path='ddf_seg/ids'
+    )
+
+
 def test_a_moved_folder_still_works(plain: Path, tmp_path_factory: Any) -> None:
     begin(plain)
     moved = tmp_path_factory.mktemp('elsewhere') / 'pictures'
