@@ -19,7 +19,7 @@ from .class_list import Ask, Classes, choose_classes, read_classes
 from .division import divide
 from .layout import Layout, Pair, find_layout
 from .recipe import Recipe, choose_recipe, count_pixels
-from .writing import class_table, config_text
+from .writing import beside, class_table, config_text, unwritable
 
 CONFIG = 'config.py'
 _LABELS, _LISTS = 'ids', 'splits'
@@ -94,6 +94,10 @@ def start(options: Options) -> Start:
             f'--out-dir: {options.out} exists, and nothing is overwritten: give another folder, '
             'or move it away, with the networks that were trained in it'
         )
+    for option, folder in (('FOLDER', options.root), ('--out-dir', options.out)):
+        path = folder.resolve().as_posix()
+        if part := unwritable(path):
+            raise UsageError(f'{option}: expected a path without {part!r}, got {path}: rename it')
     layout = find_layout(
         options.root,
         images=options.images,
@@ -216,7 +220,7 @@ def _write(
     total = ', '.join(f'{len(pairs)} to {_PURPOSE[split]}' for split, pairs in splits.items())
     text = config_text(
         title=f'{root.name}: {total}. Written by ddf_seg (ddf-seg init).',
-        data_root=f"'{{{{ fileDirname }}}}{up}'" if inside else repr(root.as_posix()),
+        data_root=beside(up) if inside else repr(root.as_posix()),
         classes=classes,
         recipe=recipe,
         images=images,

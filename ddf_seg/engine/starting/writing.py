@@ -19,7 +19,7 @@ _base_ = [
 custom_imports = dict(imports=['ddf_seg.openmmlab'], allow_failed_imports=False)
 {load_from}
 # Checkpoints and logs; --work-dir names another folder.
-work_dir = '{{{{ fileDirname }}}}/work_dir'
+work_dir = {work_dir}
 data_root = {data_root}
 classes = {classes}
 palette = {palette}
@@ -95,6 +95,21 @@ dict(
     )"""
 
 
+def beside(path: str) -> str:
+    """A path from the config's own folder on, '/…', as Python: it holds wherever that is moved.
+
+    mmengine puts the folder's name in as it is. Between these quotes it may have apostrophes.
+    """
+    return f'"""{{{{ fileDirname }}}}{path}"""'
+
+
+def unwritable(path: str) -> str:
+    """What keeps a config from standing in a folder of this path, or nothing."""
+    # mmengine takes a backslash for the slash of other systems.
+    found = [part for part in ('\\', '"""', '\n', '\r') if part in path]
+    return found[0] if found else ''
+
+
 def config_text(
     *,
     title: str,
@@ -129,6 +144,7 @@ def config_text(
     )
     return _TEXT.format(
         title=title,
+        work_dir=beside('/work_dir'),
         data_root=data_root,
         classes=_wrapped([repr(name) for name in classes.names], '(', ')'),
         palette=_wrapped([str(list(colour)) for colour in classes.palette], '[', ']'),

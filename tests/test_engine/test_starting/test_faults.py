@@ -30,6 +30,15 @@ def test_no_folder_no_pictures_no_masks(tmp_path: Path) -> None:
     assert '--masks: labels is no folder' in refusal(tmp_path, masks=Path('labels'))
 
 
+@pytest.mark.parametrize('name', ['a\\b', 'a"""b', 'a\nb'])
+def test_paths_that_a_config_cannot_name(plain: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r'^--out-dir: expected a path without '):
+        start(Options(plain, plain / name))
+    root = plain.rename(plain.with_name(name))
+    assert refusal(root).startswith('FOLDER: expected a path without ')
+    assert sorted(path.name for path in root.iterdir()) == ['images', 'masks']
+
+
 def test_files_that_do_not_pair(plain: Path) -> None:
     (plain / 'masks/2.png').unlink()
     message = refusal(plain)

@@ -118,6 +118,23 @@ def test_the_template_of_the_docs_works(
     assert MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'init_cfg': None}})
 
 
+@pytest.mark.parametrize('name', ["Bob's", '"mine"', """a 'b' "c" {{ d }} %s""", '#'])
+def test_folders_may_have_quotes_in_their_names(plain: Path, name: str) -> None:
+    root = plain.rename(plain.with_name(name))
+    done = begin(root)
+    cfg = Config.fromfile(done.config)
+    assert Path(cfg.work_dir) == root / 'ddf_seg' / 'work_dir'
+    assert Path(cfg.data_root).samefile(root)
+    # The copy that a training leaves in its work dir
+    copy = Config.fromstring(cfg.pretty_text, '.py')
+    assert copy.work_dir == cfg.work_dir
+    found = {**labels_of(done.config, 'train'), **labels_of(done.config, 'val')}
+    assert sorted(found) == list(range(NUMBER))
+    # A config that stands outside the folder names it by its whole path.
+    outside = start(Options(root, root.with_name(f'{name} config')))
+    assert Config.fromfile(outside.config).data_root == str(root)
+
+
 def test_runs_of_two_folders_are_kept_apart(plain: Path, tmp_path: Path) -> None:
     other = tmp_path / 'other' / plain.name
     shutil.copytree(plain, other)
