@@ -148,11 +148,10 @@ def _ask(question: str) -> str | None:
 def _summary(done: Start) -> str:
     recipe, classes = done.recipe, done.classes
     splits = ', '.join(f'{len(pairs)} {split}' for split, pairs in done.splits.items())
-    whose = 'divided by name' if done.divided else "the folder's own"
     (size, _), *others = done.sizes.most_common()
     more = f' and {counted(len(others), "other size")}' if others else ''
     lines = [
-        f'pictures:    {splits} ({whose})',
+        f'pictures:    {splits} ({done.division})',
         f'size:        {size[0]}×{size[1]}{more}',
         f'classes:     {len(classes.names)}: {", ".join(classes.names)}',
         *(f'             {note}' for note in classes.notes),

@@ -65,7 +65,7 @@ class Start:
     Args:
         config: the file.
         splits: pictures of each split.
-        divided: whether the split is ours.
+        division: where the splits come from, in words.
         sizes: how many pictures have each width and height.
         classes: names, colours and what became of the masks' values.
         recipe: the numbers of the config.
@@ -74,7 +74,7 @@ class Start:
 
     config: Path
     splits: dict[str, list[Pair]]
-    divided: bool
+    division: str
     sizes: Counter[tuple[int, int]]
     classes: Classes
     recipe: Recipe
@@ -111,7 +111,7 @@ def start(options: Options) -> Start:
     sizes = _sizes(pairs, masks)
     rows, source = read_classes(options.classes, options.root)
     classes = choose_classes(masks, rows, source, options.ignore, options.ask)
-    splits, divided = _splits(layout, options.val)
+    splits, division = _splits(layout, options.val)
     labels = [_label(masks, classes, pair) for pair in splits['train']]
     statistics = count_pixels(classes.names, labels, IGNORE)
     recipe = choose_recipe(list(sizes.values()), len(splits['train']), statistics, options.longest)
@@ -119,7 +119,7 @@ def start(options: Options) -> Start:
     return Start(
         options.out / CONFIG,
         splits,
-        divided,
+        division,
         Counter(sizes.values()),
         classes,
         recipe,
@@ -165,24 +165,31 @@ def _by(size: tuple[int, int]) -> str:
     return f'{size[0]}×{size[1]}'
 
 
-def _splits(layout: Layout, share: float) -> tuple[dict[str, list[Pair]], bool]:
-    pairs = dict(layout.pairs)
+def _splits(layout: Layout, share: float) -> tuple[dict[str, list[Pair]], str]:
+    """The pictures of each split, and where the splits come from."""
+    ordered = ('', 'train', 'val', 'test')
+    pairs = {split: layout.pairs[split] for split in ordered if split in layout.pairs}
     if 'train' in pairs and 'val' in pairs:
         if '' in pairs:
             raise UsageError(
                 f'{counted(len(pairs[""]), "picture")} in no folder named train, val or test, '
                 f'where others are; the first is {pairs[""][0].image}: move what has none'
             )
-        return pairs, False
-    if 'val' in pairs and 'train' not in pairs and '' not in pairs:
-        raise UsageError('found pictures to validate and none to train: expected a folder train')
+        return pairs, "the folder's own"
+    if 'val' in pairs:
+        # Somebody has chosen what validates: none of it may train.
+        if '' not in pairs:
+            raise UsageError(
+                'found pictures to validate and none to train: expected a folder train'
+            )
+        return {'train': pairs.pop(''), **pairs}, "val is the folder's own, the others train"
     # A test set stays one.
-    rest = [pair for split in ('train', 'val', '') for pair in pairs.get(split, ())]
+    rest = [pair for split in ('train', '') for pair in pairs.get(split, ())]
     train, val = divide(sorted(rest, key=lambda pair: pair.name), share)
     divided = {'train': train, 'val': val}
     if 'test' in pairs:
         divided['test'] = pairs['test']
-    return divided, True
+    return divided, 'divided by name'
 
 
 def _label(masks: Masks, classes: Classes, pair: Pair) -> Counter[int]:

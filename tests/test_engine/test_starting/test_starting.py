@@ -237,6 +237,32 @@ def test_a_test_set_stays_apart(plain: Path) -> None:
     assert sorted(labels_of(done.config, 'test')) == [4]
 
 
+@pytest.mark.parametrize('with_test', [False, True])
+def test_what_validates_does_not_train(
+    plain: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    with_test: bool,
+) -> None:
+    """Pictures in the folder itself, and those of val/ below it."""
+    folders = {'1': 'val', '4': 'val', '2': 'test' if with_test else ''}
+    for kind in ('images', 'masks'):
+        for file in sorted((plain / kind).iterdir()):
+            folder = file.parent / folders.get(file.stem, '')
+            folder.mkdir(exist_ok=True)
+            file.rename(folder / file.name)
+    monkeypatch.setattr(sys, 'argv', ['ddf-seg init', str(plain), '--jobs', '1'])
+    assert init.main() == 0
+    (said,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith('pictures: ')]
+    numbers = '3 train, 2 val, 1 test' if with_test else '4 train, 2 val'
+    assert said == f"pictures:    {numbers} (val is the folder's own, the others train)"
+    config = plain / 'ddf_seg/config.py'
+    assert sorted(labels_of(config, 'val')) == [1, 4]
+    assert sorted(labels_of(config, 'train')) == ([0, 3, 5] if with_test else [0, 2, 3, 5])
+    if with_test:
+        assert sorted(labels_of(config, 'test')) == [2]
+
+
 @pytest.mark.parametrize('linked', ['images', 'a picture', 'masks', 'all'])
 def test_links_in_the_folder_may_lead_out_of_it(
     plain: Path, scenes: Any, tmp_path_factory: Any, linked: str
