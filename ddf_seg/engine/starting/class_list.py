@@ -162,9 +162,11 @@ def choose_classes(
     Raises:
         UsageError: files and rows do not fit together, or there are too many classes.
     """
-    void = _void(masks, rows, ignore)
+    valued = _values_of_rows(masks, rows, source)
+    void = _void(masks, valued, ignore)
     notes = [f'{row.name} is ignored' for row in rows if row.name.lower() in _VOID]
-    valued = _values_of_rows(masks, rows, source) if rows else _infer(masks, void, ask)
+    if not rows:
+        valued = _infer(masks, void, ask)
     named = set(valued.values())
     if not masks.coloured and IGNORE not in named and IGNORE in masks.pixels:
         void.add(IGNORE)
@@ -191,9 +193,9 @@ def choose_classes(
     )
 
 
-def _void(masks: Masks, rows: Sequence[Row], ignore: Sequence[str]) -> set[int]:
+def _void(masks: Masks, valued: dict[Row, int], ignore: Sequence[str]) -> set[int]:
     """The values that are no class."""
-    values = {row.name: _value(masks, row, index) for index, row in enumerate(rows)}
+    values = {row.name: value for row, value in valued.items()}
     void = {values[name] for name in values if name.lower() in _VOID}
     for text in ignore:
         if text in values:
@@ -207,13 +209,7 @@ def _void(masks: Masks, rows: Sequence[Row], ignore: Sequence[str]) -> set[int]:
             raise UsageError(
                 f'--ignore: expected a class or {kind}, got {text!r}{hint(text, values)}'
             )
-    return {value for value in void if value is not None}
-
-
-def _value(masks: Masks, row: Row, index: int) -> int | None:
-    if masks.coloured:
-        return packed(row.colour) if row.colour else None
-    return index if row.id is None else row.id
+    return void
 
 
 def _values_of_rows(masks: Masks, rows: Sequence[Row], source: str) -> dict[Row, int]:
@@ -222,13 +218,15 @@ def _values_of_rows(masks: Masks, rows: Sequence[Row], source: str) -> dict[Row,
         return dict(zip(rows, (0, 255), strict=True))
     found = {}
     for index, row in enumerate(rows):
-        value = _value(masks, row, index)
-        if value is None:
+        if not masks.coloured:
+            found[row] = index if row.id is None else row.id
+        elif row.colour:
+            found[row] = packed(row.colour)
+        else:
             raise UsageError(
                 f'{source}: the masks hold colours, and {row.name} has none. Give a file with '
                 f'lines such as "road 128 64 128". The masks hold:{_shown(masks, masks.pixels)}'
             )
-        found[row] = value
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from ddf_seg.engine.starting.class_list import Classes, Row, read_classes
+from ddf_seg.annotations.masks import Masks
+from ddf_seg.engine.starting.class_list import Classes, Row, choose_classes, read_classes
 from ddf_seg.engine.starting.writing import class_table
 from ddf_seg.errors import UsageError
 
@@ -68,3 +70,22 @@ def test_a_table_that_is_written_can_be_read_again(tmp_path: Path) -> None:
     file = tmp_path / 'classes.csv'
     file.write_text(table, encoding='utf-8')
     assert read_classes([str(file)], Path())[0] == rows
+
+
+@pytest.mark.parametrize(
+    ('names', 'ignore'),
+    [(['road', 'void'], []), (['road', 'rest'], ['rest']), (['rest', 'road'], ['255'])],
+)
+def test_void_in_masks_of_0_and_255_is_no_class(names: list[str], ignore: list[str]) -> None:
+    masks = Masks({}, False, Counter({0: 30, 255: 10}), {})
+    rows = [Row(name) for name in names]
+    with pytest.raises(UsageError, match='expected 2 to 255 classes, got 1:\n  0 '):
+        choose_classes(masks, rows, '--classes', ignore, None)
+
+
+def test_ids_of_ignored_classes_are_those_that_the_table_gives() -> None:
+    masks = Masks({}, False, Counter({7: 30, 8: 20, 9: 10, 1: 5}), {})
+    rows = [Row('road', 7), Row('void', 8), Row('kerb', 9), Row('car', 1)]
+    found = choose_classes(masks, rows, 'a table', ['car'], None)
+    assert found.names == ['road', 'kerb']
+    assert found.indices == {7: 0, 9: 1, 8: 255, 1: 255}
