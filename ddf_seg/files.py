@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -86,6 +87,30 @@ def unfinished_beside(path: Path, suffix: str = '') -> Path:
         suffix: that the name has to end in, with its dot.
     """
     return path.with_name(f'.{os.getpid()}-{threading.get_ident()}.tmp{suffix}')
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes files of `unfinished_beside` in a folder whose process was killed."""
+    for file in folder.glob('.*.tmp*'):
+        name = re.fullmatch(r'\.(\d+)-\d+\.tmp(\.\w+)?', file.name)
+        if name and not _may_run(int(name[1])):
+            file.unlink(missing_ok=True)
+
+
+def _may_run(process: int) -> bool:
+    if os.name == 'nt':
+        # To ask would be to send it Ctrl-C.
+        return True
+    try:
+        os.kill(process, 0)
+        # One that was killed may wait for its parent to take note.
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        # Another user's, or a system without /proc
+        return True
+    return state != 'Z'
 
 
 @contextmanager

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ddf_seg.files import files_below, mapped, unfinished_beside, write_whole
+from ddf_seg.files import (
+    files_below,
+    mapped,
+    remove_unfinished,
+    unfinished_beside,
+    write_whole,
+)
 
 SLEEPERS = """
 import multiprocessing, os, sys, time
@@ -36,6 +42,28 @@ def killed_at_7(value: int) -> int:
     if value == 7:
         os.kill(os.getpid(), signal.SIGKILL)
     return value
+
+
+def test_unfinished_files_of_running_processes_stay(tmp_path: Path) -> None:
+    sleep = [sys.executable, '-c', 'import time; time.sleep(100)']
+    processes = [subprocess.Popen(sleep) for _ in range(3)]
+    running, killed, reaped = (tmp_path / f'.{process.pid}-1.tmp' for process in processes)
+    for process in processes[1:]:
+        process.kill()
+    processes[2].wait()
+    # This one has ended, and nobody has asked for its exit code.
+    while is_running(processes[1].pid):
+        time.sleep(0.01)
+    others = {tmp_path / name for name in ('.a.tmp', f'.{10**30}-x.tmp', '.1-1.tmp', '1-1.tmp')}
+    for file in (running, killed, reaped, tmp_path / f'.{10**30}-1.tmp', *others):
+        file.touch()
+    try:
+        remove_unfinished(tmp_path)
+        assert set(tmp_path.iterdir()) == {running, *others}
+    finally:
+        for process in processes[:2]:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize('processes', [1, 3])

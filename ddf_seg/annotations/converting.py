@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 from ..command_line import ToolParser
 from ..errors import UsageError, counted, listed_below
-from ..files import files_below, is_disk_error, mapped, write_whole
+from ..files import files_below, is_disk_error, mapped, remove_unfinished, write_whole
 
 # Beyond the estimate, so that a disk is not filled to the last byte.
 _SPARE = 1.1
@@ -131,8 +131,7 @@ def convert(
     with working as results, _progress() as progress:
         failures += progress.track(results, len(missing) - 1, description='Converting')
     for folder in folders:
-        for unfinished in folder.glob('.*.tmp'):  # left by a run that was killed
-            unfinished.unlink()
+        remove_unfinished(folder)
     messages = [message for message in failures if message]
     if messages:
         raise ValueError(summarise(messages, f'of {len(missing)} files could not be converted'))

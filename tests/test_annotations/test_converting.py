@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_ok
 
 from ddf_seg.annotations import Job, convert, converter, id_map, map_ids, write_list
 from ddf_seg.annotations.converting import find, write_png
@@ -45,7 +46,6 @@ def test_what_is_there_is_left_out(kitti: Path) -> None:
     jobs = make_jobs(kitti)
     assert convert(FUNCTION, jobs[:5]) == 5
     before = {file: file.stat().st_mtime_ns for file in (kitti / 'out').iterdir()}
-    (kitti / 'out/.x.png.1.tmp').touch()  # left by a kill
     assert convert(FUNCTION, jobs) == 7
     assert convert(FUNCTION, jobs) == 0
     files = set((kitti / 'out').iterdir())
@@ -53,6 +53,31 @@ def test_what_is_there_is_left_out(kitti: Path) -> None:
     assert all(file.stat().st_mtime_ns == before[file] for file in before)
     with Image.open(kitti / 'out/000003_10.png') as image:
         assert np.array(image).tolist() == np.ones((8, 9)).tolist()
+
+
+def test_only_what_killed_processes_left_is_removed(kitti: Path) -> None:
+    out = kitti / 'out'
+    out.mkdir()
+    left = run_ok(f"""
+        import os
+        from pathlib import Path
+        from ddf_seg.files import write_whole
+        def killed(path, content):
+            open(path, 'wb').close()
+            print('{{}}', flush=True)
+            os._exit(0)
+        Path.write_bytes = killed
+        write_whole(Path({str(out)!r}) / 'a.png', b'')
+    """)
+    assert left == {}
+    (unfinished,) = out.iterdir()
+    # Of another run that is about to finish its file, and of somebody else
+    others = {out / f'.{os.getpid()}-1.tmp', out / '.mine.tmp', out / '.x-1.tmp', out / 'y.tmp'}
+    for file in others:
+        file.touch()
+    convert(FUNCTION, make_jobs(kitti))
+    assert not unfinished.exists()
+    assert {file for file in out.iterdir() if file.suffix == '.tmp'} == others
 
 
 def test_damaged_sources_do_not_stop_the_others(kitti: Path) -> None:
