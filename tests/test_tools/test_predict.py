@@ -285,7 +285,7 @@ def test_windows_of_the_config(environment: dict[str, str], roads: Path, trained
     assert backend.tiles([], 8) == ((64, 64), (8, 8))
     assert backend.tiles([32], None) == ((32, 32), (4, 4))
     view = backend.view(np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8))
-    needed, available = backend.memory(view)
+    needed, available = backend.memory(view, 1)
     assert 0 < needed < available
 
 
@@ -300,6 +300,15 @@ def test_an_image_that_does_not_fit_into_memory(
     assert error.count('note: ') == 1
     assert 'a.png has 128×64 pixels. Seen whole, it would take about 0 GB' in error
     assert (tmp_path / 'out' / 'ids' / 'b.png').exists()
+
+
+def test_images_that_do_not_fit_into_memory_together(
+    environment: dict[str, str], roads: Path, trained: Path
+) -> None:
+    backend = network_of(roads, trained)
+    view = backend.view(np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8))
+    # 1000 bytes a pixel, and 8 for each pixel and class
+    assert [backend.memory(view, n)[0] for n in (1, 3)] == [n * 64 * 128 * 1152 for n in (1, 3)]
 
 
 def test_a_scale_beyond_all_measure(tmp_path: Path, run: Run) -> None:

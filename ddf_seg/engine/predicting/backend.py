@@ -146,8 +146,13 @@ class Backend(Protocol):
             UsageError: the network takes no such windows.
         """
 
-    def memory(self, view: View) -> tuple[int, int]:
-        """About how many bytes an image takes that is seen whole, and how many there are."""
+    def memory(self, view: View, number: int) -> tuple[int, int]:
+        """About how many bytes images take that are seen whole together, and how many there are.
+
+        Args:
+            view: one of the images, which are of one size.
+            number: how many they are.
+        """
 
 
 def doubt_of(scores: np.ndarray) -> np.ndarray:

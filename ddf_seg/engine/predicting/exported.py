@@ -118,15 +118,18 @@ class ExportedBackend:
             )
         return make_tiles(self._size, overlap)
 
-    def memory(self, view: View) -> tuple[int, int]:
+    def memory(self, view: View, number: int) -> tuple[int, int]:
         needed = 0 if self._size else needed_memory(*view.size, len(self.classes.names))
-        return needed, available_memory()
+        return needed * self._places(number), available_memory()
+
+    def _places(self, images: int) -> int:
+        """How many images the network sees where it is to see some."""
+        return self._segmenter.shape[0] or images
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         """Class ids or scores of some images."""
-        takes = self._segmenter.shape[0] or len(images)
         # Of a file that takes more, the last image fills the places.
-        more = images[-1:].repeat(takes - len(images), 0)
+        more = images[-1:].repeat(self._places(len(images)) - len(images), 0)
         found = self._segmenter(np.concatenate([images, more]))[: len(images)]
         if self._segmenter.gives_scores and found.shape[-3] == 1:
             raise UsageError(

@@ -46,7 +46,7 @@ class Predictor:
         drawing: how a prediction is drawn.
         tiles: windows for images that do not fit into memory at once.
         always: use the windows for all images.
-        batch_size: how many images of one size it sees together.
+        batch_size: how many images of one size it sees together, where they fit into memory.
         ids_video: write class ids of videos as a video, not as a PNG a frame.
     """
 
@@ -70,23 +70,27 @@ class Predictor:
         """
         self.backend.check_size(views[0], file)
         doubt = self.drawing.shown == 'doubt'
-        if self._fits(views[0], file):
-            return self.backend.segment(views, doubt)
-        return [self._in_windows(view, doubt, file, progress) for view in views]
+        number = 0 if self.always else self._fitting(views, file)
+        if not number:
+            return [self._in_windows(view, doubt, file, progress) for view in views]
+        parts = [views[i : i + number] for i in range(0, len(views), number)]
+        return [found for part in parts for found in self.backend.segment(part, doubt)]
 
-    def _fits(self, view: View, file: Path) -> bool:
-        if self.always:
-            return False
-        needed, available = self.backend.memory(view)
-        if needed > available and not self._said:
+    def _fitting(self, views: Sequence[View], file: Path) -> int:
+        """How many of the images fit into memory together; 0: not even one."""
+        for number in range(len(views), 0, -1):
+            needed, available = self.backend.memory(views[0], number)
+            if needed <= available:
+                return number
+        if not self._said:
             self._said = True
-            height, width = view.image_size
+            height, width = views[0].image_size
             say(
                 f'note: {file} has {width}×{height} pixels. Seen whole, it would take about '
                 f'{needed / 1e9:.0f} GB of memory, and {available / 1e9:.0f} GB are free: it is '
                 f'segmented in {self.tiles} (see --tile)'
             )
-        return needed <= available
+        return 0
 
     def _in_windows(self, view: View, doubt: bool, file: Path, progress: Progress) -> Prediction:
         task = progress.add_task(f'{file.name}, windows', visible=False)

@@ -114,8 +114,8 @@ class PyTorchBackend:
             tiles = Tiles(tiles.size, (rows, columns))
         return tiles
 
-    def memory(self, view: View) -> tuple[int, int]:
-        needed = needed_memory(*view.size, self.model.num_classes)
+    def memory(self, view: View, number: int) -> tuple[int, int]:
+        needed = number * needed_memory(*view.size, self.model.num_classes)
         device = next(self.model.parameters()).device
         if device.type == 'cuda':
             cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from ddf_seg import runtime
 from ddf_seg.cli import predict
 from ddf_seg.command_line import show_usage_errors
 from ddf_seg.engine.predicting import backend, exported
+from ddf_seg.engine.predicting.memory import needed_memory
 
 Run = Callable[..., tuple[int, str]]
 SIZE = (60, 84)
@@ -271,6 +273,41 @@ def test_images_that_do_not_fit_into_memory(
     np.testing.assert_array_equal(
         read(tmp_path / 'out' / 'ids' / 'a.png'), scores_of(image).argmax(0)
     )
+
+
+@pytest.mark.parametrize(
+    ('batch', 'fit', 'seen'),
+    # A file that takes two at a time needs the memory for two, whatever it is given.
+    [(None, 9, [5]), (None, 2, [2, 2, 1]), (2, 2, [2, 2, 1]), (2, 1, []), (None, 0, [])],
+)
+def test_images_that_fit_into_memory_one_by_one_but_not_together(
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int | None,
+    fit: int,
+    seen: list[int],
+) -> None:
+    images = [photo(tmp_path / 'in' / f'{index}.png', seed=index) for index in range(5)]
+    network = write_network(tmp_path / 'net.onnx', batch=batch)
+    one = needed_memory(*SIZE, CLASSES)
+    monkeypatch.setattr(exported, 'available_memory', lambda: fit * one + one // 2)
+    monkeypatch.setattr(backend, '_TILE', 64)
+    segment = exported.ExportedBackend.segment
+    together: list[int] = []
+
+    def noted(self: Any, views: Any, doubt: bool) -> Any:
+        together.append(len(views))
+        return segment(self, views, doubt)
+
+    monkeypatch.setattr(exported.ExportedBackend, 'segment', noted)
+    code, error = run(network, tmp_path / 'in', '--batch-size', batch or 5)
+    assert code == 0, error
+    assert together == seen
+    assert ('segmented in windows' in error) == (not seen)
+    for index, image in enumerate(images):
+        ids = read(tmp_path / 'out' / 'ids' / f'{index}.png')
+        np.testing.assert_array_equal(ids, scores_of(image).argmax(0))
 
 
 def test_scale(tmp_path: Path, run: Run) -> None:
