@@ -41,7 +41,6 @@ def main() -> int:
     from ..engine.explanations import explained
 
     cfg = read_config(args.config, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options or {})
     with explained(cfg):
         result = check_all(cfg, args.jobs)
     # Names of files need not be UTF-8, nor the terminal.

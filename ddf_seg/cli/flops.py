@@ -64,7 +64,6 @@ def print_model(args: argparse.Namespace) -> None:
     from ..engine.explanations import explained
 
     cfg = read_config(args.config, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options or {})
     if 'model' not in cfg:
         raise UsageError(f'{args.config} has no model')
     init_default_scope(cfg.get('default_scope', 'mmseg'))

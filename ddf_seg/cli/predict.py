@@ -161,7 +161,6 @@ def load_backend(args: argparse.Namespace) -> Backend:
 
     device = choose_device(args.device)
     cfg = read_config(args.config, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options or {})
     network = load_model(cfg, args.checkpoint, device, args.scale)
     classes = find_classes(network.meta, cfg, network.model.num_classes)
     if classes.note:

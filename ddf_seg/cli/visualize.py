@@ -109,7 +109,6 @@ def load_visualizer(args: argparse.Namespace, inputs: Inputs) -> Visualizer:
 
     device = choose_device(args.device)
     cfg = read_config(args.config, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options or {})
     checkpoints = [args.checkpoint, *([args.compare] if args.compare else [])]
     networks = [load_model(cfg, checkpoint, device) for checkpoint in checkpoints]
     titles = [checkpoint.rpartition('/')[2] for checkpoint in checkpoints]

@@ -51,6 +51,21 @@ def costs(count: Any, path: Path, head: str) -> tuple[float, float]:
     return flops, parameters
 
 
+def test_options_change_what_is_counted(count: Any, tmp_path: Path) -> None:
+    file = tmp_path / 'config.py'
+
+    def parameters(channels: int, *options: str) -> str:
+        file.write_text(
+            HEAD.format(head="type='FCNHead',").replace(' channels=16', f' {channels=}')
+        )
+        code, output, error = count(file, '--shape', 32, 48, *options)
+        assert code == 0, error
+        return output.partition('Params: ')[2]
+
+    changed = parameters(16, '--cfg-options', 'model.decode_head.channels=32')
+    assert changed == parameters(32) != parameters(16)
+
+
 def test_ddf_adds_what_its_layers_cost(count: Any, tmp_path: Path) -> None:
     """A refinement of 16 channels, on a map of half the image's sides, in both forms."""
     file = tmp_path / 'config.py'
