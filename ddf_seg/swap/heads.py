@@ -17,7 +17,7 @@ from ..errors import UsageError, in_a_line
 from ..layers import DDFConv2d
 from ..models.decode_heads.ddf_guided_head import MASK_HEADS
 from .probe import Level, Probe, build
-from .replacements import Found, listed, replacement_of, strides_change
+from .replacements import Found, in_words, replacement_of, strides_change
 
 # Guides finer than this cost more than the whole decoder, and hold little but the image.
 FINEST_GUIDE = 4
@@ -153,8 +153,8 @@ def _as_class(place: _Place, ours: Found) -> dict[str, Any]:
     levels = place.probe.levels()
     wanted = ours.kind.wants_strides_of(place.cfg)
     strides = [_level(levels, index, place.path).stride for index in wanted]
-    joined = f'joint DDF-Up between strides {listed(strides)}' if len(set(strides)) > 1 else ''
-    what = listed([text for text in (ours.kind.brings, joined) if text])
+    joined = f'joint DDF-Up between strides {in_words(strides)}' if len(set(strides)) > 1 else ''
+    what = in_words([text for text in (ours.kind.brings, joined) if text])
     place.notes.append(f'{place.path}: {place.kind} -> {ours.name}: {what}')
     return {'type': ours.name, **strides_change(strides)}
 
@@ -201,7 +201,7 @@ def _as_guided(place: _Place) -> dict[str, Any]:
     place.notes.append(
         f'{path}: {kind} -> DDFGuidedHead: joint DDF-Up upsamples its feature map '
         f'({classified.channels} channels) from stride {classified.stride} to {strides[0]}, '
-        f'guided by level{"s" * (len(guides) > 1)} {listed(indices[::-1])}'
+        f'guided by level{"s" * (len(guides) > 1)} {in_words(indices[::-1])}'
     )
     channels = [level.channels for _, level in guides]
     return {**change, 'guide_index': indices, 'guide_channels': channels, **strides_change(strides)}

@@ -57,7 +57,7 @@ def strides_change(strides: Sequence[int]) -> dict[str, Any]:
     return {} if doubling else dict(ddf_cfg=dict(strides=list(strides)))
 
 
-def listed(items: Sequence[Any]) -> str:
+def in_words(items: Sequence[Any]) -> str:
     """Some items in a sentence."""
     texts = [str(item) for item in items]
     return ', '.join(texts[:-1]) + ' and ' + texts[-1] if len(texts) > 1 else ''.join(texts)

@@ -8,7 +8,7 @@ from ..engine.lookup.configs import kind_of
 from ..errors import UsageError
 from ..models.backbones.ddf_resnet import DEPTHS, DDFResNet
 from .probe import Probe
-from .replacements import listed, replaced_by, replacement_of, strides_change
+from .replacements import in_words, replaced_by, replacement_of, strides_change
 
 # Starts as UNet's own interpolation and 1×1 convolution.
 _UNET_UPSAMPLING = dict(
@@ -36,9 +36,9 @@ def swap_backbone(model: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     ours = replacement_of(kind)
     if ours is None or not issubclass(ours.kind, DDFResNet):
         raise UsageError(
-            f'{path}: {kind} cannot be swapped: expected one of {listed(replaced_by(DDFResNet))}, '
-            'whose bottlenecks have a 3×3 convolution between two 1×1, so that DDF need not mix '
-            'channels'
+            f'{path}: {kind} cannot be swapped: expected one of '
+            f'{in_words(replaced_by(DDFResNet))}, whose bottlenecks have a 3×3 convolution between '
+            'two 1×1, so that DDF need not mix channels'
         )
     if cfg.get('depth') not in DEPTHS:
         raise UsageError(
@@ -70,7 +70,7 @@ def swap_upsampling(model: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         strides = [level.stride for level in used if level is not None]
         changes['neck'] = {'type': ours.name, **strides_change(strides)}
         notes.append(
-            f'neck: {kind_of(neck)} -> {ours.name}: {ours.kind.brings}, strides {listed(strides)}'
+            f'neck: {kind_of(neck)} -> {ours.name}: {ours.kind.brings}, strides {in_words(strides)}'
         )
     if kind_of(backbone) == 'UNet':
         changes['backbone'] = dict(upsample_cfg=_UNET_UPSAMPLING)
