@@ -13,6 +13,7 @@ What every implementation must keep:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -143,7 +144,8 @@ def plain_kernel(
         check(*arguments)
         if (device_type := arguments[0].device.type) in compiled_for:
             warn_if_plain(device_type)
-        return plain(*arguments)
+        with as_they_are(device_type):
+            return plain(*arguments)
 
     return kernel
 
@@ -193,11 +195,14 @@ def _register_derivatives(
             arguments = _arguments_of(ctx)
             first = next(x for x in arguments if isinstance(x, Tensor))
             dense = [None if g is None else _without_expansion(g, first) for g in upstream]
-            return tuple(derivatives.gradients(arguments, dense, needed))
+            with as_they_are(first.device.type):
+                return tuple(derivatives.gradients(arguments, dense, needed))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Results:
-            return outer_tangents(derivatives.tangents, _arguments_of(ctx), tangents)
+            arguments = _arguments_of(ctx)
+            with as_they_are(arguments[0].device.type):
+                return outer_tangents(derivatives.tangents, arguments, tangents)
 
         @staticmethod
         def vmap(info: Any, in_dims: Arguments, *arguments: Any) -> tuple[Any, Any]:
@@ -291,6 +296,14 @@ def _autocast(arguments: Arguments) -> Arguments:
     if autocasts(device_type):
         return _cast(arguments, device_type)
     return arguments
+
+
+def as_they_are(device_type: str) -> AbstractContextManager[None]:
+    """Calls of operators within get tensors of a device uncast, under autocast, too.
+
+    What an operator is made of, and its derivatives, keep the type that it was called with.
+    """
+    return excluded(AUTOCAST_KEYS[device_type]) if autocasts(device_type) else nullcontext()
 
 
 def _register_autocast(name: str, op: Callable[..., Any]) -> None:

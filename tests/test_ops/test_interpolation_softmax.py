@@ -16,6 +16,7 @@ from torch import Tensor
 
 import ddf_seg.ops
 from ddf_seg.ops import interpolation_softmax as module
+from ddf_seg.ops.definition import plain_kernel
 from ddf_seg.ops.interpolation_softmax import check_interpolation_softmax, interpolation_softmax
 
 needs_library = pytest.mark.skipif(
@@ -263,3 +264,29 @@ def test_bad_arguments(function: Any, change: dict[str, Any], message: str) -> N
     """What the compiled operator says, and what the one in plain torch does."""
     with pytest.raises((RuntimeError, ValueError, TypeError), match=message):
         function(**(GOOD | change))
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_under_autocast_float32_stays(implementation: str) -> None:
+    """Its plain kernel and its derivatives are made of operators that autocast would cast."""
+    op = torch.ops.ddf_seg.interpolation_softmax.default
+    plain = plain_kernel(op, module._plain_forward, check_interpolation_softmax, ())
+    forward = plain if implementation == 'plain torch' else op
+    arguments = SHAPES['compared'].arguments(torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = forward(*arguments)
+    assert torch.equal(inside, forward(*arguments))
+
+
+def test_gradients_under_autocast_are_those_without() -> None:
+    *tensors, scale = SHAPES['compared'].arguments(torch.float32)
+
+    def gradients(enabled: bool) -> list[Tensor]:
+        leaves = [x.clone().requires_grad_() for x in tensors[:3]]
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            out = torch.ops.ddf_seg.interpolation_softmax(*leaves, *tensors[3:], scale)
+            first = torch.autograd.grad(out.square().sum(), leaves, create_graph=True)
+            return [*first, *torch.autograd.grad(sum(g.sum() for g in first), leaves)]
+
+    for inside, outside in zip(gradients(True), gradients(False), strict=True):
+        assert torch.equal(inside, outside)
