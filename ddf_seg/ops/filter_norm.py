@@ -48,6 +48,8 @@ def filter_norm(
     arguments = (filters, taps, gain, eps, scale, std, mean)
     # Where no library is the faster one, Inductor makes one kernel of it and of what is around it.
     if torch.compiler.is_compiling() and not (torch.compiler.is_exporting() or filters.is_cpu):
+        check_filters(*arguments)
+        _refuse_scale(scale is not None and scale.requires_grad)
         return as_torch(*arguments).to(filters.dtype)
     return call(operator('filter_norm'), *arguments)
 
