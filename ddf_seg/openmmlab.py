@@ -53,11 +53,12 @@ def _register_segmentation() -> None:
         if error.name not in ('mmseg', 'mmcv'):
             raise
         return
-    from . import datasets, evaluation, models, visualization  # noqa: F401
+    from . import datasets, evaluation, models  # noqa: F401
     from ._compat.losses import mend_class_weight
     from ._compat.reading import mend_nameless_errors
     from .engine import flops, hooks  # noqa: F401
     from .engine.weights import package_weights  # noqa: F401
+    from .visualization import hook  # noqa: F401
 
     mend_class_weight()
     mend_nameless_errors()

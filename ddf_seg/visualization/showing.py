@@ -101,6 +101,7 @@ def explore(
         ValueError: see `capture_filters`.
     """
     # These need OpenMMLab and matplotlib, captured calls do not.
+    from ..engine.images.pictures import UnreadableError, read_picture
     from ..engine.predicting.classes import make_classes
     from .explorer import build_page
     from .inspection import inspect_image
@@ -108,9 +109,13 @@ def explore(
     name = 'image'
     pixels: Any = image
     if not isinstance(image, np.ndarray):
-        name, pixels = Path(image).name, cv2.imread(str(image))
-        if pixels is None:
-            raise FileNotFoundError(f'image: expected an image file, got {image}')
+        name = Path(image).name
+        try:
+            pixels = read_picture(Path(image))
+        except UnreadableError as error:
+            raise FileNotFoundError(
+                f'image: expected an image file, got {image}: {error}'
+            ) from error
     if classes is None:
         meta = getattr(model, 'dataset_meta', None) or {}
         classes = make_classes(meta, model.num_classes)

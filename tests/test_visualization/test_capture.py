@@ -6,8 +6,10 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 from networks import EXACT, HEAD, PAPER, build_segmentor, forget_the_start
+from processes import run_loaded
 from torch import nn
 
+from ddf_seg import visualization
 from ddf_seg.layers import DDFConv2d, DDFPack, DDFUpPack, GatedDDF, GatedDDFConv2d
 from ddf_seg.ops import ddf, reference
 from ddf_seg.visualization import capture_filters
@@ -250,3 +252,18 @@ def test_swapped_and_third_party_networks():
     with torch.no_grad(), capture_filters(head) as calls:
         head([torch.randn(1, 4, 9, 9)])
     assert [call.layer for call in calls] == ['convs.0.conv', 'convs.1.conv', 'conv_cat.conv']
+
+
+def test_it_needs_no_openmmlab():
+    done = run_loaded("""
+        import ddf_seg.visualization
+        from ddf_seg.visualization import FilterCall, capture_filters
+        print([n for n in ('mmcv', 'mmengine', 'mmseg') if n in sys.modules])
+        print(hasattr(ddf_seg.visualization, 'nothing'))
+    """)
+    assert done.stdout.splitlines()[-2:] == ['[]', 'False'], done.stderr
+
+
+def test_all_names_are_there():
+    for name in visualization.__all__:
+        assert getattr(visualization, name).__name__ == name

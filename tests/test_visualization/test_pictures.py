@@ -19,6 +19,7 @@ from processes import run_loaded
 from ddf_seg.visualization import Point, pick_points, pictures
 from ddf_seg.visualization.basis import FilterBasis
 from ddf_seg.visualization.maps import filter_maps
+from ddf_seg.visualization.pictures import of_image
 from ddf_seg.visualization.pictures.footprints import scan_line
 from ddf_seg.visualization.pictures.overview import spread
 from ddf_seg.visualization.pictures.style import DIVERGING, symmetric_limit
@@ -89,6 +90,20 @@ def test_which_pictures_there_are(figures):
     assert set(figures.of('last')) == {'points', 'maps', 'classes', 'channels'}
     assert 'phases' in figures.of('up')
     assert set(figures.of('pair')) == {'phases-A', 'phases-B', 'classes-A', 'classes-B'}
+
+
+def test_an_image_without_points_or_classes_has_the_other_pictures(exact):
+    void = replace(exact, truth=np.full_like(exact.truth, exact.truth.min()))
+    names = ['points', 'phases', 'footprint', 'maps', 'classes']
+    assert [name for name, _ in pictures.layer_pictures([void], UP, [], names=names)] == ['maps']
+
+
+def test_the_footprint_is_of_the_channel_that_is_asked_for(inspection, monkeypatch):
+    asked = []
+    monkeypatch.setattr(of_image, 'draw_footprint', lambda *arguments: asked.append(arguments[-1]))
+    for channels in ([3], None):
+        list(pictures.layer_pictures([inspection], UP, POINTS, channels, names=['footprint']))
+    assert asked == [3, None]
 
 
 def test_the_legend_has_every_class_that_is_shown(inspection):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -70,3 +72,8 @@ def test_the_page_of_a_file(exploration, segmentor, image, tmp_path):
     assert written.replace('street.png', 'image') == exploration.page
     with pytest.raises(FileNotFoundError, match=r'none\.png'):
         explore(segmentor, tmp_path / 'none.png', CLASSES)
+    # OpenCV's own reader crashes on it.
+    other = Path(os.fsdecode(os.fsencode(tmp_path / 'stra') + b'\xdfe.png'))
+    other.write_bytes((tmp_path / 'street.png').read_bytes())
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert len(explore(segmentor, other, CLASSES).page) > 10_000

@@ -36,7 +36,7 @@ def layer_pictures(
         channels: whose effective filters to show; default: some that differ.
         basis: of the filter colours; default: the layer's own.
         names: which pictures. 'phases' and 'footprint' exist for upsampling layers only,
-            'channels' for layers with channel filters.
+            'channels' for layers with channel filters, 'classes' where a pixel has a class.
     """
     several = len(inspections) > 1
     if 'points' in names:
@@ -47,23 +47,28 @@ def layer_pictures(
             sheet = f'-{number + 1}' if sheets > 1 else ''
             shown = points[start : start + rows]
             yield f'points{sheet}', draw_points(inspections, layer, shown, channels, start + 1)
-    if 'phases' in names and inspections[0].call(layer).operator == 'ddf_upsample':
+    upsamples = inspections[0].call(layer).operator == 'ddf_upsample'
+    if 'phases' in names and upsamples and points:
         for number, inspection in enumerate(inspections):
             # Thin things and borders stand at the end.
             some = [*points[:2], *points[2:][-3:]]
             which = f'-{"AB"[number]}' if several else ''
             channel = channels[0] if channels else None
             yield f'phases{which}', draw_phases(inspection, layer, some, channel)
-    if 'footprint' in names and inspections[0].call(layer).operator == 'ddf_upsample' and points:
+    if 'footprint' in names and upsamples and points:
         for number, inspection in enumerate(inspections):
             which = f'-{"AB"[number]}' if several else ''
-            yield f'footprint{which}', draw_footprint(inspection, layer, telling(points))
+            channel = channels[0] if channels else None
+            figure = draw_footprint(inspection, layer, telling(points), channel)
+            yield f'footprint{which}', figure
     if 'maps' in names:
         yield 'maps', draw_maps(inspections, layer, basis)
     if 'classes' in names:
         for number, inspection in enumerate(inspections):
             which = f'-{"AB"[number]}' if several else ''
-            yield f'classes{which}', draw_classes(inspection, layer)
+            figure = draw_classes(inspection, layer)
+            if figure is not None:
+                yield f'classes{which}', figure
     calls = [inspection.call(layer) for inspection in inspections]
     if 'channels' in names and not all(call.channels_neutral for call in calls):
         yield 'channels', draw_channels(inspections, layer)

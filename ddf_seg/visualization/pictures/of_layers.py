@@ -96,17 +96,22 @@ def draw_maps(
     return figure
 
 
-def draw_classes(inspection: Inspection, layer: str) -> Figure:
+def draw_classes(inspection: Inspection, layer: str) -> Figure | None:
     """The mean spatial filter of each class and its spread, over truth or else prediction.
 
     Args:
         layer: name of the call.
+
+    Returns:
+        The picture; None where no pixel has a class.
     """
     call = inspection.call(layer)
     known = inspection.truth if inspection.truth is not None else inspection.prediction
     of = 'ground truth' if inspection.truth is not None else 'prediction'
     labels = inspection.labels(call, known)
     found = statistics.class_filters(call.spatial_filters()[0], labels)
+    if not found:
+        return None
     means = np.stack([item.mean.numpy() for item in found])
     spreads = np.stack([item.spread.numpy() for item in found])
     limit, most = style.symmetric_limit(means), float(spreads.max()) or 1.0
