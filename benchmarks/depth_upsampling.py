@@ -52,9 +52,10 @@ def main() -> int:
     import ddf_seg.openmmlab  # noqa: F401 isort: skip
     import torch
 
-    from ddf_benchmarks.depth.comparison import read_rows, table
+    from ddf_benchmarks.depth.comparison import read_result, read_rows, table
     from ddf_benchmarks.depth.methods import FIXED, TRAINED
     from ddf_benchmarks.depth.running import Run, run_row
+    from ddf_benchmarks.runs import check_length
     from ddf_seg.engine.config_file import read_config
     from ddf_seg.errors import UsageError
 
@@ -73,7 +74,9 @@ def main() -> int:
             for row in args.rows or known:
                 # Nothing is drawn at random for what is not trained.
                 run = Run(row, factor, 0 if row in FIXED else seed)
-                if run.file(args.results).exists():
+                if (file := run.file(args.results)).exists():
+                    length = 0 if row in FIXED else cfg.train_cfg.max_iters
+                    check_length(file, read_result(file)['iterations'], length)
                     continue
                 run_row(cfg, run, args.results)
                 say(f'{row}, ×{factor}, seed {run.seed}: {run.file(args.results)}')

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import ttest_rel
 from torch import Tensor, nn
 
+from ddf_seg.errors import UsageError
 from ddf_seg.files import write_whole
 
 CONFIDENCE = 0.95
@@ -27,6 +28,36 @@ def write_result(file: Path, entry: Mapping[str, Any]) -> None:
     """Writes what a run left, whole or not at all; the folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, (json.dumps(entry, indent=1) + '\n').encode())
+
+
+def check_lengths(results: Path, lengths: Iterable[int]) -> None:
+    """Makes sure that the runs that are compared were trained for as many iterations.
+
+    Args:
+        results: the folder, for the message.
+        lengths: of the runs; 0 for what is not trained.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if len(found := sorted(set(lengths) - {0})) > 1:
+        raise UsageError(
+            f'{results}: expected runs of one number of iterations, got some of '
+            f'{" and of ".join(map(str, found))}'
+        )
+
+
+def check_length(file: Path, found: int, expected: int) -> None:
+    """Makes sure that a result that is there is that of the run that is asked for.
+
+    Raises:
+        UsageError: it is of another number of iterations.
+    """
+    if found != expected:
+        raise UsageError(
+            f'{file}: expected the result of {expected} iterations, got one of {found}; --results '
+            'names another folder'
+        )
 
 
 def difference(

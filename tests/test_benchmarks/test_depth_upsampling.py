@@ -148,6 +148,16 @@ def test_the_tool_runs_what_is_missing_and_shows_it(
         assert (low, high) == pytest.approx(((a + b) / 2 - half, (a + b) / 2 + half), abs=0.06)
         assert lines[to][6].strip() == ''
         assert '[' not in lines['bilinear'][6]
+    for words, message in (
+        (['run', 'DDF-Up', '--factors', 4, '--seeds', 0, '--iterations', 3], 'got one of 2'),
+        (['table'], 'expected runs of one number of iterations, got some of 2 and of 9'),
+    ):
+        monkeypatch.setattr(sys, 'argv', ['depth', *map(str, words), '--results', str(tmp_path)])
+        assert show_usage_errors(tool.main) == 1
+        assert message in capsys.readouterr().err
+        (tmp_path / 'other.json').write_text(
+            json.dumps({**runs['ddf-up-x4-0'], 'seed': 7, 'iterations': 9})
+        )
 
 
 def test_an_unknown_row_is_named(

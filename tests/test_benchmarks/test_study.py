@@ -294,6 +294,14 @@ def test_means_and_paired_intervals(results: Path) -> None:
     assert ddf[5].strip() == ''
 
 
+def test_runs_of_other_lengths_are_not_compared(results: Path) -> None:
+    file = results / 'fpn-carafe-block-0of5-0.json'
+    file.write_text(json.dumps({**json.loads(file.read_text()), 'iterations': 2000}))
+    with pytest.raises(UsageError, match='got some of 500 and of 2000'):
+        comparison.read_rows(results, 'fpn', 'block')
+    assert comparison.read_rows(results, 'fpn', 'drive')
+
+
 def run_tool(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, 'argv', ['study.py', *map(str, arguments)])
     return show_usage_errors(tool.main)

@@ -10,7 +10,7 @@ from typing import Any
 from ddf_seg.command_line import markdown_table
 from ddf_seg.errors import UsageError, in_a_line
 
-from ..runs import difference_cell
+from ..runs import check_lengths, difference_cell
 from .methods import FIXED, TRAINED
 
 # By row and factor, the runs by their seed
@@ -21,19 +21,31 @@ def read_rows(results: Path) -> Rows:
     """All results of a folder.
 
     Raises:
-        UsageError: there are none, or one is damaged.
+        UsageError: there are none, one is damaged, or not all were trained for as long.
     """
     found: Rows = {}
     for file in sorted(results.glob('*.json')):
-        try:
-            run: dict[str, Any] = json.loads(file.read_text())
-            run['scores']['rmse'] + run['scores']['milliseconds'] + run['parameters']
-            found.setdefault((run['row'], run['factor']), {})[run['seed']] = run
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{file}: expected a run's result: {in_a_line(error)}") from error
+        run = read_result(file)
+        found.setdefault((run['row'], run['factor']), {})[run['seed']] = run
     if not found:
         raise UsageError(f'{results}: there are no results')
+    check_lengths(results, (run['iterations'] for runs in found.values() for run in runs.values()))
     return found
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """What a run left.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    try:
+        run: dict[str, Any] = json.loads(file.read_text())
+        run['scores']['rmse'] + run['scores']['milliseconds'] + run['parameters']
+        run['row'], run['factor'], run['seed'], run['iterations']
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file}: expected a run's result: {in_a_line(error)}") from error
+    return run
 
 
 def table(rows: Rows, to: str) -> str:

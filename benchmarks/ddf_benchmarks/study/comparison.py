@@ -11,7 +11,7 @@ from typing import Any
 from ddf_seg.command_line import markdown_table
 from ddf_seg.errors import UsageError, in_a_line
 
-from ..runs import difference_cell
+from ..runs import check_lengths, difference_cell
 
 # The order of a table; what is not here does not stand in one.
 ORDER = (
@@ -54,7 +54,7 @@ def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
         kind: of the splits, 'block' or 'drive'.
 
     Raises:
-        UsageError: there are none, or one is damaged.
+        UsageError: there are none, one is damaged, or not all were trained for as long.
     """
     found: dict[str, Runs] = {}
     for file in sorted(results.glob(f'{host}-*.json')):
@@ -63,6 +63,7 @@ def read_rows(results: Path, host: str, kind: str) -> dict[str, Runs]:
             found.setdefault(run['row'], {})[run['split'], run['seed']] = run
     if not found:
         raise UsageError(f'{results}: no results of {host} on splits by {kind}')
+    check_lengths(results, (run['iterations'] for runs in found.values() for run in runs.values()))
     return {name: found[name] for name in ORDER if name in found}
 
 

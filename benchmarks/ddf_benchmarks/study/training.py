@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ddf_seg.errors import UsageError
 
 from ..measure import machine
-from ..runs import start_alike, write_result
+from ..runs import check_length, start_alike, write_result
 from .comparison import read_result
 from .data import VOID, Image, blocks, drives
 from .hosts import rows
@@ -178,11 +178,7 @@ def run_rows(
     for name in names:
         file = run.file(results, name)
         if file.exists():
-            if (found := read_result(file)['iterations']) != run.iterations:
-                raise UsageError(
-                    f'{file}: expected the result of {run.iterations} iterations, got one of '
-                    f'{found}; --results names another folder'
-                )
+            check_length(file, read_result(file)['iterations'], run.iterations)
             continue
         head = _build(run, name, start)
         loss = train(head, training, run.seed, run.iterations)
