@@ -130,9 +130,9 @@ inline Problem make_problem(const Tensor& features, const MaybeTensor& channel_f
   p.kernel_y = kernel_size[0];
   p.kernel_x = kernel_size[1];
   // Taps and steps that leave the map have the same effect whatever their length; cut, coordinates
-  // stay small.
+  // and what kernels plan by them stay small.
   const auto cut = [](int64_t step, int64_t size) {
-    return std::min(step, std::max(size, int64_t{1} << 20));
+    return std::min(step, std::max(size, int64_t{1}));
   };
   p.dilation_y = cut(dilation[0], p.height);
   p.dilation_x = cut(dilation[1], p.width);

@@ -126,7 +126,8 @@ Tensor weight_gain(const Tensor& weight, MaybeTensor after) {
                             torch::stable::contiguous(after ? *after : weight)};
   ddf::WeightGainProblem p;
   p.dtype = ddf::binding::dtype_of(weight);
-  for (int i = 0; i < (after ? 2 : 1); ++i) {
+  p.layers = after ? 2 : 1;
+  for (int i = 0; i < p.layers; ++i) {
     p.weights[i] = weights[i].const_data_ptr();
     p.elements[i] = weights[i].numel();
     p.factors[i] = static_cast<float>(1 / std::sqrt(static_cast<double>(weights[i].size(0))));

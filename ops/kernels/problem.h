@@ -107,7 +107,8 @@ struct FilterNormProblem {
 // norm over the root of the number of outputs. With a second layer after it, the product.
 struct WeightGainProblem {
   DType dtype = DType::float32;
-  const void* weights[2] = {};  // contiguous; the second may be missing
+  int layers = 1;
+  const void* weights[2] = {};  // contiguous, of one layer or two
   int64_t elements[2] = {};
   float factors[2] = {};  // 1 / sqrt(outputs)
   float* to = nullptr;

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -260,6 +261,46 @@ def test_rows_do_not_see_their_neighbours_in_memory(
     close = {'rtol': 1e-2, 'atol': 1e-1} if dtype.itemsize == 2 else {}
     want = forward(x, f, s, *call.arguments)
     torch.testing.assert_close(output, want, equal_nan=True, **close)
+
+
+# Where a phase has one column or row less than the tile, its weights may need more room: rows are
+# dealt out in groups, of as many as there is room for. For contiguous maps a row counts in vectors,
+# of 4, 8 or 16.
+@pytest.mark.parametrize('scale', [2, 3])
+@pytest.mark.parametrize(
+    ('view', 'batch', 'per_group', 'widths'),
+    [
+        ('channels_last', 1, 16, (11, 13, 17, 22, 33)),
+        ('channels_last', 1, 16, (86, 118)),
+        ('contiguous', 16, 4, (85, 169, 337)),
+    ],
+    ids=['channels_last', 'channels_last, wide', 'contiguous'],
+)
+def test_phases_that_are_smaller_than_the_tile(
+    view: str, batch: int, per_group: int, widths: Sequence[int], scale: int
+) -> None:
+    heights = (4, 7, 8, 24) if view == 'channels_last' else (4, 8)
+    offs = [(0, -1), (-1, -1), (1, 1 - scale), (-1, 0)]
+    for height, width, off in itertools.product(heights, widths, offs):
+        call = make_call(
+            'ddf_upsample', batch=batch, groups=1, per_group=per_group, size=(height, width),
+            scale=scale, off=off, phased=False, views=(view,) * 4,
+        )  # fmt: skip
+        for got, want in zip(call.compiled([True] * 3), call.plain([True] * 3), strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('payload', [0x7FFFFFFF, 0x7FC00000, 0x7F800001, -1])
+def test_bfloat16_keeps_every_nan(payload: int) -> None:
+    """A GPU's own is all ones, which rounding would carry into the sign: −0."""
+    nan = torch.tensor(payload, dtype=torch.int64).to(torch.int32).view(torch.float32)
+    assert nan.isnan()
+    filters = torch.randn(1, 9, 5, 40).bfloat16()
+    std, mean = torch.ones(9), torch.zeros(9)
+    mean[4] = nan
+    found = torch.ops.ddf_seg.filter_norm(filters, 9, 1.0, 1e-5, None, std, mean)
+    assert found[:, 4].isnan().all()
+    assert not found[:, :4].isnan().any()
 
 
 # The first is a multiple of every vector, the second of none.

@@ -52,17 +52,15 @@ int64_t largest_scratch(const Plan& plan, const Problem& p, const Allocate& allo
   return bytes;
 }
 
-// Elements of the weights of all phases of a tile; those past the scale cover one row or column.
-// None without a spatial filter.
+// Elements of the weights of all phases of a tile, of each phase's own size: in Order::sweep a
+// smaller one can need more. None without a spatial filter.
 template <typename T, bool kPixelLanes>
 int64_t weight_elements(const Problem& p, const Tile& tile, Order order) {
   int64_t elements = 0;
   if (p.combine == Combine::channel) return elements;
-  for (int64_t py = 0; py < phase_rows(p); ++py)
-    for (int64_t px = 0; px < phase_columns(p); ++px)
-      elements += Weights<T, kPixelLanes>(py < p.scale ? tile.rows.size() : 1,
-                                          px < p.scale ? tile.columns.size() : 1, p.taps(), order)
-                      .elements();
+  for_each_phase(p, tile, [&](const Phase& phase) {
+    elements += Weights<T, kPixelLanes>(phase.rows(), phase.columns(), p.taps(), order).elements();
+  });
   return elements;
 }
 

@@ -151,10 +151,10 @@ DDF_INLINE void store(E* p, Vec<T> value) {
   } else {
     U32 rounded;
     if constexpr (std::is_same_v<E, bfloat16>) {
-      // A NaN stays one: it comes from arithmetic on bfloat16 or is the default NaN, so that its
-      // mantissa's upper half is not 0 and its lower half is 0.
       const U32 bits = to_bits(value);
-      rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+      // Rounding would carry a NaN's mantissa into the exponent, or the sign.
+      const U32 nan = reinterpret_cast<U32>(value != value);
+      rounded = (bits + ((0x7fffu + ((bits >> 16) & 1u)) & ~nan) + (nan & ~bits & 0x400000u)) >> 16;
 #if defined(__AVX2__) && DDF_VECTOR_BYTES == 32
       const __m256i words = reinterpret_cast<__m256i>(rounded);
       _mm_storeu_si128(

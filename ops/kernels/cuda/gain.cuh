@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kGainThreads) weight_gain(const __grid_constan
   const int thread = static_cast<int>(threadIdx.x);
   T* const shared = shared_memory<T>();
   float product = 1;
-  for (int layer = 0; layer < 2 && w.p.weights[layer] != nullptr; ++layer) {
+  for (int layer = 0; layer < w.p.layers; ++layer) {
     T sum = squares_of(static_cast<const E*>(w.p.weights[layer]), w.p.elements[layer]);
     sum = sum_of_warp(sum);
     if (thread % kWarp == 0) shared[layer * kGainWarps + thread / kWarp] = sum;

@@ -167,7 +167,8 @@ Choice choose_gradients(const Work& w) {
     if constexpr (most > 0) {
       const bool fewer = p.group_channels() <= kWarp * least, shared = dense && p.scale == 1;
       const int n = fewer ? least : most;
-      if (p.group_channels() % n == 0 && aligned(p.features, n, true) && aligned(p.output, n, true))
+      if (p.group_channels() > 0 && p.group_channels() % n == 0 && aligned(p.features, n, true) &&
+          aligned(p.output, n, true))
         choice = {"grad_channels",
                   shared ? (fewer ? grad_channels<E, kKernel, kMultiply, true, least>
                                   : grad_channels<E, kKernel, kMultiply, true, most>)

@@ -1,5 +1,6 @@
 // What the binding calls. Nothing here synchronises or allocates, so calls can be captured in a
-// CUDA graph; results depend on sizes and strides alone, neither on the device nor on chance.
+// CUDA graph; results depend on sizes, strides and alignment alone, neither on the device nor on
+// chance.
 #pragma once
 
 #include <cuda_runtime_api.h>

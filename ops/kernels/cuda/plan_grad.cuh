@@ -1,4 +1,4 @@
-// How the gradients of the filters are cut into blocks: from sizes and strides alone.
+// How the gradients of the filters are cut into blocks: from sizes, strides and alignment alone.
 #pragma once
 
 #include "grad_any.cuh"
