@@ -28,6 +28,8 @@ _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b'\xfd7zXZ': lzma.open,
     b'': open,
 }
+# The first record of a zip archive: of a member, of an empty one's end, of one in several parts
+_ZIP_MAGICS = (b'PK\x03\x04', b'PK\x05\x06', b'PK\x07\x08')
 
 
 class _Member(NamedTuple):
@@ -181,14 +183,32 @@ def _write(target: Path, opener: Callable[[], Any]) -> None:
 def _members(archive: Path, raw: IO[bytes]) -> Iterator[_Member]:
     """Every file and link in an archive."""
     try:
-        yield from _zip_members(raw) if zipfile.is_zipfile(raw) else _tar_members(raw)
+        yield from _zip_members(raw) if _is_zip(raw) else _tar_members(raw)
     except Exception as error:  # the decoders raise many kinds for a damaged archive
         raise ValueError(
             f'{archive}: cut off, damaged, or no zip or tar archive ({error})'
         ) from error
 
 
+def _is_zip(raw: IO[bytes]) -> bool:
+    """Whether an archive is a zip, by its beginning: a tar may end in one, its last member."""
+    raw.seek(0)
+    start = raw.read(tarfile.BLOCKSIZE)
+    if start.startswith(_ZIP_MAGICS):
+        return True
+    if start[257:262] == b'ustar' or _decompressor(start) is not open:
+        return False
+    # One that unpacks itself begins with a program.
+    return zipfile.is_zipfile(raw)
+
+
+def _decompressor(start: bytes) -> Callable[..., Any]:
+    return next(opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic))
+
+
 def _zip_members(raw: IO[bytes]) -> Iterator[_Member]:
+    if not zipfile.is_zipfile(raw):
+        raise ValueError('a zip archive without its end')
     with zipfile.ZipFile(raw) as zipped:
         for info in zipped.infolist():
             name = posixpath.normpath(info.filename)
@@ -201,11 +221,8 @@ def _zip_members(raw: IO[bytes]) -> Iterator[_Member]:
 
 def _tar_members(raw: IO[bytes]) -> Iterator[_Member]:
     raw.seek(0)
-    start = raw.read(8)
+    decompress = _decompressor(raw.read(8))
     raw.seek(0)
-    if start.startswith(b'PK'):
-        raise ValueError('a zip archive without its end')
-    decompress = next(opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic))
     stream = raw if decompress is open else decompress(raw)
     # Not mode 'r|gz', which does not compare gzip's checksum.
     with tarfile.open(fileobj=stream, mode='r:', tarinfo=_StrictTarInfo) as tar:

@@ -90,6 +90,29 @@ def test_unpacking(source: Path, tmp_path: Path, unpack: Unpack, kind: str) -> N
     assert 'out: 0 files written' in unpack(archive)[1]
 
 
+def test_a_tar_is_known_by_its_beginning(source: Path, tmp_path: Path, unpack: Unpack) -> None:
+    """Not by the zip that it ends in, nor by a name that begins as a zip does."""
+    inner = pack(source, 'inner.zip')
+    (source / 'PKLot.png').write_bytes(b'first')
+    archive = tmp_path / 'a.tar'
+    with tarfile.open(archive, 'w') as tar:
+        tar.add(source / 'PKLot.png', 'PKLot.png')
+        tar.add(source / '0.png', '0.png')
+        tar.add(inner, 'inner.zip')
+    assert zipfile.is_zipfile(archive)
+    code, text = unpack(archive)
+    assert code == 0, text
+    members = [source / 'PKLot.png', source / '0.png', inner]
+    assert contents(tmp_path / 'out') == {file.name: file.read_bytes() for file in members}
+
+
+def test_a_zip_that_unpacks_itself(source: Path, tmp_path: Path, unpack: Unpack) -> None:
+    archive = pack(source, 'a.zip')
+    archive.write_bytes(b'#!/bin/sh\n' + bytes(600) + archive.read_bytes())
+    assert unpack(archive)[0] == 0
+    assert contents(tmp_path / 'out') == expected(source)
+
+
 @pytest.mark.parametrize('kind', ['tar', 'tar.gz', 'tar.bz2', 'tar.xz', 'zip'])
 @pytest.mark.parametrize('fault', ['cut', 'flipped'])
 def test_a_damaged_archive_is_named_and_stops_no_other(
