@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .class_tables import IGNORE
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -31,9 +34,24 @@ def _read(path: Path) -> tuple[str, np.ndarray]:
 
     try:
         with Image.open(path) as image:
+            if loses_bits(image):
+                raise ValueError(f'{path}: expected 8 bits a channel, got 16')
             return image.mode, np.asarray(image)
     except (OSError, SyntaxError) as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def loses_bits(image: ImageFile) -> bool:
+    """Whether a PNG or TIFF has 16 bits a channel of which Pillow keeps the upper 8: ids become 0.
+
+    It keeps all of them where there is one channel.
+
+    Args:
+        image: just opened; once its pixels are loaded, nothing tells any more.
+    """
+    if image.mode.startswith('I'):
+        return False
+    return any(';16' in str(tile[3]) for tile in image.tile)
 
 
 def read_json(path: Path) -> Any:

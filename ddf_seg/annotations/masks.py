@@ -17,7 +17,7 @@ from rich.progress import track
 from ..errors import UsageError, counted, in_a_line
 from ..files import mapped
 from .class_tables import IGNORE
-from .encodings import index_colours
+from .encodings import index_colours, loses_bits
 
 # The classes that uint8 labels can hold, and the id that training ignores
 MOST_CLASSES = 255
@@ -129,6 +129,8 @@ def read_mask(file: Path) -> MaskRecord:
                 return MaskRecord(
                     error='is a JPEG, which changes pixels at every border: expected a PNG'
                 )
+            if loses_bits(image):
+                return MaskRecord(error='has 16 bits a channel: expected 8, or one channel of ids')
             return _record(image)
     except Exception as error:  # decoders raise many kinds for a damaged file
         return MaskRecord(error=f'cannot be read: {in_a_line(error)}')
