@@ -171,6 +171,12 @@ class BuildNative(build_ext):
         super().finalize_options()
         # Both libraries side by side: each has a few kernels that take long.
         self.parallel = self.parallel or True
+        self.unbuilt: list[Extension] = []
+
+    def build_extensions(self) -> None:
+        super().build_extensions()
+        # setuptools copies into the sources, for an editable installation, all that is listed.
+        self.extensions = [ext for ext in self.extensions if ext not in self.unbuilt]
 
     def build_extension(self, ext: Extension) -> None:
         if ext.name == CUDA_LIBRARY:
@@ -178,6 +184,7 @@ class BuildNative(build_ext):
                 self.build_cuda_library(ext)
             except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
                 report_no_cuda(error)
+                self.unbuilt.append(ext)
             return
         try:
             self.build_library(ext)
@@ -190,6 +197,7 @@ class BuildNative(build_ext):
                 'then install again with --no-build-isolation.',
                 file=sys.stderr,
             )
+            self.unbuilt.append(ext)
 
     def get_export_symbols(self, ext: Extension) -> list[str]:
         # No Python modules, so they have no PyInit function, which Windows would export.

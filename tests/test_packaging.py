@@ -33,8 +33,8 @@ class Built(NamedTuple):
     said: str
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, 'DDF_SEG_BUILD_NATIVE': '0', 'OMP_NUM_THREADS': '1'}
+def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, 'DDF_SEG_BUILD_NATIVE': '0', 'OMP_NUM_THREADS': '1', **more}
     environment.pop('DDF_DATA_ROOT', None)
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
@@ -130,3 +130,40 @@ def test_it_stands_alone_in_an_empty_folder(built: Built, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith('\n2 of 2 inputs segmented, see predictions\n')
     assert len(list(tmp_path.glob('predictions/ids/*.png'))) == 2
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        ['setup.py', 'build_ext', '--inplace'],
+        ['-c', "import setuptools.build_meta as build; build.build_editable('out')"],
+        [
+            '-c',
+            'import setuptools.build_meta as build; '
+            "build.build_editable('out', {'editable_mode': 'strict'})",
+        ],
+    ],
+    ids=['inplace', 'editable', 'strict'],
+)
+def test_a_compiler_that_fails_leaves_plain_torch(tmp_path: Path, command: list[str]) -> None:
+    """Both libraries fail, and the installation into the sources goes on."""
+    shutil.copy(ROOT / 'setup.py', tmp_path)
+    shutil.copytree(ROOT / 'ops', tmp_path / 'ops')
+    (tmp_path / 'ddf_seg/ops').mkdir(parents=True)
+    shutil.copy(ROOT / 'ddf_seg/ops/sources.py', tmp_path / 'ddf_seg/ops')
+    (tmp_path / 'ddf_seg/__init__.py').touch()
+    (tmp_path / 'setup.cfg').write_text(
+        '[metadata]\nname = ddf_seg\nversion = 1\n[options]\npackages = ddf_seg\n'
+    )
+    # As on a machine with a GPU: there is a CUDA library to build, and its compiler fails, too.
+    setup = (tmp_path / 'setup.py').read_text()
+    for name, value in (('cuda_wanted', 'True'), ('find_nvcc', "Path('/bin/false')")):
+        setup = setup.replace('\nmodules = ', f'\n{name} = lambda: {value}\nmodules = ')
+    (tmp_path / 'setup.py').write_text(setup)
+    (tmp_path / 'out').mkdir()
+    done = run(tmp_path, *command, DDF_SEG_BUILD_NATIVE='auto', FORCE_CUDA='', CC='false')
+    assert 'ddf_seg: the compiled operators were not built' in done.stderr
+    assert 'ddf_seg: the CUDA kernels were not built' in done.stderr
+    assert not list(tmp_path.rglob('*.so'))
+    if command[0] == '-c':
+        assert list(tmp_path.glob('out/*.whl'))
