@@ -44,9 +44,10 @@ def calibration_images(
         UsageError: there are no images, or one cannot be read.
     """
     files = _of_dataset(cfg) if folder is None else list(find_inputs([folder], IMAGES).names)
-    chosen = files[:: max(len(files) // _IMAGES, 1)][:_IMAGES]
+    # Of a long list as many from its end as from its start: its order may be that of places.
+    kept = min(len(files), _IMAGES)
     images = []
-    for file in chosen:
+    for file in (files[i * len(files) // kept] for i in range(kept)):
         try:
             image = read_picture(file)
         except Exception as error:

@@ -100,6 +100,20 @@ def test_images_come_from_the_training_set_or_a_folder(tmp_path: Path) -> None:
     assert image[2, :, 5, 5].tolist() == [6, 5, 4]
 
 
+@pytest.mark.parametrize('count', [1, 99, 100, 101, 199, 250])
+def test_images_are_spread_over_all_of_a_folder(tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        cv2.imwrite(str(tmp_path / f'{number:03}.png'), np.full((1, 1, 3), number, np.uint8))
+    images = calibration_images(config(None), tmp_path, None, 1, Interface())
+    numbers = [int(image[0, 0, 0, 0]) for image in images]
+    assert len(numbers) == min(count, 100)
+    steps = np.diff([*numbers, count])
+    assert numbers[0] == 0
+    assert steps.min() >= 1
+    # As even as whole numbers are
+    assert steps.max() - steps.min() <= 1
+
+
 def test_int8_without_images_says_where_it_looked(tmp_path: Path) -> None:
     dataset = dict(type='BaseSegDataset', data_root=str(tmp_path / 'none'), ann_file='list.txt')
     for train, message in ((None, 'no train_dataloader'), (dict(dataset=dataset), r'list\.txt')):
