@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
-from ..errors import UsageError
+from ..errors import UsageError, listed
 from ..files import files_below
 from .cifar10 import CLASSES, read_cifar10
 
@@ -19,7 +19,8 @@ SUFFIXES = {'.jpeg', '.jpg', '.png', '.bmp', '.webp'}
 class ImageFolders(BaseDataset):
     """A folder for each class: {data_root}/{part}/n01440764/….JPEG, as ImageNet is published.
 
-    Labels are the positions of the folders' names, sorted.
+    Labels are the positions of the folders' names, sorted. Where there is 'train', another part has
+    the same folders: else its labels would be other classes than those that were learned.
 
     Args:
         part: folder below data_root, 'train' or 'val'.
@@ -27,7 +28,8 @@ class ImageFolders(BaseDataset):
         kwargs: as for mmengine's BaseDataset (data_root, pipeline, indices, …).
 
     Raises:
-        UsageError: the folder is missing, has another number of classes, or one without images.
+        UsageError: the folder is missing, has another number of classes, others than 'train', or
+            one without images.
     """
 
     def __init__(self, part: str, count: int | None = None, **kwargs: Any) -> None:
@@ -43,9 +45,17 @@ class ImageFolders(BaseDataset):
                 f'{root}: expected a folder with a folder of images for each class, as '
                 'train/n01440764/…; there is none'
             )
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != '.')
+        folders = _class_folders(root)
         if self.count not in (None, len(folders)):
             raise UsageError(f'{root}: expected {self.count} folders, got {len(folders)}')
+        train = Path(self.data_root, 'train')
+        if train.is_dir():
+            odd = {path.name for path in folders} ^ {path.name for path in _class_folders(train)}
+            if odd:
+                raise UsageError(
+                    f'{root}: expected the same folders as in {train}; only one of both has '
+                    f'{listed(sorted(odd))}'
+                )
         images: list[dict[str, Any]] = []
         for label, folder in enumerate(folders):
             own = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
@@ -54,6 +64,10 @@ class ImageFolders(BaseDataset):
             images += [dict(img_path=str(path), gt_label=label) for path in own]
         self._metainfo['classes'] = tuple(folder.name for folder in folders)
         return images
+
+
+def _class_folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != '.')
 
 
 @DATASETS.register_module()

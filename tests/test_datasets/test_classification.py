@@ -17,10 +17,10 @@ from PIL import Image
 from ddf_seg.errors import UsageError
 
 
-def write_images(root: Path, **images: int) -> Path:
+def write_images(root: Path, part: str = 'train', **images: int) -> Path:
     """Folders of classes, with so many images each; red tells the class."""
     for i, (name, count) in enumerate(images.items()):
-        folder = root / 'train' / name
+        folder = root / part / name
         folder.mkdir(parents=True)
         (folder / 'notes.txt').write_text('no image')
         for number in range(count):
@@ -28,9 +28,9 @@ def write_images(root: Path, **images: int) -> Path:
     return root
 
 
-def build(root: Path, **kwargs: Any) -> Any:
+def build(root: Path, part: str = 'train', **kwargs: Any) -> Any:
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackClass')]
-    cfg = dict(type='ImageFolders', data_root=str(root), part='train', pipeline=pipeline, **kwargs)
+    cfg = dict(type='ImageFolders', data_root=str(root), part=part, pipeline=pipeline, **kwargs)
     with DefaultScope.overwrite_default_scope('mmseg'):
         return DATASETS.build(cfg)
 
@@ -55,6 +55,26 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         build(tmp_path, count=1000)
     with pytest.raises(UsageError, match=re.escape(f'{tmp_path}/train/n02: expected images (.bmp')):
         build(tmp_path)
+
+
+def test_all_parts_have_the_classes_of_training(tmp_path: Path) -> None:
+    write_images(tmp_path, 'val', n01=1, n03=1)
+    # Who only scores has no images to train with.
+    assert len(build(tmp_path, 'val')) == 2
+    write_images(tmp_path, n01=1, n02=1, n03=1)
+    with pytest.raises(UsageError) as caught:
+        build(tmp_path, 'val')
+    assert str(caught.value) == (
+        f'{tmp_path}/val: expected the same folders as in {tmp_path}/train; only one of both '
+        'has n02'
+    )
+    write_images(tmp_path, 'val', n02=1)
+    labels = [int(sample['data_samples']) for sample in build(tmp_path, 'val')]
+    assert labels == [0, 1, 2]
+    # As many, but another one
+    (tmp_path / 'val/n02').rename(tmp_path / 'val/n2')
+    with pytest.raises(UsageError, match=r'only one of both has n02, n2$'):
+        build(tmp_path, 'val', count=3)
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:
