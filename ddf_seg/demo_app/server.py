@@ -11,8 +11,9 @@ from typing import Any
 
 import cv2
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPFile, HTTPInputError, parse_body_arguments
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from ..engine.images.reading import UnreadableError
 from ..errors import UsageError
@@ -20,8 +21,10 @@ from ..visualization.capture import MissingLayerError
 from .segmenting import Demo
 
 MOST_BYTES = 32_000_000
-# Pictures that wait or are worked on; each takes seconds.
+# Pictures that are uploaded, wait or are worked on; each takes seconds.
 MOST_WAITING = 8
+# For an upload: 32 MB at 2 Mbit/s
+UPLOAD_SECONDS = 120.0
 _BUSY = f'{MOST_WAITING} others wait already: try again in a minute'
 _PAGE = Path(__file__).with_name('page.html')
 
@@ -41,14 +44,22 @@ class _Worker:
         self._pool = ThreadPoolExecutor(1)
         self._open = 0
 
+    def enter(self) -> bool:
+        """Takes a place among those that wait, if there is one."""
+        free = self._open < MOST_WAITING
+        self._open += free
+        return free
+
+    def leave(self) -> None:
+        self._open -= 1
+
     async def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
-        if self._open == MOST_WAITING:
+        if not self.enter():
             raise _BusyError
-        self._open += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
         finally:
-            self._open -= 1
+            self.leave()
 
 
 class _Handler(RequestHandler):
@@ -74,11 +85,52 @@ class _Page(_Handler):
         self.finish(_PAGE.read_text(encoding='utf-8'))
 
 
+@stream_request_body
 class _Segment(_Handler):
-    """POST an image file as `image` of a form: JSON of what is shown of it."""
+    """POST an image file as `image` of a form: JSON of what is shown of it.
+
+    An upload takes its place before its body comes: bodies of others are not kept.
+    """
+
+    _uploading = False
+
+    def prepare(self) -> None:
+        self._body = bytearray()
+        self._uploading = self.work.enter()
+
+    def data_received(self, chunk: bytes) -> None:
+        # Who is refused reads the answer once all is sent.
+        if self._uploading:
+            self._body += chunk
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._leave()
+
+    def on_finish(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._uploading:
+            self._uploading = False
+            self.work.leave()
+
+    def _files(self) -> list[HTTPFile]:
+        headers, body = self.request.headers, bytes(self._body)
+        del self._body
+        files: dict[str, list[HTTPFile]] = {}
+        try:
+            parse_body_arguments(headers.get('Content-Type', ''), body, {}, files, headers)
+        except HTTPInputError as error:
+            raise HTTPError(400) from error
+        return files.get('image', [])
 
     async def post(self) -> None:
-        files = self.request.files.get('image')
+        if not self._uploading:
+            raise _BusyError
+        files = self._files()
+        # To the worker, which has a place at once
+        self._leave()
         if not files:
             self.fail(400, 'expected an image file in the field "image" of a form')
             return
@@ -116,7 +168,7 @@ class _Shown(_Handler):
         self.finish(cv2.imencode('.png', picture)[1].tobytes())
 
 
-def make_application(demo: Demo) -> Application:
+def _make_application(demo: Demo) -> Application:
     """The page, and what it asks for, of a demo."""
     own = dict(demo=demo, work=_Worker())
     return Application(
@@ -125,6 +177,13 @@ def make_application(demo: Demo) -> Application:
             (r'/segment', _Segment, own),
             (r'/shown/([\w-]+)/(overlay\.png|ids\.png|filters\.html)', _Shown, own),
         ]
+    )
+
+
+def make_server(demo: Demo) -> HTTPServer:
+    """The server of a demo's page; it listens nowhere yet."""
+    return HTTPServer(
+        _make_application(demo), max_buffer_size=MOST_BYTES, body_timeout=UPLOAD_SECONDS
     )
 
 
@@ -146,7 +205,7 @@ def serve(demo: Demo, host: str, port: int, announce: Callable[[str], None]) -> 
             sockets = bind_sockets(port, host)
         except OSError as error:
             raise UsageError(f'--host {host} --port {port}: {error.strerror or error}') from error
-        HTTPServer(make_application(demo), max_buffer_size=MOST_BYTES).add_sockets(sockets)
+        make_server(demo).add_sockets(sockets)
         announce(f'http://{host}:{sockets[0].getsockname()[1]}/')
         await asyncio.Event().wait()
 

@@ -26,13 +26,12 @@ import ddf_seg.openmmlab  # noqa: F401 isort: skip
 from mmseg.apis import inference_model
 from processes import Started
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from ddf_seg.cli import predict
 from ddf_seg.command_line import INTERRUPTED
-from ddf_seg.demo_app import Demo, segmenting, serve
-from ddf_seg.demo_app.server import MOST_WAITING, make_application
+from ddf_seg.demo_app import Demo, segmenting, serve, server
+from ddf_seg.demo_app.server import MOST_WAITING, make_server
 from ddf_seg.engine.images.reading import UnreadableError
 from ddf_seg.engine.predicting.drawing import Drawing
 from ddf_seg.errors import UsageError
@@ -179,8 +178,8 @@ def test_who_comes_when_too_many_wait_is_told_so(
 
     async def ask() -> None:
         (listening,) = bind_sockets(0, '127.0.0.1')
-        server = HTTPServer(make_application(demo))
-        server.add_sockets([listening])
+        listener = make_server(demo)
+        listener.add_sockets([listening])
         address = f'http://127.0.0.1:{listening.getsockname()[1]}/segment'
         client = AsyncHTTPClient(force_instance=True, max_clients=2 * MOST_WAITING)
 
@@ -200,7 +199,61 @@ def test_who_comes_when_too_many_wait_is_told_so(
         assert sorted(codes) == [200] * MOST_WAITING + [503]
         # There is room again.
         assert (await upload()).code == 200
-        server.stop()
+        listener.stop()
+
+    asyncio.run(ask())
+
+
+def test_who_uploads_slowly_takes_a_place_for_a_while(
+    street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = Demo(backend, drawing_of(backend))
+    body, headers = form(street.read_bytes(), 'street.png')
+    lines = [
+        'POST /segment HTTP/1.1', 'Host: localhost', f'Content-Length: {len(body)}',
+        'Expect: 100-continue', *(f'{key}: {value}' for key, value in headers.items()),
+    ]  # fmt: skip
+    head = '\r\n'.join([*lines, '', '']).encode()
+
+    def listen() -> int:
+        (listening,) = bind_sockets(0, '127.0.0.1')
+        make_server(demo).add_sockets([listening])
+        return int(listening.getsockname()[1])
+
+    async def begin(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection('127.0.0.1', port)
+        writer.write(head)
+        # Once the server has read the head
+        assert await reader.readuntil(b'\r\n\r\n') == b'HTTP/1.1 100 (Continue)\r\n\r\n'
+        writer.write(body[:100])
+        return reader, writer
+
+    async def upload(port: int) -> int:
+        client = AsyncHTTPClient(force_instance=True)
+        address = f'http://127.0.0.1:{port}/segment'
+        answer = await client.fetch(
+            address, method='POST', body=body, headers=headers, raise_error=False
+        )
+        return answer.code
+
+    async def ask() -> None:
+        port = listen()
+        slow = [await begin(port) for _ in range(MOST_WAITING)]
+        assert await upload(port) == 503
+        # One ends, another gives up: each leaves its place.
+        reader, writer = slow.pop()
+        writer.write(body[100:])
+        assert (await reader.readline()).startswith(b'HTTP/1.1 200')
+        slow.append(await begin(port))
+        assert await upload(port) == 503
+        slow.pop()[1].close()
+        await asyncio.sleep(0.2)
+        assert await upload(port) == 200
+        monkeypatch.setattr(server, 'UPLOAD_SECONDS', 0.5)
+        port = listen()
+        for reader, _ in [await begin(port) for _ in range(MOST_WAITING)]:
+            assert await asyncio.wait_for(reader.read(), 30) == b''
+        assert await upload(port) == 200
 
     asyncio.run(ask())
 
