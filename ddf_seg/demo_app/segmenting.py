@@ -62,8 +62,8 @@ class Demo:
         self.kept = kept
         self.shown: OrderedDict[str, Shown] = OrderedDict()
 
-    def segment(self, content: bytes, name: str) -> str:
-        """Segments an image file's content; returns the key of what is shown of it.
+    def segment(self, content: bytes, name: str) -> tuple[str, Shown]:
+        """Segments an image file's content; returns what is shown of it, and under which key.
 
         Raises:
             UnreadableError: it cannot be decoded, or is too large.
@@ -77,10 +77,10 @@ class Demo:
         (prediction,) = self.backend.segment([view], False)
         overlay = self.drawing(to_picture(image), *prediction)
         key = secrets.token_urlsafe(12)
-        self.shown[key] = Shown(name, image, prediction.ids, overlay)
+        shown = self.shown[key] = Shown(name, image, prediction.ids, overlay)
         while len(self.shown) > self.kept:
             self.shown.popitem(last=False)
-        return key
+        return key, shown
 
     def _read(self, content: bytes) -> np.ndarray:
         with tempfile.NamedTemporaryFile(prefix='ddf_seg-') as file:
@@ -96,13 +96,9 @@ class Demo:
                 )
             return self.backend.read(Path(file.name))
 
-    def describe(self, key: str) -> dict[str, Any]:
-        """What is shown of an image, for JSON: size and classes with their shares of the pixels.
-
-        Raises:
-            KeyError: it is not kept (any more).
-        """
-        shown, classes = self.shown[key], self.backend.classes
+    def describe(self, shown: Shown) -> dict[str, Any]:
+        """What is shown of an image, for JSON: size and classes with their shares of the pixels."""
+        classes = self.backend.classes
         counts = np.bincount(shown.ids.ravel(), minlength=len(classes.names))
         found = [
             dict(
@@ -117,14 +113,12 @@ class Demo:
         height, width = shown.ids.shape
         return dict(name=shown.name, width=width, height=height, classes=found)
 
-    def filters(self, key: str) -> str:
+    def filters(self, shown: Shown) -> str:
         """The page to explore an image's filters, as HTML.
 
         Raises:
-            KeyError: the image is not kept (any more).
             MissingLayerError: the network has no dynamic filters.
         """
-        shown = self.shown[key]
         if not shown.page:
             model = self.backend.model
             inspection = inspect_image(model, shown.image, self.backend.classes)

@@ -137,12 +137,12 @@ class _Segment(_Handler):
         file = files[0]
         name = Path(file['filename'].replace('\\', '/')).name or 'image'
         try:
-            key = await self.work(self.demo.segment, file['body'], name)
+            key, shown = await self.work(self.demo.segment, file['body'], name)
         except (UnreadableError, MemoryError) as error:
             self.fail(400, f'{name}: {error or "too large for the memory"}')
             return
         links = {what: f'shown/{key}/{what}' for what in ('overlay.png', 'ids.png', 'filters.html')}
-        self.finish({**self.demo.describe(key), 'links': links})
+        self.finish({**self.demo.describe(shown), 'links': links})
 
 
 class _Shown(_Handler):
@@ -155,7 +155,7 @@ class _Shown(_Handler):
             return
         if what == 'filters.html':
             try:
-                page = await self.work(self.demo.filters, key)
+                page = await self.work(self.demo.filters, shown)
             except MissingLayerError:
                 page = '<p>This network has no dynamic filters.</p>'
             except _BusyError:

@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tornado.netutil import bind_sockets
 from ddf_seg.cli import predict
 from ddf_seg.command_line import INTERRUPTED
 from ddf_seg.demo_app import Demo, segmenting, serve, server
+from ddf_seg.demo_app.segmenting import Shown
 from ddf_seg.demo_app.server import MOST_WAITING, make_server
 from ddf_seg.engine.images.reading import UnreadableError
 from ddf_seg.engine.predicting.drawing import Drawing
@@ -156,7 +158,7 @@ def test_old_images_are_forgotten_and_huge_ones_refused(
     street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = Demo(backend, drawing_of(backend), kept=2)
-    keys = [demo.segment(street.read_bytes(), 'street.png') for _ in range(3)]
+    keys = [demo.segment(street.read_bytes(), 'street.png')[0] for _ in range(3)]
     assert list(demo.shown) == keys[1:]
     monkeypatch.setattr(segmenting, 'MOST_PIXELS', 96 * 128 - 1)
     with pytest.raises(UnreadableError, match='128×96 pixels are too many'):
@@ -169,7 +171,7 @@ def test_who_comes_when_too_many_wait_is_told_so(
     demo = Demo(backend, drawing_of(backend))
     segment, may_work = demo.segment, threading.Event()
 
-    def segment_later(content: bytes, name: str) -> str:
+    def segment_later(content: bytes, name: str) -> tuple[str, Shown]:
         assert may_work.wait(60)
         return segment(content, name)
 
@@ -200,6 +202,49 @@ def test_who_comes_when_too_many_wait_is_told_so(
         # There is room again.
         assert (await upload()).code == 200
         listener.stop()
+
+    asyncio.run(ask())
+
+
+def test_what_is_forgotten_while_it_waits_is_still_shown(
+    street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Watched(OrderedDict[str, Shown]):
+        def get(self, key: str, default: Any = None) -> Any:
+            asked.append(key)
+            return super().get(key, default)
+
+    demo = Demo(backend, drawing_of(backend), kept=1)
+    demo.shown = Watched()
+    first, _ = demo.segment(street.read_bytes(), 'first.png')
+    segment, works, may_work = demo.segment, threading.Event(), threading.Event()
+
+    def segment_later(content: bytes, name: str) -> tuple[str, Shown]:
+        works.set()
+        assert may_work.wait(60)
+        return segment(content, name)
+
+    monkeypatch.setattr(demo, 'segment', segment_later)
+    body, headers = form(street.read_bytes(), 'second.png')
+
+    async def ask() -> None:
+        (listening,) = bind_sockets(0, '127.0.0.1')
+        make_server(demo).add_sockets([listening])
+        address = f'http://127.0.0.1:{listening.getsockname()[1]}'
+        client = AsyncHTTPClient(force_instance=True)
+        upload = client.fetch(f'{address}/segment', method='POST', body=body, headers=headers)
+        assert await asyncio.to_thread(works.wait, 60)
+        page = client.fetch(f'{address}/shown/{first}/filters.html', raise_error=False)
+        # Until it waits behind the upload
+        while not asked:
+            await asyncio.sleep(0.01)
+        may_work.set()
+        assert (await upload).code == 200
+        assert first not in demo.shown
+        answer = await page
+        assert (answer.code, b'first.png' in answer.body) == (200, True)
 
     asyncio.run(ask())
 
