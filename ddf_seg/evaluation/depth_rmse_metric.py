@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-import torch
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
@@ -23,10 +23,12 @@ class DepthRMSEMetric(BaseMetric):
         """Takes predictions of `DepthUpsampler`."""
         for sample in data_samples:
             error = (sample['depth'] - sample['target'])[sample['scored']].double()
-            # Nothing is scored where all is sky.
-            if error.numel():
-                self.results.append(100 * float(torch.sqrt(error.square().mean())))
+            # Nothing is scored where all is sky. mmengine wants a result for each image all the
+            # same, and not None: it tells those that a sampler has repeated by their places.
+            scored = error.numel() > 0
+            self.results.append([100 * float(error.square().mean().sqrt())] if scored else [])
 
-    def compute_metrics(self, results: list[float]) -> dict[str, float]:
-        """Of the errors of the images."""
-        return {'rmse': sum(results) / len(results) if results else float('nan')}
+    def compute_metrics(self, results: list[list[float]]) -> dict[str, float]:
+        """Of the error of each image, of which there is none where nothing is scored."""
+        errors = list(chain.from_iterable(results))
+        return {'rmse': sum(errors) / len(errors) if errors else float('nan')}
