@@ -53,13 +53,13 @@ class RandomAreaCrop(_ImageTransform):
             ratio = np.exp(_random.uniform(*np.log(self.ratio)))
             w, h = round(float(np.sqrt(area * ratio))), round(float(np.sqrt(area / ratio)))
             if 0 < w <= width and 0 < h <= height:
+                top, left = _random.randint(height - h + 1), _random.randint(width - w + 1)
                 break
         else:
             # A long image: of its middle as much as the ratios allow
-            w = min(width, int(height * self.ratio[1]))
-            h = min(height, int(width / self.ratio[0]))
-        top = _random.randint(height - h + 1)
-        left = _random.randint(width - w + 1)
+            w = min(width, max(1, int(height * self.ratio[1])))
+            h = min(height, max(1, int(width / self.ratio[0])))
+            top, left = (height - h) // 2, (width - w) // 2
         part = image[top : top + h, left : left + w]
         shrinks = h > self.size and w > self.size
         how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

@@ -116,8 +116,28 @@ def test_random_parts_have_the_areas_and_ratios_asked_for() -> None:
     # Drawn evenly by the logarithm: half of them are tall.
     assert abs(float(np.mean(np.log(ratios)))) < 0.1
     assert np.std(middles, axis=0).min() > 5
-    # A part of a line has no such ratio: as much of its middle as there is.
-    assert change(ramp(2, 300), 'RandomAreaCrop', size=4, area=(0.9, 1)).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'ratio', 'part'),
+    [
+        (2, 300, (0.75, 4 / 3), (2, 2)),
+        (300, 3, (0.75, 4 / 3), (4, 3)),
+        # What the ratios allow is less than a pixel.
+        (9, 1, (1.5, 2.0), (1, 1)),
+        (1, 9, (0.3, 0.5), (1, 1)),
+    ],
+)
+def test_of_a_line_there_is_the_middle(
+    height: int, width: int, ratio: tuple[float, float], part: tuple[int, int]
+) -> None:
+    out = change(ramp(height, width), 'RandomAreaCrop', size=8, area=(0.9, 1), ratio=ratio)
+    expected = [
+        slice((n - p) // 2, (n - p) // 2 + p) for n, p in zip((height, width), part, strict=True)
+    ]
+    middle = ramp(height, width)[tuple(expected)]
+    np.testing.assert_allclose(out.mean((0, 1)), middle.mean((0, 1)), atol=1e-3)
+    np.testing.assert_allclose(np.ptp(out[..., :2], (0, 1)) > 0, np.array(part) > 1)
 
 
 def test_the_middle_is_scored() -> None:
