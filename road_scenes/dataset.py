@@ -13,6 +13,7 @@ import numpy as np
 from rich.progress import track
 
 from ddf_seg.annotations import write_png
+from ddf_seg.files import mapped
 
 from . import VERSION, render_scene, render_with_depth
 
@@ -70,6 +71,7 @@ def write_dataset(
 
     Raises:
         FileExistsError: the folder holds a data set that was not written by this.
+        OSError: a process was killed, or the disk is full.
     """
     settings: dict[str, object] = {'version': VERSION, **counts, 'size': list(size), 'seed': seed}
     # Data sets that were drawn before depth could be are complete without the key.
@@ -80,8 +82,7 @@ def write_dataset(
     write = partial(write_scene, out=out, size=size, seed=seed, depth=depth)
     # One thread each: the processes share the cores already.
     context = multiprocessing.get_context('spawn')
-    with context.Pool(jobs, cv2.setNumThreads, (1,)) as pool:
-        done = pool.imap_unordered(write, tasks, chunksize=4)
+    with mapped(write, tasks, jobs, context, (cv2.setNumThreads, 1)) as done:
         for _ in track(done, 'Drawing road scenes', len(tasks)):
             pass
     for path in _own_files(out):  # left by a run that was killed

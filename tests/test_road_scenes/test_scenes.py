@@ -279,6 +279,22 @@ def test_a_killed_run_is_completed(tmp_path: Path, run: Run) -> None:
     assert not list(out.rglob('*.tmp'))
 
 
+def killed(task: tuple[str, int], **_: object) -> None:
+    if task == ('train', 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_an_error(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, 'write_scene', killed)
+    code, _, error = run(tmp_path / 'out', 2, 1, '--jobs', '2')
+    assert code != 0
+    assert 'one of 2 processes was killed' in error
+    assert 'Traceback' not in error
+    assert json.loads((tmp_path / 'out/synthetic_scenes.json').read_text())['complete'] is False
+
+
 def test_a_foreign_data_set_is_left_alone(tmp_path: Path, run: Run) -> None:
     foreign = tmp_path / 'leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png'
     foreign.parent.mkdir(parents=True)
