@@ -118,6 +118,7 @@ class Demo:
 
         Raises:
             MissingLayerError: the network has no dynamic filters.
+            UsageError: it has too many classes for the page.
         """
         if not shown.page:
             model = self.backend.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from http.client import responses
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,8 @@ class _Shown(_Handler):
                 page = await self.work(self.demo.filters, shown)
             except MissingLayerError:
                 page = '<p>This network has no dynamic filters.</p>'
+            except UsageError as error:
+                page = f'<p>{escape(str(error))}</p>'
             except _BusyError:
                 self.set_status(503)
                 page = f'<p>{_BUSY}.</p>'

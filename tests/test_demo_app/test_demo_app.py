@@ -249,6 +249,27 @@ def test_what_is_forgotten_while_it_waits_is_still_shown(
     asyncio.run(ask())
 
 
+def test_why_there_is_no_page_of_the_filters(
+    street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = Demo(backend, drawing_of(backend))
+    key, _ = demo.segment(street.read_bytes(), 'street.png')
+
+    def refuse(shown: Shown) -> str:
+        raise UsageError('more classes than <255>')
+
+    monkeypatch.setattr(demo, 'filters', refuse)
+
+    async def ask() -> None:
+        (listening,) = bind_sockets(0, '127.0.0.1')
+        make_server(demo).add_sockets([listening])
+        address = f'http://127.0.0.1:{listening.getsockname()[1]}/shown/{key}/filters.html'
+        answer = await AsyncHTTPClient(force_instance=True).fetch(address)
+        assert answer.body == b'<p>more classes than &lt;255&gt;</p>'
+
+    asyncio.run(ask())
+
+
 def test_who_uploads_slowly_takes_a_place_for_a_while(
     street: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

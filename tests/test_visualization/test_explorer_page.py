@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from networks import CLASSES, make_inspection
 from pages import SIZES, Page, needs_browser
 
+from ddf_seg.errors import UsageError
 from ddf_seg.visualization import FilterCall, Inspection
 from ddf_seg.visualization.explorer import build_page
 
@@ -36,6 +39,21 @@ def test_it_keeps_to_its_size(inspection, segmentor):
     limit = 600_000 + 250_000
     assert full > limit
     assert len(build_page([[large]], 'page', size_limit=limit)) <= limit
+
+
+def test_at_most_255_classes(inspection):
+    """Ids are bytes in the page, and 255 is where there is no class."""
+
+    def page(number: int) -> str:
+        names = [f'class {i}' for i in range(number)]
+        classes = replace(CLASSES, names=names, palette=np.zeros((number, 3), np.uint8))
+        prediction = np.full(inspection.size, number - 1)
+        run = replace(inspection, classes=classes, prediction=prediction, truth=None)
+        return build_page([[run]], 'page')
+
+    assert '"classes":[254]' in page(255)
+    with pytest.raises(UsageError, match='expected at most 255 classes, got 256'):
+        page(256)
 
 
 # What computes the contrast of all texts that are seen, as WCAG 2.2 defines it

@@ -30,11 +30,6 @@ def pack_rows(values: np.ndarray) -> dict[str, Any]:
     return {'data': min(plain, rows, key=len), 'difference': len(rows) < len(plain)}
 
 
-def pack_labels(labels: np.ndarray) -> dict[str, Any]:
-    """Class ids (H, W), 255 where there is none."""
-    return pack_rows(np.where(labels < 0, 255, labels).astype(np.uint8))
-
-
 @dataclass
 class PackedFilters:
     """What the pixels of a call have of their own (`own_filters`), as the page holds it.

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.colors import Colormap, to_hex
 
 from ...engine.predicting.drawing import clear_palette
+from ...errors import UsageError
 from ..basis import DEVIATIONS, LAB_CENTRE, LAB_REACH, FilterBasis
 from ..describing import describe
 from ..inspection import Inspection
@@ -38,6 +39,8 @@ SCRIPTS = (
 )  # fmt: skip
 # The entropy's map is smooth.
 _DOUBT_WIDTH = 512
+# In the page's maps of class ids, which are bytes: no class
+_NONE = 255
 
 
 def _ramp(colours: str | Colormap) -> list[str]:
@@ -46,7 +49,7 @@ def _ramp(colours: str | Colormap) -> list[str]:
 
 
 def _labels(labels: np.ndarray) -> np.ndarray:
-    return np.where(labels < 0, 255, labels).astype(np.uint8)
+    return np.where(labels < 0, _NONE, labels).astype(np.uint8)
 
 
 def _doubt(inspection: Inspection, blobs: Blobs) -> dict[str, Any] | None:
@@ -100,7 +103,7 @@ def _scene(
         'size': list(first.size),
         'truth': truth,
         'runs': heads,
-        'classes': [int(i) for i in np.argsort(-counts[:255], kind='stable') if counts[i]],
+        'classes': [int(i) for i in np.argsort(-counts[:_NONE], kind='stable') if counts[i]],
         'steps': steps,
         'pointer': steps[0]['state']['pointer'],
     }
@@ -166,7 +169,13 @@ def build_page(
         names: of the images; default: numbers.
         bases: of the filter colours by layer; default: `layer_bases` of each image.
         size_limit: bytes that the page shall not exceed; the filters are quantised accordingly.
+
+    Raises:
+        UsageError: there are more than 255 classes.
     """
+    number = len(images[0][0].classes.names)
+    if number > _NONE:
+        raise UsageError(f'the page of the filters: expected at most {_NONE} classes, got {number}')
     names = names or [str(number + 1) for number in range(len(images))]
     photos = [picture_url(runs[0].image, 90) for runs in images]
     blobs = Blobs()
