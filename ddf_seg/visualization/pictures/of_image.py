@@ -66,9 +66,9 @@ def layer_pictures(
     if 'classes' in names:
         for number, inspection in enumerate(inspections):
             which = f'-{"AB"[number]}' if several else ''
-            figure = draw_classes(inspection, layer)
-            if figure is not None:
-                yield f'classes{which}', figure
+            by_class = draw_classes(inspection, layer)
+            if by_class is not None:
+                yield f'classes{which}', by_class
     calls = [inspection.call(layer) for inspection in inspections]
     if 'channels' in names and not all(call.channels_neutral for call in calls):
         yield 'channels', draw_channels(inspections, layer)
