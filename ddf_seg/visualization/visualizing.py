@@ -15,6 +15,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from rich.progress import Progress
 
 from ..engine.images.pictures import UnreadableError
+from ..engine.lookup.configs import walk
 from ..engine.predicting.classes import Classes
 from ..engine.predicting.image_size import TrainingSizes, warn_of_size
 from ..engine.predicting.inputs import Inputs
@@ -51,11 +52,11 @@ class Labels:
                     f'--ground-truth: expected a file for each of {len(images)} images, got '
                     f'{len(given)}'
                 )
+            rules = _label_rules(cfg)
             for image, file in zip(images, given, strict=True):
                 if not file.is_file():
                     raise UsageError(f'--ground-truth {file} does not exist')
-                info = {'seg_map_path': str(file), 'label_map': None, 'reduce_zero_label': False}
-                self.infos[image.resolve()] = {**info, 'seg_fields': []}
+                self.infos[image.resolve()] = dict(seg_map_path=str(file), seg_fields=[], **rules)
             return
         node = (cfg.get('test_dataloader') or {}).get('dataset')
         if not node:
@@ -86,6 +87,17 @@ class Labels:
                 'one, of class ids'
             )
         return truth
+
+
+def _label_rules(cfg: Config) -> dict[str, Any]:
+    """How a config's test dataset turns what is in label files into class ids."""
+    for _, node in walk(cfg.get('test_dataloader')):
+        if 'data_root' in node or 'data_prefix' in node:
+            # Its images need not be on this machine.
+            dataset = DATASETS.build({**node, 'pipeline': [], 'lazy_init': True})
+            known = dataset.metainfo
+            return {key: known.get(key) for key in ('label_map', 'reduce_zero_label')}
+    return dict(label_map=None, reduce_zero_label=False)
 
 
 @dataclass
