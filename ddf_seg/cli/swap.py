@@ -11,6 +11,7 @@ predicts what the original does, until it is trained on. --finetune writes a sch
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..command_line import ToolParser, output_errors
@@ -73,13 +74,26 @@ def check_target(args: argparse.Namespace) -> None:
     check_folder(args.out.parent, '--out')
     if '::' not in args.config:
         source = Path(args.config)
-        if _same(source, args.out):
-            raise UsageError(f'--out: {args.out} is CONFIG itself, which the new config inherits')
+        for file in _inherited(source):
+            if _same(file, args.out):
+                which = 'CONFIG itself' if file == source else 'a base of CONFIG'
+                raise UsageError(f'--out: {args.out} is {which}, which the new config inherits')
         if source.suffix == '.py' and source.exists() and Config._is_lazy_import(str(source)):
             raise UsageError(
                 f"{source} is a config of mmengine's pure Python style (read_base), which a config "
                 'with _base_ cannot inherit'
             )
+
+
+def _inherited(config: Path) -> Iterator[Path]:
+    """A config file, and the files that it inherits, directly or not."""
+    from mmengine.config import Config
+
+    yield config
+    if config.suffix == '.py' and config.is_file():
+        for base in Config._get_base_files(str(config)):
+            if '::' not in base:
+                yield from _inherited(config.parent / base)
 
 
 def _weights(out: Path) -> Path:

@@ -119,6 +119,18 @@ def test_mistakes_end_with_one_line(
     assert not Path('x.py').exists()
 
 
+def test_a_base_is_not_overwritten_even_by_force(swap: Any, narrow: Path, tmp_path: Path) -> None:
+    between, mine = narrow.with_name('between.py'), tmp_path / 'mine.py'
+    between.write_text("_base_ = ['./narrow.py']\n")
+    mine.write_text("_base_ = 'configs/between.py'\n")
+    before = narrow.read_text()
+    for base in (narrow, between):
+        code, _, error = swap(mine, '-o', base, '--force')
+        assert code == 1
+        assert f'{base} is a base of CONFIG' in error
+    assert narrow.read_text() == before
+
+
 def test_an_edited_config_is_not_overwritten(swap: Any, narrow: Path, tmp_path: Path) -> None:
     out = tmp_path / 'ddf.py'
     assert swap(narrow, '-o', out)[0] == 0
