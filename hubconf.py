@@ -25,13 +25,17 @@ dependencies = ['torch', 'numpy']
 _ROOT = _Path(__file__).resolve().parent
 
 
-def ddf_camvid(scores: bool = False) -> _Module:
-    """DDFHead on EfficientNet-Lite0, trained on CamVid (11 classes, images of 360×480).
+def ddf_camvid(scores: bool = False, backbone: str = 'lite0') -> _Module:
+    """DDFHead on an EfficientNet-Lite, trained on CamVid (11 classes, images of 360×480).
 
     Needs the extras `mmseg` and `demo`.
 
     Args:
         scores: return class scores (before softmax), not ids.
+        backbone: 'lite0', or the larger 'lite2'.
+
+    Raises:
+        ValueError: another backbone.
 
     Returns:
         A `ddf_seg.deployment.network.ImageSegmentor`: images (N, H, W, 3) uint8 in OpenCV's order
@@ -43,9 +47,12 @@ def ddf_camvid(scores: bool = False) -> _Module:
     from ddf_seg.engine.config_file import read_config
     from ddf_seg.engine.predicting.network import load_model
 
-    name = 'ddf_camvid_trainval_finetune'
+    if backbone not in ('lite0', 'lite2'):
+        raise ValueError(f"backbone: expected 'lite0' or 'lite2', got {backbone!r}")
+    network_name = 'ddf_camvid' if backbone == 'lite0' else f'ddf_camvid-{backbone}'
+    name = f'{network_name}_trainval_finetune'
     cfg = read_config(str(_ROOT / f'configs/{name}.py'))
-    network = load_model(cfg, str(_ROOT / 'checkpoints/ddf_camvid.pth'), 'cpu')
+    network = load_model(cfg, str(_ROOT / f'checkpoints/{network_name}.pth'), 'cpu')
     interface = Interface(output='scores' if scores else 'ids')
     segmentor: _Any = ImageSegmentor(network.model, interface).eval()
     segmentor.classes = metadata_of(network, cfg, name)[0].classes

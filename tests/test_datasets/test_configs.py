@@ -58,6 +58,8 @@ CASES = {
     'ddf_camvid_finetune': Case(layouts.camvid),
     'ddf_camvid_trainval': TRAINVAL,
     'ddf_camvid_trainval_finetune': TRAINVAL,
+    'ddf_camvid-lite2_trainval': TRAINVAL,
+    'ddf_camvid-lite2_trainval_finetune': TRAINVAL,
     'ddf_camvid-720x960': Case(layouts.camvid_strict, ('camvid', 'camvid_full')),
     'ddf_camvid32': Case(layouts.camvid_all, ('camvid', 'camvid_full')),
     'ddf_cityscapes': Case(layouts.cityscapes, ('cityscapes', 'cityscapes')),
@@ -95,7 +97,7 @@ CASES = {
 
 def test_every_config_is_here() -> None:
     assert {file.stem for file in (ROOT / 'configs').glob('*.py')} == set(CASES)
-    assert len(CASES) == 28
+    assert len(CASES) == 30
 
 
 def convert(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

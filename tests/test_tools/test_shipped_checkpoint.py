@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import ddf_seg.openmmlab  # noqa: F401 isort: skip
@@ -26,13 +27,21 @@ def test_files_are_there(model: dict) -> None:
     assert 1e6 < resolve_package_file(model['Weights']).stat().st_size < 20e6
 
 
-def test_its_size_is_what_is_said_of_it() -> None:
+@pytest.mark.parametrize(
+    ('model', 'files'),
+    [
+        (MODELS[0], ('README.md', 'configs/_base_/models/ddf_efficientnet-lite0.py')),
+        (MODELS[1], ('configs/ddf_camvid-lite2_trainval.py',)),
+    ],
+    ids=[model['Name'] for model in MODELS],
+)
+def test_its_size_is_what_is_said_of_it(model: dict, files: Sequence[str]) -> None:
     """Everything but the statistics of batch normalisation is a parameter."""
-    path = resolve_package_file(MODELS[0]['Weights'])
+    path = resolve_package_file(model['Weights'])
     weights = torch.load(path, weights_only=True)['state_dict']
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     count = sum(value.numel() for key, value in weights.items() if not key.endswith(statistics))
-    for file in ('README.md', 'configs/_base_/models/ddf_efficientnet-lite0.py'):
+    for file in files:
         for said in re.findall(r'\(([\d.]+) M parameters', (ROOT / file).read_text()):
             assert float(said) == round(count / 1e6, 1), file
 
