@@ -275,7 +275,7 @@ class Request:
     @classmethod
     def of_gain(cls, weight: Tensor, after: Tensor | None) -> Request:
         """`weight_gain` of contiguous weights."""
-        numbers = [list(DTYPES).index(weight.dtype)]
+        numbers = [list(DTYPES).index(weight.dtype), 1 if after is None else 2]
         for x in (weight, after):
             numbers += [0, 1] if x is None else [x.numel(), x.shape[0]]
         return cls(numbers, [weight, after, torch.full((), torch.nan), *[None] * 4], GAIN)

@@ -24,13 +24,14 @@ from torch.func import grad, vmap
 from ddf_seg.ops.weight_gain import weight_gain
 
 OPERATOR = torch.ops.ddf_seg.weight_gain
-# Of a layer, and of the one after it: a gain below 1, above it, of 0
+# Of a layer, and of the one after it: a gain below 1, above it, of 0; a weight without elements
 WEIGHTS: dict[str, tuple[tuple[int, ...], tuple[int, ...] | None, float]] = {
     'one layer': ((9, 64, 1, 1), None, 0.1),
     'two layers': ((13, 64, 1, 1), (2304, 13, 1, 1), 0.02),
     'odd sizes': ((3, 7, 1, 1), (5, 1, 3, 3), 0.1),
     'strong': ((4, 300), None, 3),
     'zeros': ((5, 3), (4, 5), 0),
+    'no inputs': ((9, 4), (3, 0), 0.1),
 }
 
 

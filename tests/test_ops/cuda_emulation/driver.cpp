@@ -136,11 +136,12 @@ ddf::FilterNormProblem norm_of(const int64_t* numbers, void* const* tensors) {
   return p;
 }
 
-// In this order: dtype, elements and outputs of both weights.
+// In this order: dtype, how many weights there are, elements and outputs of both.
 ddf::WeightGainProblem gain_of(const int64_t* numbers, void* const* tensors) {
   Reader read{numbers};
   ddf::WeightGainProblem p;
   p.dtype = static_cast<DType>(read());
+  p.layers = static_cast<int>(read());
   for (int i = 0; i < 2; ++i) {
     p.weights[i] = tensors[i];
     p.elements[i] = read();
