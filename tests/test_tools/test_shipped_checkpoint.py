@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mmengine.fileio import load
 from openmmlab_toy import forget_visualizers
 from scripts import ROOT, load_script
 
+from ddf_seg.engine.config_file import read_config
+from ddf_seg.engine.predicting.network import load_model
+from ddf_seg.engine.predicting.optimizing import fold_normalization
 from ddf_seg.engine.weights.package_weights import resolve_package_file
 
 MODELS = load(ROOT / 'configs' / 'metafile.yaml')['Models']
@@ -44,6 +48,16 @@ def test_its_size_is_what_is_said_of_it(model: dict, files: Sequence[str]) -> No
     for file in files:
         for said in re.findall(r'\(([\d.]+) M parameters', (ROOT / file).read_text()):
             assert float(said) == round(count / 1e6, 1), file
+
+
+@pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
+def test_its_batch_norm_can_be_folded(model: dict) -> None:
+    """Else predict and export would be slower, and say so at most."""
+    network = load_model(read_config(str(ROOT / model['Config'])), model['Weights'], 'cpu').model
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        folded = fold_normalization(network)
+    assert folded is not network
 
 
 @pytest.mark.skipif(

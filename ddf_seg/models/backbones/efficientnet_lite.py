@@ -34,9 +34,10 @@ class _SameConv2d(nn.Conv2d):
             left, top = horizontal // 2, vertical // 2
             x = F.pad(x, (left, horizontal - left, top, vertical - top))
             padding = 0
-        if self.groups > 1:
+        # Where BatchNorm has been folded into it, it has a bias, and is not trained.
+        if self.groups > 1 and self.bias is None:
             return depthwise_conv2d(x, self.weight, s, padding)
-        return F.conv2d(x, self.weight, self.bias, s, padding)
+        return F.conv2d(x, self.weight, self.bias, s, padding, groups=self.groups)
 
 
 @MODELS.register_module()
