@@ -58,9 +58,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def check_target(args: argparse.Namespace) -> None:
-    """Make sure that the new config can stand where it is asked for, and inherit its source."""
-    from mmengine.config import Config
-
+    """Make sure that the new config can stand where it is asked for."""
     if args.out.suffix != '.py':
         raise UsageError(f'--out: expected a file name that ends in .py, got {args.out}')
     if args.out.is_dir():
@@ -72,17 +70,24 @@ def check_target(args: argparse.Namespace) -> None:
             f'would be lost. Give the new config another name than {args.out.name}'
         )
     check_folder(args.out.parent, '--out')
-    if '::' not in args.config:
-        source = Path(args.config)
-        for file in _inherited(source):
-            if _same(file, args.out):
-                which = 'CONFIG itself' if file == source else 'a base of CONFIG'
-                raise UsageError(f'--out: {args.out} is {which}, which the new config inherits')
-        if source.suffix == '.py' and source.exists() and Config._is_lazy_import(str(source)):
-            raise UsageError(
-                f"{source} is a config of mmengine's pure Python style (read_base), which a config "
-                'with _base_ cannot inherit'
-            )
+
+
+def check_source(config: str, out: Path) -> None:
+    """Make sure that the new config can inherit its source, which has been loaded."""
+    from mmengine.config import Config
+
+    if '::' in config:
+        return
+    source = Path(config)
+    if source.suffix == '.py' and Config._is_lazy_import(str(source)):
+        raise UsageError(
+            f"{source} is a config of mmengine's pure Python style (read_base), which a config "
+            'with _base_ cannot inherit'
+        )
+    for file in _inherited(source):
+        if _same(file, out):
+            which = 'CONFIG itself' if file == source else 'a base of CONFIG'
+            raise UsageError(f'--out: {out} is {which}, which the new config inherits')
 
 
 def _inherited(config: Path) -> Iterator[Path]:
@@ -90,7 +95,7 @@ def _inherited(config: Path) -> Iterator[Path]:
     from mmengine.config import Config
 
     yield config
-    if config.suffix == '.py' and config.is_file():
+    if config.suffix == '.py':
         for base in Config._get_base_files(str(config)):
             if '::' not in base:
                 yield from _inherited(config.parent / base)
@@ -128,6 +133,7 @@ def main() -> int:
 
     check_target(args)
     original = load_config(args.config)
+    check_source(args.config, args.out)
     swap = plan_swap(original, args.head, args.upsample, args.convs, args.backbone)
     if original.get('work_dir'):
         # Inherited, it would mix the runs of both.

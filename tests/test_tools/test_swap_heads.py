@@ -95,6 +95,9 @@ def test_the_new_config_may_lie_anywhere(swap: Any, narrow: Path, tmp_path: Path
         (['mmseg::nothing/there.py', '-o', 'x.py'], 'there.py'),
         (['missing.py', '-o', 'x.py'], 'config file missing.py does not exist'),
         (['pure.py', '-o', 'x.py'], 'pure Python style'),
+        (['broken.py', '-o', 'x.py'], r'broken\.py, line 1: .* was never closed'),
+        (['on_broken.py', '-o', 'x.py'], r'broken\.py, line 1: .* was never closed'),
+        (['circle.py', '-o', 'x.py'], r'circle\.py: RecursionError'),
         (['configs/narrow.py', '-o', 'configs/narrow.py'], 'is CONFIG itself'),
         (['configs/narrow.py', '-o', 'configs/narrow.py/x.py'], '--out: .*narrow.py is a file'),
         (['configs/narrow.py', '-o', 'folder.py'], '--out: expected a file, folder.py is a folder'),
@@ -108,8 +111,12 @@ def test_mistakes_end_with_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(narrow.parents[1])
-    pure = 'from mmengine.config import read_base\nwith read_base():\n    pass\n'
+    pure = 'from mmengine.config import read_base\nwith read_base():\n    from .base import *\n'
     Path('pure.py').write_text(pure)
+    Path('base.py').write_text('model = dict()\n')
+    Path('broken.py').write_text('x = (\n')
+    Path('on_broken.py').write_text("_base_ = './broken.py'\n")
+    Path('circle.py').write_text("_base_ = './circle.py'\n")
     Path('folder.py').mkdir()
     code, _, error = swap(*arguments)
     assert code == 1
