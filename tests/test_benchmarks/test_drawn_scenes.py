@@ -36,6 +36,22 @@ def test_every_class_has_camvids_or_is_void() -> None:
     assert (labels[others] == 255).all()
 
 
+def test_classes_go_where_segnet_puts_camvids() -> None:
+    """Of the 32 classes that CamVid's 11 were made of, those with counterparts in Cityscapes."""
+    grouped = {
+        'Building': {'building', 'wall'},
+        'SignSymbol': {'traffic light', 'traffic sign'},
+        'Tree': {'vegetation', 'terrain'},
+        'Car': {'car', 'truck', 'bus'},
+        'Bicyclist': {'bicycle', 'rider'},
+        'Pedestrian': {'person'},
+        'Pavement': {'sidewalk'},
+        **{name.capitalize(): {name} for name in ('sky', 'pole', 'road', 'fence')},
+    }
+    for camvid, names in grouped.items():
+        assert {k for k, v in drawn_scenes.CLASS_OF.items() if v == camvid} == names
+
+
 def test_ious_are_sklearns(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     scenes = [drawn_scenes.draw(seed, SIZE) for seed in (1, 2)]
